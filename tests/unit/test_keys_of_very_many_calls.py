@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from perdure.core.execution import record_matching
+from perdure.core.execution import record_matching, step_claims
 from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call, Spec
 
@@ -30,6 +30,7 @@ def claimed(history: History, keys: list[bytes]) -> list[tuple[int, int | None]]
 def test_each_call_gets_the_number_of_those_before_it(monkeypatch: pytest.MonkeyPatch, digits: int) -> None:
     """In a new run, and with each record claimed by its own call in the one that resumes it."""
     monkeypatch.setattr(record_matching, "ONE_BY_ONE", 50)
+    monkeypatch.setattr(step_claims, "ONE_BY_ONE", 50)
     draw = random.Random(digits)
     # Of two digits, keys are found in a bucket at places where none of them begins.
     keys = [bytes(draw.randrange(digits) for _ in range(10)) + bytes(6) for _ in range(600)]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 import tracemalloc
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 
 import pytest
 
 from perdure.api.step import step
-from perdure.core.execution import record_matching
+from perdure.core.execution import record_matching, step_claims
 from perdure.core.execution.history import History
 from perdure.core.execution.numbers import Numbers
+from perdure.core.execution.record_matching import page_of
 from perdure.core.execution.spec import Call, spec_of
 from perdure.core.records import StepStatus
+from perdure.errors import StateCorrupt
 
 
 @step(name="claiming")
@@ -40,6 +43,7 @@ def test_occurrences_are_counted_and_find_their_records(
 ) -> None:
     """A call is the n-th with its inputs, and has the record of the n-th, in whatever order calls and records come."""
     monkeypatch.setattr(record_matching, "ONE_BY_ONE", one_by_one)
+    monkeypatch.setattr(step_claims, "ONE_BY_ONE", one_by_one)
     draw = random.Random(seed)
     made = [(draw.choice(list(SPECS)), draw.randrange(15)) for _ in range(60)]
     counts: Counter[tuple[str, int]] = Counter()
@@ -79,6 +83,74 @@ def test_occurrences_are_counted_and_find_their_records(
             assert history.unclaimed(name) == sorted(open_numbers[name])
             assert list(history.left()) == sorted(left)
         assert history.doubtful(name) == bool(open_numbers[name])
+
+
+Index = list[tuple[int, str, bytes, int, str, str]]
+
+
+def read_when_needed(index: Index) -> tuple[History, Iterator[Index]]:
+    """A run whose records are read three at a time, and the pages that have not been read."""
+    unread = (index[at : at + 3] for at in range(0, len(index), 3))
+    history = History(1, "run", last=len(index))
+    history.read_when_needed(lambda: next(iter(page_of(next(unread, []))), None))
+    return history, unread
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_records_that_are_read_when_they_are_needed_are_claimed_like_others(seed: int) -> None:
+    """Whatever calls an edited script makes, in whatever order, and whatever else it is asked meanwhile."""
+    draw = random.Random(seed)
+    counts: Counter[tuple[str, int]] = Counter()
+    index = []
+    for seq in range(1, 61):
+        name, number = draw.choice(list(SPECS)), draw.randrange(30)
+        status = draw.choice(["done", "done", "done", "failed"])
+        index.append((seq, name, number.to_bytes(16, "little"), counts[name, number], status, "step"))
+        counts[name, number] += 1
+    known, (read, _) = History(1, "run", index), read_when_needed(index)
+    made = [(name, int.from_bytes(key, "little")) for _, name, key, *_ in index]
+    for _ in range(draw.randrange(4)):
+        made.insert(draw.randrange(60), (draw.choice(list(SPECS)), draw.randrange(40)))
+        del made[draw.randrange(len(made))]
+    asks = draw.randrange(len(made))
+    for at, (name, number) in enumerate(made):
+        one, other = called(name, number), called(name, number)
+        assert (read.claim(one), one.n, one.seq) == (known.claim(other), other.n, other.seq)
+        assert bool(read.open) == bool(known.open) or read.reads_on
+        if at == asks:
+            assert read.unsettled(name) == known.unsettled(name)
+    assert list(read.left()) == list(known.left())
+    assert [read.unclaimed(name) for name in SPECS] == [known.unclaimed(name) for name in SPECS]
+    assert (read.open, read.recorded, read.last) == (known.open, 60, 60)
+
+
+def test_a_run_that_goes_on_as_before_reads_no_further_than_it_has_come() -> None:
+    """Its records need not be in memory together. A call without a record has all of them read before it is judged."""
+    index = [(seq, "claiming", seq.to_bytes(16, "little"), 0, "done", "step") for seq in range(1, 31)]
+    history, unread = read_when_needed(index)
+    for seq in range(1, 11):
+        assert history.claim(called("claiming", seq)) == seq
+    assert history.open
+    assert next(unread)[0][0] == 13
+    history, unread = read_when_needed(index)
+    assert history.claim(called("claiming", 77)) is None
+    assert next(unread, None) is None
+    assert history.unsettled("claiming")
+
+
+def test_records_that_cannot_be_read_are_never_taken_to_be_none() -> None:
+    """A call that swallows the error does not make the next one new."""
+    history = History(1, "run", last=5)
+
+    def damaged() -> None:
+        raise StateCorrupt("a stored record does not match its checksum", "restore a backup")
+
+    history.read_when_needed(damaged)
+    for _ in range(2):
+        with pytest.raises(StateCorrupt):
+            history.claim(called("claiming", 1))
+        with pytest.raises(StateCorrupt):
+            history.unsettled("claiming")
 
 
 def test_a_million_items_take_a_few_bytes_each() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from itertools import starmap
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +32,7 @@ W = TypeVar("W", RunRecord, LetterRecord)
 M = TypeVar("M", StepRecord, AttemptRecord, FunctionRecord)
 
 _SURELY_A_TIME = 1e11
+_OWN = itemgetter(slice(SEQ, None))
 
 UNREADABLE = (TypeError, ValueError, AttributeError, OverflowError, struct.error)
 """What a column raises that holds another type than was ever written to it."""
@@ -87,7 +89,7 @@ def checked_steps(rows: Sequence[Sequence[Any]], path: Path) -> list[StepRecord]
     """
     try:
         if rows and _all_intact(rows):
-            return list(starmap(StepRecord, [row[SEQ:] for row in rows]))
+            return list(starmap(StepRecord, map(_OWN, rows)))
     except UNREADABLE as error:
         raise corrupt(path) from error
     return [checked_of_run(StepRecord, row, path) for row in rows]
@@ -95,13 +97,13 @@ def checked_steps(rows: Sequence[Sequence[Any]], path: Path) -> list[StepRecord]
 
 def _all_intact(rows: Sequence[Sequence[Any]]) -> bool:
     """Are all rows as they were written? False also if one has a time that has to be looked at more closely."""
-    columns = list(zip(*rows, strict=True))
+    columns: list[Any] = list(zip(*rows, strict=True))
     started = columns[STARTED]
-    if not (0 <= min(started) and max(started) <= _SURELY_A_TIME):
+    if not (min(started) >= 0 and max(started) <= _SURELY_A_TIME):
         return False
     if not (STEP_STATUSES.issuperset(columns[STATUS]) and STEP_KINDS.issuperset(columns[KIND])):
         return False
-    sums = step_checksums(*columns[:CRC], columns[KIND])
+    sums = step_checksums(*columns[:CRC], *columns[KIND:MARKS])
     marks = columns[MARKS:]
     if any(column.count(None) != len(rows) for column in marks):
         sums = list(map(marked, sums, *marks))

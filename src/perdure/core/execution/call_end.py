@@ -103,7 +103,7 @@ def success(call: Call, history: History, payload: bytes, outcome: Outcome, atte
 
 def _marks(call: Call, cut: int) -> tuple[Marks, ...]:
     """Of a call that was executed more than once: in how many lives, and whether it asked for its key."""
-    keyed = None if call.spec.isolate else int(getattr(call, "keyed", False))  # of another process that is not known
+    keyed = None if call.spec.isolate else int(call.keyed)  # of another process that is not known
     return (Marks(call.seq, cut + 1 if cut else None, keyed),)
 
 

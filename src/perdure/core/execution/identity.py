@@ -134,7 +134,7 @@ def refuse_changed_defaults(call: Call) -> None:
     Raises:
         ArgumentChanged: it has not.
     """
-    before, now = getattr(call, "defaults", None), call.spec.signature.state()
+    before, now = call.defaults, call.spec.signature.state()
     if before is not None and now != before:
         raise ArgumentChanged(
             f"{call.spec.owner} changed a default of its own, which its later calls would be given; on resume it stays "

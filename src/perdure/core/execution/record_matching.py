@@ -92,7 +92,7 @@ class Claims:
         self.open -= 1
 
     def _offer_page(self, page: IndexPage) -> None:
-        """Records that calls can claim. Nearly always, all are of one step that has ended well and was called once so."""
+        """Records that calls can claim. Nearly always, all are of one step, and have ended well."""
         seqs, names, keys, ns, statuses, kinds = page
         self.recorded += len(seqs)
         alike = names.count(names[0]) == statuses.count("done") == kinds.count("step") == ns.count(0) == len(seqs)

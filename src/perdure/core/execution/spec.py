@@ -239,7 +239,7 @@ def spec_of(fn: object) -> Spec | None:
     return fn._spec if isinstance(fn, Decorated) else None
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One call of a step or of a child workflow.
 
     `input` is the packed arguments, `key` 16 bytes that stand for them (or for what the caller's key function said:
@@ -247,51 +247,27 @@ class Call:
     the same call before (it was undone, or its input edited); `drop` are the numbers of records that its own replaces;
     `seq` is the number of its record, as soon as it has one. `ledgers` are the budgets that it counts for, `spending`
     is what its attempt under way has spent, as the engine keeps it; `counted`: an attempt of it was; `by_record`: it
-    counts by its record alone. `extras`: what its record is to say besides. `keyed` is only set when it asks
-    for its idempotency key, `defaults` (packed) if the function has defaults that it might change.
+    counts by its record alone. `extras`: what its record is to say besides. `keyed`: it has asked
+    for its idempotency key; `defaults` (packed) are those of the function that it might change.
     """
 
-    __slots__ = (
-        "args",
-        "by_record",
-        "counted",
-        "defaults",
-        "drop",
-        "extras",
-        "input",
-        "key",
-        "keyed",
-        "kwargs",
-        "ledgers",
-        "n",
-        "named",
-        "salt",
-        "seq",
-        "spec",
-        "spending",
-    )
-
-    defaults: bytes
-    keyed: bool
-
-    def __init__(
-        self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], given: bytes, key: bytes, named: bool = False
-    ) -> None:
-        self.spec = spec
-        self.args = args
-        self.kwargs = kwargs
-        self.input = given
-        self.key = key
-        self.named = named
-        self.n = 0
-        self.salt = b""
-        self.drop: tuple[int, ...] = ()
-        self.seq = 0
-        self.ledgers: tuple[Ledger, ...] = ()
-        self.spending: Any = None
-        self.counted = False
-        self.by_record = False
-        self.extras: Extras | None = None
+    spec: Spec
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    input: bytes
+    key: bytes
+    named: bool = False
+    n: int = 0
+    salt: bytes = b""
+    drop: tuple[int, ...] = ()
+    seq: int = 0
+    ledgers: tuple[Ledger, ...] = ()
+    spending: Any = None
+    counted: bool = False
+    by_record: bool = False
+    extras: Extras | None = None
+    keyed: bool = False
+    defaults: bytes | None = None
 
     def more(self) -> Extras:
         """What is to be recorded of it besides."""

@@ -70,29 +70,22 @@ class LocalScope(RunScope):
             end = self.drivers.sync.call(perform(call, history), self, spec)
         else:
             # A saved result is there already: no decision waits for it, and nobody looks on.
-            seq = self._claimed(call)
-            if seq is not None and not history.is_abandoned(seq):
-                end = self._recalled(call, seq)
-            else:
+            try:
+                seq = history.claim(call)
+                if seq is not None and not history.is_abandoned(seq):
+                    end = recall(call, history, self.records.record(seq, inputs=call.named), spec.park)
+                else:
+                    end = None
+            except StateError as error:
+                raise self.stop(StopRun(error)) from error
+            except StopRun as stop:
+                self.stop(stop)
+                raise
+            if end is None:
                 end = self.drivers.sync.call(perform(call, history, seq), self, spec)
         if type(end) is Failed:
             raise end.error
         return end.value
-
-    def _claimed(self, call: Call) -> int | None:
-        try:
-            return self.history.claim(call)
-        except StateError as error:
-            raise self.stop(StopRun(error)) from error
-
-    def _recalled(self, call: Call, seq: int) -> Any:
-        try:
-            return recall(call, self.history, self.records.record(seq, inputs=call.named), call.spec.park)
-        except StateError as error:
-            raise self.stop(StopRun(error)) from error
-        except StopRun as stop:
-            self.stop(stop)
-            raise
 
     def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         """Call an async step; to be awaited at once, by the task that calls it."""
