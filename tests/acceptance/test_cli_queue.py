@@ -60,8 +60,9 @@ def test_queues_are_listed_paused_resumed_and_drained(state: Path, capsys: pytes
     assert shown(capsys, "queue", "resume", "mail") == {"name": "mail", "state": "open", "changed": True}
     assert said(capsys, "queue", "drain", "mail") == "3 runs of queue mail cancelled\n"
     assert {run["status"] for run in shown(capsys, "ps")["runs"]} == {"cancelled"}
+    assert said(capsys, "queue", "pause", "default") == "queue default is paused\n"  # before a run stands in it
     assert main(["queue", "pause", "male"]) == 2
-    assert "name one of: mail" in capsys.readouterr().err
+    assert "name one of: default, mail" in capsys.readouterr().err
 
 
 def test_ps_and_why_say_what_holds_a_queued_run(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,12 @@ from tests.conformance.bench import Bench, note, steps
 
 import perdure
 from perdure import step, workflow
+from perdure.engines.observers.fanout import FanOut
 from perdure.engines.selection import cluster_at
-from perdure.errors import NotFound
+from perdure.errors import NotFound, RunError
 from perdure.operations import schedules
 from perdure.operations.location import locate, opened
+from perdure.operations.run import Execution
 from perdure.operations.why import explain
 from waiting import until
 
@@ -139,8 +141,11 @@ def test_a_run_that_waits_for_one_before_it_is_found_and_cancelled(served: Bench
     until(lambda: perdure.run(ids[0]).status() == "running")
     assert perdure.run(ids[1]).status() == "queued"
     with opened(where, ids[1]) as store:
-        said = explain(store, store.run(ids[1]), where)
+        waiting = store.run(ids[1])
+        said = explain(store, waiting, where)
     assert (said.status, "when the runs of its schedule before it have ended" in said.reasons[0]) == ("queued", True)
+    with pytest.raises(RunError, match="begins when the runs of its schedule before it have ended"):
+        Execution(waits_for_go, where, FanOut()).resume(waiting)
     assert perdure.run(ids[1]).cancel().outcome == "requested"
     until(lambda: perdure.run(ids[1]).status() == "cancelled")
     perdure.signal(ids[0], "go", 7)

@@ -1,15 +1,16 @@
-"""A step that `sys.exit` has left is no completed one; a workflow that goes on past it is told, and nothing else is."""
+"""A step that `sys.exit` has left: what the workflow handles is history, what ends its life is none."""
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-import warm
+from conftest import Machine
 from perdure import step, workflow
 
 
@@ -19,13 +20,7 @@ class Halt(BaseException):
 
 @step(name="exits-in-a-step")
 def exits(by: str) -> None:
-    raise SystemExit(0) if by == "SystemExit" else Halt
-
-
-@step(name="exits-in-a-coroutine")
-async def exits_later() -> None:
-    await asyncio.sleep(0)
-    raise Halt
+    raise SystemExit(0)
 
 
 @step(name="after-the-exit")
@@ -33,31 +28,67 @@ def after(n: int) -> int:
     return n
 
 
+class Later(Exception):
+    pass
+
+
+@pytest.fixture
+def went(machine: Machine) -> list[object]:
+    """What was executed."""
+    return machine.ran
+
+
+@pytest.mark.parametrize("end", ["a step", "none"])
 @pytest.mark.parametrize("by", ["SystemExit", "Halt"])
-def test_a_workflow_that_goes_on_past_an_exit_is_told_once(by: str, capsys: pytest.CaptureFixture[str]):
-    """With the next step, and no other one."""
+def test_an_exit_that_the_workflow_handles_is_not_made_again(went: list[object], by: str, end: str) -> None:
+    """The resumed run is left by an equal one at that place, whether a step follows or the run fails at once."""
 
-    @workflow(name=f"past-{by}")
-    def past() -> int:
-        with suppress(SystemExit, Halt):
-            exits(by)
-        return after(1) + after(2)
+    @step(name="exits")
+    def exits() -> None:
+        went.append("exits")
+        raise SystemExit(3) if by == "SystemExit" else Halt(3)
 
-    assert past() == 3
-    lines = [line for line in capsys.readouterr().err.splitlines() if "is not saved" in line]
-    assert len(lines) == 1
-    assert f"step 'exits-in-a-step' was left by {by}" in lines[0]
+    @workflow(name=f"past-{by}-{end}")
+    def past() -> None:
+        try:
+            exits()
+        except (SystemExit, Halt) as left:
+            went.append((type(left), left.args, getattr(left, "code", None)))
+        if end == "a step":
+            after(1)
+        raise Later
+
+    for _ in range(2):
+        with pytest.raises(Later):
+            past()
+    handled = (SystemExit, (3,), 3) if by == "SystemExit" else (Halt, (3,), None)
+    assert went == ["exits", handled, handled]
 
 
-def test_a_coroutine_that_was_left_is_told_of_and_one_that_was_cancelled_is_not(capsys: pytest.CaptureFixture[str]):
-    """A call that is cancelled is given up, which is saved."""
+def test_an_exit_of_a_coroutine_or_a_thread_is_kept_as_well(went: list[object]) -> None:
+    """A call that is cancelled is given up, and is no exit."""
 
     @step(name="sleeps-for-long")
     async def sleeps() -> None:
         await asyncio.sleep(3600)
 
+    @step(name="exits-in-a-coroutine")
+    async def exits_later() -> None:
+        went.append("coroutine")
+        await asyncio.sleep(0)
+        raise Halt
+
+    @step(name="exits-in-a-thread")
+    def exits_there() -> None:
+        went.append("thread")
+        raise Halt
+
+    def there() -> None:
+        with suppress(Halt):
+            exits_there()
+
     @workflow(name="past-in-a-loop")
-    async def past() -> int:
+    async def past() -> None:
         task = asyncio.create_task(sleeps())
         await asyncio.sleep(0)
         task.cancel()
@@ -65,12 +96,80 @@ def test_a_coroutine_that_was_left_is_told_of_and_one_that_was_cancelled_is_not(
             await task
         with suppress(Halt):
             await exits_later()
-        return await asyncio.to_thread(after, 1)
+        await asyncio.to_thread(there)
+        await asyncio.to_thread(after, 1)
+        raise Later
 
-    assert asyncio.run(past()) == 1
-    err = capsys.readouterr().err
-    assert err.count("is not saved") == 1
-    assert "'exits-in-a-coroutine'" in err
+    for _ in range(2):
+        with pytest.raises(Later):
+            asyncio.run(past())
+    assert went == ["coroutine", "thread"]
+
+
+@pytest.mark.parametrize("first", [SystemExit, PermissionError])
+def test_what_an_exit_ends_the_run_for_gets_its_chance(went: list[object], first: type[BaseException]) -> None:
+    """The exit itself, or the failure that the workflow has exited for; what it has called meanwhile is kept."""
+
+    @step(name="fails-at-first", retry=None)
+    def fails() -> str:
+        went.append("fails")
+        if went == ["fails"]:
+            raise first(2)
+        return "done"
+
+    @step(name="tells-of-it")
+    def tells() -> None:
+        went.append("tells")
+
+    @workflow(name=f"exits-for-{first.__name__}")
+    def wf() -> str:
+        try:
+            return fails()
+        except (SystemExit, PermissionError):
+            tells()
+            sys.exit(2)
+
+    with pytest.raises(SystemExit):
+        wf()
+    assert wf() == "done"
+    assert went == ["fails", "tells", "fails"]
+
+
+def test_a_handled_exit_survives_a_kill(tmp_path: Path) -> None:
+    """With what was saved after it."""
+    (tmp_path / "killed.py").write_text(
+        "import os, sys\nfrom perdure import step, workflow\n"
+        "@step(retry=None)\ndef exits():\n    print('EXITS', flush=True); sys.exit(4)\n"
+        "@step\ndef after():\n    print('AFTER', flush=True)\n"
+        "@step\ndef dies():\n    if not os.path.exists('died'): open('died', 'w').close(); os.kill(os.getpid(), 9)\n"
+        "@workflow\ndef main():\n    try: exits()\n    except SystemExit as left: code = left.code\n"
+        "    after(); dies(); print('CODE', code)\n"
+        "main()\n"
+    )
+    out = [
+        subprocess.run([sys.executable, "killed.py"], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+        for _ in range(2)
+    ]
+    assert out == ["EXITS\nAFTER\n", "CODE 4\n"]
+
+
+def test_ctrl_c_that_the_workflow_goes_on_past_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """It comes from outside, and is no outcome of the step: that is executed once more, which a line says."""
+
+    @step(name="interrupted")
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    @workflow(name="past-ctrl-c")
+    def past() -> int:
+        with suppress(KeyboardInterrupt):
+            interrupted()
+        return after(1) + after(2)
+
+    assert past() == 3
+    lines = [line for line in capsys.readouterr().err.splitlines() if "is not saved" in line]
+    assert len(lines) == 1
+    assert "step 'interrupted' was left by KeyboardInterrupt" in lines[0]
 
 
 def test_an_exit_that_ends_the_run_says_what_it_always_says(capsys: pytest.CaptureFixture[str]):
@@ -96,7 +195,7 @@ def test_a_script_without_a_file_says_what_it_is_taken_for(tmp_path: Path):
 
     def given(body: str) -> str:
         script = text.format(body)
-        return warm.run(
+        return subprocess.run(
             [sys.executable, "-"], input=script, cwd=tmp_path, capture_output=True, text=True, check=False
         ).stderr
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import re
 import struct
@@ -165,7 +166,10 @@ def test_what_is_followed_is_printed_when_it_changes(capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize(
     ("done", "total", "left"),
-    [(25, 100, 170.0), (100, 100, None), (0, 100, None), (25, None, None), (120, 100, None), (99, 100, 0.0)],
+    [
+        *((25, 100, 170.0), (100, 100, None), (0, 100, None), (25, None, None), (120, 100, None), (99, 100, 0.0)),
+        *((math.nan, 100, None), (25, math.inf, None), (math.inf, math.nan, None), (5e-324, 1e308, None)),
+    ],
 )
 def test_the_rest_is_estimated_from_what_is_done(done: float, total: float | None, left: float | None) -> None:
     """A quarter in a minute leaves three minutes, less what has passed since; what cannot be said is not said."""

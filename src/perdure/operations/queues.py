@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from perdure.core.durations import show
+from perdure.core.execution.queueing import DEFAULT
 from perdure.core.records import RunRecord
 from perdure.engines.features import Feature
 from perdure.errors import NotFound
@@ -102,7 +103,7 @@ def _change(location: Location, name: str, act: Callable[[Store], T]) -> T:
 
 def _check(store: Store, name: str) -> None:
     known = queue_listing.all_queues(store)
-    if name not in known:
+    if name not in known and name != DEFAULT:  # which there is before a run stands in it
         hint = f"name one of: {', '.join(known)}" if known else "see `perdure queue ls`: there is none"
         raise NotFound(f"there is no queue {name!r} in {store.path}", hint)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -227,4 +228,5 @@ def time_left(done: float, total: float | None, took: float, since: float) -> fl
     """
     if total is None or not 0 < done < total or took <= 0:
         return None
-    return max(took * (total - done) / done - since, 0.0)
+    left = took * (total - done) / done - since
+    return max(left, 0.0) if math.isfinite(left) else None  # perdure has stored any float once

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from shlex import quote
 from typing import Any
 
 import apsw
@@ -11,6 +10,7 @@ import msgspec
 
 from perdure.config.script_identity import source_digest
 from perdure.core.execution.run_effects import Answer, Asleep, Finished, Held, Locked, Other, Start, Superseded, Taken
+from perdure.core.execution.run_refusals import after_others
 from perdure.core.records import RunRecord
 from perdure.errors import RunError
 from perdure.store import command_lines, flight_record, pieces, queue, sessions, spending, stop_notes
@@ -130,10 +130,7 @@ class RunBegin(RunRows):
                 )
             return Held(run, None, self._last(connection, run.rid))
         if run.status == "queued" and run.hold == queue.AFTER_OTHERS:
-            raise RunError(
-                f"run {run.id} begins when the runs of its schedule before it have ended, and not now",
-                f"see those with `perdure why {quote(run.id)}`, and wait, or cancel them",
-            )
+            raise after_others(run.id)
         elsewhere = start.rid is None and run.parent != start.parent  # it is run once, and was called from there first
         if run.status == "suspended" and start.rid is None:
             ready = not elsewhere if start.parent is not None else run.parent is None and _is_ready(run, start, now)

@@ -11,6 +11,7 @@ import msgspec
 
 from perdure.config.kept_command_line import CommandLine
 from perdure.core.execution.effects import Save
+from perdure.core.execution.history import RootCause
 from perdure.core.execution.queueing import QueuedRun
 from perdure.core.execution.run_effects import End, Forget, HolderInfo, Locked, Reopen
 from perdure.core.execution.spending import Bounds
@@ -132,7 +133,14 @@ class Store(RunBegin):
         self.locks.forget(run.rid)
         self._active.pop(run.rid, None)
 
-    def release(self, run: RunRecord, now: float, stop: Stop | None = None, cut: Sequence[Cut] = ()) -> None:
+    def release(
+        self,
+        run: RunRecord,
+        now: float,
+        stop: Stop | None = None,
+        cut: Sequence[Cut] = (),
+        cause: RootCause | None = None,
+    ) -> None:
         """The run was stopped without having ended: let it go, and say why, beside the file if not in it.
 
         Args:
@@ -140,12 +148,15 @@ class Store(RunBegin):
             now: when.
             stop: what has stopped it; None if that is not kept.
             cut: the calls in whose middle that was.
+            cause: the failures that it was left for, whose records are taken back.
         """
         stopped = None if stop is None else pack_stop(stop)
 
         def operation(connection: apsw.Connection) -> None:
             found = self._run(connection, run.rid)
             if found.holder == self.holder.hid(connection, now):
+                if cause is not None:
+                    self._take_back(connection, run.rid, cause.records, cause.aftermath)
                 self.put_run(connection, found, holder=None, stopped=stopped)
                 sessions.end(connection, found, sessions.INTERRUPTED, now)
             self.locks.leave(connection, run.rid)

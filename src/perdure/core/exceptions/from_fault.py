@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from perdure.core.exceptions import attached, rebuild, recorded_objects, validation_errors
 from perdure.core.exceptions import http_responses as responses
+from perdure.core.exceptions.exits import is_exit
 from perdure.core.exceptions.fault import VALUES, Fault
 
 
@@ -45,7 +46,8 @@ class _Restorer:
     def restored(self, fault: Fault) -> Exception:
         chain = {"__cause__": fault.cause, "__context__": fault.context}
         others = {name: self.restored(chained) for name, chained in chain.items() if chained is not None}
-        known = [cls for label in ((fault.module, fault.qualname), *fault.bases) if (cls := self._class(label))]
+        labels = ((fault.module, fault.qualname), *fault.bases)
+        known = [cls for label in labels if (cls := self._class(label)) and _fits(cls, fault)]
         exc = _instance(fault, known, self._parts(fault, known, others), self._main)
         for name, other in others.items():
             rebuild.put(BaseException, name, exc, other)
@@ -76,6 +78,20 @@ class _Restorer:
             members=[self.restored(each) for each in fault.members],
             notes=fault.notes,
         )
+
+
+_ROOT = rebuild.label(BaseException)
+
+
+def _is_exit(fault: Fault) -> bool:
+    return _ROOT in fault.bases
+
+
+def _fits(cls: type[BaseException], fault: Fault) -> bool:
+    """What a file says to be an error is restored as one: it does not interrupt or stop what restores it."""
+    if not _is_exit(fault):
+        return issubclass(cls, Exception)
+    return is_exit(cls)
 
 
 def _content(unpack: Callable[[bytes], Any], data: bytes) -> dict[str, Any]:
@@ -138,5 +154,6 @@ def _validation(fault: Fault, known: list[type[Exception]]) -> Exception | None:
 
 def _bare(label: rebuild.Label, fault: Fault, parts: rebuild.Parts) -> Exception:
     """The last resort, for a fault that names no base that fits."""
-    made = rebuild.derive([Exception], label, fault.message, fault.lost)
+    root = cast("type[Exception]", BaseException) if _is_exit(fault) else Exception
+    made = rebuild.derive([root], label, fault.message, fault.lost)
     return rebuild.build(made, msgspec.structs.replace(parts, slots={}))[0]

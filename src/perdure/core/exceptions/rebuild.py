@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Iterator
 from itertools import islice
 from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import msgspec
 
@@ -27,7 +27,8 @@ _BUILTIN = frozenset(
     each for each in vars(builtins).values() if isinstance(each, type) and issubclass(each, BaseException)
 )
 # What Python's own classes keep outside `args` and `__dict__`. AttributeError.obj is left out: it may be any object.
-_SLOTS: dict[type[Exception], tuple[str, ...]] = {
+_SLOTS: dict[type[BaseException], tuple[str, ...]] = {
+    SystemExit: ("code",),
     OSError: ("errno", "strerror", "filename", "filename2"),
     ImportError: ("msg", "name", "path"),
     NameError: ("name",),
@@ -95,9 +96,12 @@ def label(cls: type) -> tuple[str, str]:
     return known_as(text(get(type, "__module__", cls))), text(get(type, "__qualname__", cls))
 
 
-def labels(cls: type) -> list[Label]:
-    """What a class of exceptions is recorded by: its label, and of a script, which may be renamed, `__main__` too."""
-    if Exception not in cls.__mro__:
+def labels(cls: type, root: type[BaseException] = Exception) -> list[Label]:
+    """What a class of exceptions is recorded by: its label, and of a script, which may be renamed, `__main__` too.
+
+    Nothing for a class that is not `root` or below it.
+    """
+    if root not in cls.__mro__:
         return []
     name = label(cls)
     return [name, (MAIN[0], name[1])] if text(get(type, "__module__", cls)) in scripts else [name]
@@ -204,7 +208,7 @@ def _aliases(wanted: Label, main: str) -> list[Label]:
 
 def _walk() -> Iterator[type[Exception]]:
     """Every loaded exception class, a class after its bases and the older before the newer."""
-    todo: list[type[Exception]] = [Exception]
+    todo: list[type[Exception]] = [cast("type[Exception]", BaseException)]
     for cls in todo:
         yield cls
         todo += (each for each in type.__subclasses__(cls) if Restored not in each.__bases__)

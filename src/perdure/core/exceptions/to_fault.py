@@ -175,4 +175,5 @@ class _Recorder:
 
 def _labels(exc: Exception) -> list[rebuild.Label]:
     """The labels of its class and of the bases of that, each once."""
-    return list(dict.fromkeys(name for each in type(exc).__mro__ for name in rebuild.labels(each)))
+    root = Exception if isinstance(exc, Exception) else BaseException
+    return list(dict.fromkeys(name for each in type(exc).__mro__ for name in rebuild.labels(each, root)))

@@ -9,11 +9,13 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 import msgspec
 
 from perdure.core import records
 from perdure.core.checksums import marked, step_checksum
+from perdure.core.exceptions import capture
 from perdure.core.execution.crash_loop import LIMIT, Crashes, Lives
 from perdure.core.execution.kept_input import kept_input
 from perdure.core.execution.record_matching import Claims, IndexPage, IndexRow, page_of
@@ -254,6 +256,21 @@ class History(Claims):
             return self.is_abandoned(call.seq)
         self._notes.append(self.row(call, "abandoned", _NONE, 0.0, 0.0, 0))
         return True
+
+    def left_by_exit(self, call: Call, error: BaseException, started: float, seconds: float, attempts: int) -> None:
+        """The call was left by an exit (core/exceptions/exits.py), which the workflow may handle.
+
+        It becomes history with the next commit of the run, and none if the run is left by it.
+        """
+        fault = capture.encode(capture.to_fault(cast(Exception, error)))
+        row = self.row(call, "failed", fault, started, seconds, attempts)
+        self._notes.append(row)
+        self.failed(error, row[records.SEQ])
+
+    def exits(self, but: Sequence[int]) -> tuple[Row, ...]:
+        """The records of calls that were left by an exit and that are not saved yet, without those of these numbers."""
+        found = (row for row in self._notes if row[records.STATUS] == "failed" and row[records.SEQ] not in but)
+        return tuple(found)
 
     def timer_fired(self, number: int) -> None:
         """The timer of that number, counted by the order in which the workflow made them, has fired."""

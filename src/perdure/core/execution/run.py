@@ -164,7 +164,8 @@ def _execute(call: Call, run: RunRecord, history: History) -> Life:
         for line in (yield from _put_away(unwind)):
             notes.add(error, f"perdure: {line}")
         forget = (*cause.records, *_note_of_ending(history))
-        trouble = yield End(run, status, fault, forget=forget, aftermath=cause.aftermath, stopped=stopped)
+        exits = history.exits(cause.records)
+        trouble = yield End(run, status, fault, exits, forget=forget, aftermath=cause.aftermath, stopped=stopped)
         if trouble is not None:
             notes.add(error, f"perdure: that the run {_ENDED[status]} could not be saved: {trouble}")
         notes.add(error, f"perdure: run {run.id} {_ENDED[status]}; {_WAY_ON[status].format(shlex.quote(run.id))}")

@@ -40,6 +40,14 @@ def suspended(run: RunRecord) -> Suspended:
     )
 
 
+def after_others(id: str) -> RunError:
+    """The run cannot be gone on with: others of its schedule come before it."""
+    return RunError(
+        f"run {id} begins when the runs of its schedule before it have ended, and not now",
+        f"see those with `perdure why {shlex.quote(id)}`, and wait, or cancel them",
+    )
+
+
 def superseded(run: RunRecord, by: RunRecord) -> RunError:
     """The run cannot be gone on with: its fork stands on what it has done."""
     fork = shlex.quote(by.id)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 
+from perdure.core.exceptions.exits import is_exit
 from perdure.core.execution.effects import Execute, Outcome, Wait
 from perdure.core.execution.spec import Call
 from perdure.engines.events import AttemptStarted, attempt_ended, notify_wait
@@ -119,7 +121,7 @@ class Attempt:
         """The step's function was left by what is not an Exception; `recorded`: in the flight recorder it has ended."""
         here.reset(self._token)
         if not isinstance(error, _ENDS) and type(error).__name__ != "CancelledError":
-            self._scope.left = self._call.spec.owner, type(error).__name__
+            self._left_by(error)
         if self._context.lines is not None:
             self._context.lines.end()
         call = self._call
@@ -131,6 +133,16 @@ class Attempt:
         self._scope.cut_off(Cut(call.spec.name, call.key, call.n, self._effect.attempt, self._started))
         if self._recorder is not None:
             self._recorder.end(self._context.slot, done=True)
+
+    def _left_by(self, error: BaseException) -> None:
+        """The workflow may handle that, and go on: an exit is kept as a failure is, other than Ctrl-C."""
+        scope, call = self._scope, self._call
+        is_item = self._effect.parked or (call.extras is not None and call.extras.batch is not None)
+        if is_item or not scope.in_function or call.spec.record_kind != "step" or not is_exit(type(error)):
+            scope.left = call.spec.owner, type(error).__name__
+            return
+        with scope.deciding or nullcontext():
+            scope.history.left_by_exit(call, error, self._started, self._clock() - self._at, self._effect.attempt)
 
 
 _ENDS = (StopRun, Abandoned, GeneratorExit)

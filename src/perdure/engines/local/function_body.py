@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from perdure.core.exceptions import notes
+from perdure.core.exceptions.exits import is_exit
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.run_effects import Body
 from perdure.engines.interface import here, under_way
@@ -137,7 +138,9 @@ class FunctionBody:
             return
         stop = run_lifecycle.stop_of(self._run, scope.stopped or error, self._now())
         # It was stopped, not ended: it can be resumed, as soon as no thread works on it.
-        scope.holds.then(lambda: self._resources.store.release(self._run, self._now(), stop, scope.cut))
+        # As after a failure, what it was left for is no history: the step gets its chance.
+        cause = scope.history.root_cause(error) if scope.stopped is None and is_exit(type(error)) else None
+        scope.holds.then(lambda: self._resources.store.release(self._run, self._now(), stop, scope.cut, cause))
         if not scope.abandoned:
             self._note_way_on(error)
 

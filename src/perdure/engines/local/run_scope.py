@@ -110,7 +110,8 @@ class RunScope(BaseScope):
         self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
         self._suspects: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
         self.cut: list[Cut] = []
-        self.left: tuple[str, str] | None = None  # a step that an exit, say, has left, and by what
+        self.left: tuple[str, str] | None = None  # a step that Ctrl-C, say, has left, and by what
+        self.in_function = spec is not None
         self._batches: dict[int, BatchRow] = {}  # maps under way
         self._tick: list[TickRow | None] = []  # once it was looked for
         self._map_numbers = count(1)

@@ -31,7 +31,7 @@ from perdure.engines.temporal.commands import failure_of, queue_of
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import read_history
 from perdure.engines.temporal.executions import Found, ending, find, published_of, recorded_steps, root_of
-from perdure.engines.temporal.queued_runs import cancel_waiting, status_of
+from perdure.engines.temporal.queued_runs import cancel_waiting, refuse_waiting, status_of
 from perdure.engines.temporal.run_start import RunStarter
 from perdure.engines.temporal.schedule_state import Deed
 from perdure.engines.temporal.signals import send, send_once
@@ -131,7 +131,11 @@ class TemporalEngine:
         refuse_counting(spec)
         steps = await self.workers.step_activities()
         steps.observer = self.observer
-        found, resumed = await self._starter.take(call, script, id, resume)
+        try:
+            found, resumed = await self._starter.take(call, script, id, resume)
+        except NotFound:
+            await refuse_waiting(self.cluster, resume)
+            raise
         if began is not None:
             began(found.memo.id)
         under_way = found.status != "done"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from temporalio.api.enums.v1 import EventType
 
+from perdure.core.execution.run_refusals import after_others
 from perdure.core.records import RunRecord, RunStatus
 from perdure.engines.interface import Cancellation
 from perdure.engines.temporal import schedules
@@ -68,6 +69,16 @@ async def waiting_in_schedules(cluster: Cluster) -> dict[str, tuple[str, RunReco
 async def waiting_in_schedule(cluster: Cluster, id: str) -> tuple[str, RunRecord] | None:
     """The run of that id, if it waits so, or did until it was cancelled; and the name of its schedule."""
     return (await waiting_in_schedules(cluster)).get(id) if "@" in id else None
+
+
+async def refuse_waiting(cluster: Cluster, id: str | None) -> None:
+    """Return if no run of that id waits so: such a one cannot be gone on with.
+
+    Raises:
+        RunError: one does.
+    """
+    if id is not None and await waiting_in_schedule(cluster, id) is not None:
+        raise after_others(id)
 
 
 def listed_so(run: RunRecord) -> ListedRun:
