@@ -69,7 +69,7 @@ def test_a_command_gives_a_script_the_command_line_of_its_run(place: Place, curr
     place.write(text, "shop.py")
     place.python("shop.py", "USD", status=1)
     place.write("", "fixed")
-    assert "\ncommand   shop.py USD\n" in place.perdure("show", "last", status=0)
+    assert "\narguments USD\n" in place.perdure("show", "last", status=0)
     out = place.perdure(*command, status=0)
     assert "1 USD ['USD']" in out
     assert "line 5 of shop.py looks for command-line arguments, and finds those of the run: USD" in out
@@ -78,14 +78,22 @@ def test_a_command_gives_a_script_the_command_line_of_its_run(place: Place, curr
 PARSER = "PARSER = argparse.ArgumentParser(); PARSER.add_argument('currency')"
 
 
+def test_a_text_that_python_is_given_has_a_command_line_too(place: Place) -> None:
+    """By `-c` or on standard input; what it imports is loaded with that."""
+    place.write(AT_TOP.format(currency="sys.argv[-1]"), "shop.py")
+    place.python("-c", "import shop; shop.main(1)", "USD", status=1)
+    place.write("", "fixed")
+    assert "1 USD ['USD']" in place.perdure("resume", "last", status=0)
+
+
 def test_the_script_that_goes_on_with_a_run_gives_it_its_own_command_line(place: Place) -> None:
     """Of two the last one counts: it was typed when what came of the first one was known. None is one, too."""
     place.write(GUARDED, "shop.py")
     place.python("shop.py", "--slow", status=1)
     place.python("shop.py", "--fast", status=1)
-    assert "\ncommand   shop.py --fast\n" in place.perdure("show", "last", status=0)
+    assert "\narguments --fast\n" in place.perdure("show", "last", status=0)
     place.python("shop.py", status=1)
-    assert "\ncommand " not in place.perdure("show", "last", status=0)
+    assert "\narguments " not in place.perdure("show", "last", status=0)
 
 
 GUARDED = """
@@ -107,7 +115,7 @@ def test_a_credential_is_not_kept_and_a_script_that_needs_it_is_not_loaded(place
     place.write(text, "shop.py")
     place.python("shop.py", "--api-key", "s3cr3t-canary", "--db=postgres://me:s3cr3t-canary@h/d", "USD", status=1)
     place.write("", "fixed")
-    assert "shop.py --api-key *** --db=postgres://me:***@h/d USD" in place.perdure("show", "last", status=0)
+    assert "arguments --api-key *** --db=postgres://me:***@h/d USD" in place.perdure("show", "last", status=0)
     out = place.perdure("resume", "last", status=2)
     assert "line 4 of shop.py looks for command-line arguments, and those of the run have a credential" in out
     files = [file for file in (place.folder / ".perdure").rglob("*") if file.is_file()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -153,23 +154,40 @@ def test_a_handled_exit_survives_a_kill(tmp_path: Path) -> None:
     assert out == ["EXITS\nAFTER\n", "CODE 4\n"]
 
 
-def test_ctrl_c_that_the_workflow_goes_on_past_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """It comes from outside, and is no outcome of the step: that is executed once more, which a line says."""
+@workflow(name="child-that-exits")
+def child() -> None:
+    exits("SystemExit")
 
-    @step(name="interrupted")
-    def interrupted() -> None:
-        raise KeyboardInterrupt
 
-    @workflow(name="past-ctrl-c")
+@step(name="interrupted")
+def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("calls", "said"),
+    [
+        (interrupted, "step 'interrupted' was left by KeyboardInterrupt"),
+        (child, "workflow 'child-that-exits' was left by SystemExit"),
+        (lambda: exits.map(["SystemExit"]), "step 'exits-in-a-step' was left by SystemExit"),
+    ],
+    ids=["Ctrl-C", "a child run", "an item"],
+)
+def test_what_has_no_outcome_is_told_once_if_the_workflow_goes_on(
+    calls: Callable[[], object], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C comes from outside; an item and a child run are as they were. They are executed once more."""
+
+    @workflow(name="goes-past")
     def past() -> int:
-        with suppress(KeyboardInterrupt):
-            interrupted()
+        with suppress(KeyboardInterrupt, SystemExit):
+            calls()
         return after(1) + after(2)
 
     assert past() == 3
     lines = [line for line in capsys.readouterr().err.splitlines() if "is not saved" in line]
     assert len(lines) == 1
-    assert "step 'interrupted' was left by KeyboardInterrupt" in lines[0]
+    assert said in lines[0]
 
 
 def test_an_exit_that_ends_the_run_says_what_it_always_says(capsys: pytest.CaptureFixture[str]):

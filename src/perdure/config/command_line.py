@@ -50,7 +50,10 @@ def given() -> bytes | None:
     global _is_of_user
     if _is_of_user is None:
         file = getattr(sys.modules.get("__main__"), "__file__", None)
-        _is_of_user = isinstance(file, str) and not any(part in os.path.abspath(file) for part in _LIBRARIES)
+        if isinstance(file, str):
+            _is_of_user = not any(part in os.path.abspath(file) for part in _LIBRARIES)
+        else:
+            _is_of_user = sys.argv[:1] in (["-c"], ["-"])  # a text; other than a notebook, whose kernel has arguments
     if _is_own or not _is_of_user:
         return None
     if not _GIVEN:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from os.path import basename
 from shlex import quote
 
 from perdure.cli.view.ps_table import STYLES, run_status, show_runs
@@ -73,7 +72,7 @@ def _header(printer: Printer, details: RunDetails) -> None:
         "run": view.id,
         "workflow": f"{view.workflow}{details.inputs}",
         "script": view.script,
-        "command": None if details.command_line is None else f"{basename(view.script)} {details.command_line}",
+        "arguments": details.command_line,
         "status": f"{run_status(view)}{took}",
         "waits": view.waits,
         "created": date(view.created),

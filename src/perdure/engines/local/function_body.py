@@ -132,6 +132,8 @@ class FunctionBody:
         if scope.stopped is not None and isinstance(scope.stopped.error, Suspended):
             run_lifecycle.suspended(self._resources, self._run, scope.stopped.error)
             scope.check()
+        if scope.parent is not None and scope.stopped is None and is_exit(type(error)):
+            scope.parent.left = f"workflow {self._run.workflow!r}", type(error).__name__
         run_lifecycle.stopped(self._resources, self._run, scope.stopped or error)
         if self._run.parent is None and scope.stopped is not None and run_lifecycle.is_release(scope.stopped):
             scope.holds.then(self._give_back)
