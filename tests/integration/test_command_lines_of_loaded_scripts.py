@@ -208,8 +208,21 @@ def send(n):
 def main(n):
     perdure.wait_for("go")
     send(n)
-if __name__ == "__main__": main(sys.argv[1])
+if __name__ == "__main__": main(sys.argv[-1])
 """
+
+
+def test_a_worker_holds_the_runs_whose_command_line_does_not_load_the_script(place: Place) -> None:
+    """Not those of others; it says so, and its exit code does."""
+    place.write(SLEEPS.format("sys.argv[1:]"), "shop.py")
+    for line in (["--token", "abc", "1"], ["2"]):
+        place.python("shop.py", *line, PERDURE_SUSPEND_AFTER="0", status=75)
+    for run in json.loads(place.perdure("ps", "--json", status=0))["runs"]:
+        place.perdure("signal", run["id"], "go", status=0)
+    out = place.perdure("worker", "--once", "shop.py", status=1)
+    assert "runs are on hold until the script is edited: " in out
+    assert "have a credential, which is not kept: --token *** 1" in out
+    assert (place.folder / "sent").read_text() == "['2'] ['2']\n"
 
 
 @pytest.mark.parametrize("at_top", ["sys.argv[1:]", "None"])

@@ -161,6 +161,10 @@ class Crew:
             elif line not in self._useless:
                 self.wanted[line] = None
 
+    def has_apart(self) -> bool:
+        """Is there an executor for suspects or for a command line, or to be one?"""
+        return bool(self.apart or self.wanted)
+
     def _start_wanted(self) -> None:
         for line in list(self.wanted):
             if sum(one.line is not None for one in self.apart) == APART:

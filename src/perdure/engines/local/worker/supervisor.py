@@ -193,9 +193,7 @@ class Supervisor:
         )
 
     def _done(self) -> bool:
-        if not self._is_ready or self._stale or self._rung or not self._crew.serving:
-            return False
-        if self._crew.apart or self._crew.wanted:
+        if not self._is_ready or self._stale or self._rung or self._crew.has_apart() or not self._crew.serving:
             return False
         if not all(one.idle for one in self._crew.serving) or steady() < self._clock_held_until:
             return False
@@ -277,7 +275,8 @@ class Supervisor:
                 member.look(dead=True)
         elif member.line is not None:
             for broken in loaded.broken:
-                self._say_broken(broken)
+                self._say(f"runs are on hold until the script is edited: {broken.why}")
+                self._bad = max(self._bad, 1)
         elif member in self._crew.coming and all(one.loaded is not None for one in self._crew.coming):
             self._adopt()
 
