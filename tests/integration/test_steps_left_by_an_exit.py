@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import warm
 from conftest import Machine
 from perdure import step, workflow
 
@@ -148,7 +148,7 @@ def test_a_handled_exit_survives_a_kill(tmp_path: Path) -> None:
         "main()\n"
     )
     out = [
-        subprocess.run([sys.executable, "killed.py"], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+        warm.run([sys.executable, "killed.py"], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
         for _ in range(2)
     ]
     assert out == ["EXITS\nAFTER\n", "CODE 4\n"]
@@ -213,7 +213,7 @@ def test_a_script_without_a_file_says_what_it_is_taken_for(tmp_path: Path):
 
     def given(body: str) -> str:
         script = text.format(body)
-        return subprocess.run(
+        return warm.run(
             [sys.executable, "-"], input=script, cwd=tmp_path, capture_output=True, text=True, check=False
         ).stderr
 
