@@ -6,6 +6,9 @@ from contextlib import nullcontext
 
 import pytest
 
+import perdure
+from conftest import Machine
+from perdure import step, workflow
 from perdure.core.execution.spending import NANO, NOTHING, Amounts, Bounds, Ledger, shown
 from perdure.errors import BudgetExceeded
 
@@ -131,3 +134,26 @@ def test_what_earlier_lives_have_spent_and_this_one_are_added_up(field: str) -> 
     assert ledger.refuse("workflow 'inner'") is None
     ledger.spend(Amounts(**one))
     assert ledger.refuse("workflow 'inner'") is not None
+
+
+def test_a_call_that_an_inner_block_refuses_is_none_of_the_outer_one(machine: Machine) -> None:
+    """The outer block permits two calls: the one that is refused inside leaves room for the second."""
+
+    @step(name="asks", retry=None)
+    def ask(n: int) -> int:
+        return n
+
+    @workflow(name="asking")
+    def asking() -> list[int]:
+        found = []
+        with perdure.budget(calls=2):
+            with perdure.budget(calls=1):
+                found.append(ask(1))
+                with pytest.raises(BudgetExceeded, match="1 calls of 1 calls are spent"):
+                    ask(2)
+            found.append(ask(3))
+            with pytest.raises(BudgetExceeded, match="2 calls of 2 calls are spent"):
+                ask(4)
+        return found
+
+    assert asking() == [1, 3]

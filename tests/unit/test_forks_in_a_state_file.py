@@ -15,8 +15,8 @@ from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.idempotency import child_id
 from perdure.core.records import RunRecord
 from perdure.engines.local.redrive import Redriver, Result
-from perdure.errors import AlreadyRunning, RunError
-from perdure.store import dead_letters, forks, unseen_results
+from perdure.errors import AlreadyRunning, RunError, Suspended
+from perdure.store import dead_letters, forks, signals, unseen_results
 from perdure.store.forks import Forked
 
 done: list[str] = []
@@ -276,3 +276,32 @@ def test_a_child_run_before_the_point_is_taken_over(machine: Machine) -> None:
     assert take_effects() == ["load [9]"]
     child = next(run for run in machine.engine.store.runs(children=True) if run.parent is not None)
     assert child.parent == machine.engine.store.run("fork-1").rid
+
+
+@workflow(name="forked_wait")
+def waiting() -> list[str]:
+    load([1])
+    found = [str(perdure.wait_for("paid", timeout="1d"))]
+    last()
+    found.append(str(perdure.wait_for("sent", timeout="1d")))
+    return found
+
+
+@pytest.mark.parametrize(("before", "again"), [(2, ["paid", "sent"]), (3, ["sent"])])
+def test_signals_go_over_to_the_fork(machine: Machine, before: int, again: list[str]) -> None:
+    """What the source has not taken, and what it took behind the point, which is taken again; the rest stays taken."""
+    broken["last"] = Died()
+    with pytest.raises(Suspended):
+        waiting()
+    (source,) = machine.engine.store.runs()
+    for event in ("paid", "sent"):
+        perdure.signal(source.id, event, event.upper())
+    source = end(machine, waiting)
+    assert [letter.event for letter in signals.not_taken(machine.engine.store, source.rid)] == ["sent"]
+    made = fork(machine, source, before)
+    assert [letter.event for letter in signals.not_taken(machine.engine.store, made.rid)] == again
+    assert signals.not_taken(machine.engine.store, source.rid) == []
+    broken.clear()
+    take_effects()
+    assert waiting() == ["PAID", "SENT"]
+    assert take_effects() == ["last"]
