@@ -60,7 +60,7 @@ PROOF = Proof(
     "execute it notice at least nine of ten",
     unit="mutants",
     size=1_000,
-    part=50,
+    part=25,
     run=run,
     control=control,
     controlled="the change is not made: nothing may be noticed",
