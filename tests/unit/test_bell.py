@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import apsw
 import pytest
 
+from perdure.store import bell as bells
 from perdure.store.bell import SUFFIX, Bell, ring
 from perdure.store.connection import open_connection, run_script
 from waiting import until
@@ -146,3 +148,14 @@ def test_closing_wakes_who_waits_and_removes_the_fifo(state: Path, hung: Callabl
     bell.close()
     assert ear.wait(ENDLESS)
     assert fifos(state) == []
+
+
+def test_a_bell_that_is_hung_up_at_the_same_moment_is_found(state: Path) -> None:
+    """The folder's time says nothing of what was done to it so lately: it is read again."""
+    folder = state.with_name(state.name + "-locks")
+    folder.mkdir()
+    now = time.time_ns() + 3_600_000_000_000
+    for number in range(2):
+        os.mkfifo(folder / f"{number}{SUFFIX}")
+        os.utime(folder, ns=(now, now))
+        assert len(bells._hung_up(state, SUFFIX)) == number + 1

@@ -189,3 +189,10 @@ def test_what_is_written_back_as_it_was_stays_as_it_was(value: Any) -> None:
     arguments = Arguments(packed, ["value", "other"])
     arguments.replace(arguments.as_json())
     assert unpack_inputs(arguments.packed(), (), owner="") == unpack_inputs(packed, (), owner="")
+
+
+def test_one_of_many_entries_is_edited() -> None:
+    """Also under keys that are no text: the others stay under theirs."""
+    arguments = Arguments(pack_inputs([{1: "a", 2: "b", 3: "c", 4: "d"}], {}, owner=""), ["rows"])
+    arguments.set("rows.3", "z")
+    assert unpack_inputs(arguments.packed(), (), owner="")[0] == [{1: "a", 2: "b", 3: "z", 4: "d"}]

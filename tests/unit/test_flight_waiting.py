@@ -78,3 +78,17 @@ def test_many_calls_that_wait_leave_room_for_attempts(recorder: Recorder, monkey
         recorder.waited(slot)
     assert wait(recorder) is not None
     recorder.end(running)
+
+
+def test_who_has_no_slot_says_nothing(recorder: Recorder) -> None:
+    """There was no room for it, or the record is another process's by now: nothing is written, nothing fails."""
+    recorder.how_far(None, 1, 2, "half")
+    recorder.waited(None)
+    slot = wait(recorder)
+    before = recorder.path.read_bytes()
+    recorder.close_in_child()
+    recorder.how_far(slot, 1, 2, "half")
+    recorder.waited(slot)
+    recorder.end(slot)
+    recorder.progress()
+    assert recorder.path.read_bytes() == before

@@ -11,7 +11,9 @@ from pathlib import Path
 import apsw
 import pytest
 
+from perdure.core import records
 from perdure.core.records import Row, sealed_row
+from perdure.core.values.pieces import INLINE
 from perdure.errors import DiskFull, OptionError, StateCorrupt, StateError, StateIO
 from perdure.store.group_commit import Entry, Journal
 from perdure.store.rows import sealed
@@ -297,3 +299,14 @@ def test_a_forked_child_writes_nothing_of_its_parent(tmp_path: Path) -> None:
     store.journal.write((), lambda connection: None)
     assert store.exempted(1) == [(2, 4)]
     store.close()
+
+
+def test_values_of_up_to_a_size_stay_in_their_row() -> None:
+    """One byte more, and they lie in pieces."""
+    for column in (records.INPUT, records.OUTPUT):
+        for size, apart in ((INLINE, False), (INLINE + 1, True)):
+            large = list(row(1))
+            large[column] = os.urandom(size)
+            rows = [tuple(large)]
+            entry = Entry(rows)
+            assert (entry.rows is not rows, bool(entry.pieces)) == (apart, apart)

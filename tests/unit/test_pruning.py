@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,3 +153,21 @@ def test_the_command_says_that_young_artifacts_stay(
     assert (
         "1 artifact kept: written less than 1 h ago; a later prune removes what no run uses" in capsys.readouterr().out
     )
+
+
+def test_what_removed_runs_have_stored_apart_goes_with_them(listed: Listed) -> None:
+    """Large values lie in pieces: those that no run uses any more are gone."""
+    gone, stays = listed.run("old"), listed.run("recent")
+    change(listed, gone, ended=BEGAN + 1, output=b"\xc6" + bytes([0, 1, 0, 0]) + os.urandom(1 << 16))
+    change(listed, stays, ended=NOW, output=b"\xc6" + bytes([0, 1, 0, 0]) + os.urandom(1 << 16))
+
+    def users() -> set[int]:
+        rows: Any = listed.store.journal.read(
+            lambda connection: connection.execute("SELECT DISTINCT run FROM piece_use").fetchall()
+        )
+        return {run for (run,) in rows}
+
+    assert users() == {gone.rid, stays.rid}
+    pruned(listed)
+    assert ids(listed) == {"recent"}
+    assert users() == {stays.rid}

@@ -56,6 +56,10 @@ def nested(depth: int) -> Any:
     return found
 
 
+def nested_sets(depth: int) -> frozenset[Any]:
+    return frozenset({nested_sets(depth - 1)}) if depth else frozenset()
+
+
 @pytest.mark.parametrize(
     ("value", "stored"),
     [
@@ -81,7 +85,7 @@ def test_what_cannot_change_is_part_of_the_inputs(value: Any, stored: Any) -> No
 
 @pytest.mark.parametrize(
     "value",
-    [[1], {}, Moving(1), (1, [2]), Point(1, [2]), frozenset({Colour.RED}), object(), nested(20)],
+    [[1], {}, Moving(1), (1, [2]), Point(1, [2]), frozenset({Colour.RED}), object(), nested(20), nested_sets(20)],
     ids=lambda value: type(value).__name__,
 )
 def test_what_may_change_or_is_too_deep_is_no_input(value: Any) -> None:
