@@ -25,6 +25,10 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 KEPT = ROOT / ".proof" / "measured"
 PARTS = ("unit", "integration", "crash", "acceptance", "docs", "conformance")
+COUNTED = ("core", "store")
+"""Folders whose branches are counted."""
+OTHERS = ("perdure/api/lock.py", "perdure/api/retry.py")
+"""Modules of which it is looked only at which test executes what."""
 STARTS = re.compile(
     r"subprocess|Popen|fork\(|multiprocessing|temporal|cluster|processes=|Worker|Scripts|script_run|chromium|strace"
 )
@@ -38,6 +42,9 @@ source = {source}
 context = ${{{context}-}}
 disable_warnings = no-data-collected,module-not-imported
 """
+
+
+_COUNTED = tuple(f"perdure/{each}/" for each in COUNTED)
 
 
 class Measured(NamedTuple):
@@ -104,7 +111,7 @@ def measure(tests: Sequence[str]) -> Measured:
         raise RuntimeError("coverage is not installed: .venv/bin/python -m pip install coverage")
     with tempfile.TemporaryDirectory(prefix="perdure-proof-") as name:
         folder = Path(name)
-        source = "".join(f"\n    {SOURCE / 'perdure' / each}" for each in ("core", "store"))
+        source = "".join(f"\n    {SOURCE / 'perdure' / each}" for each in (*COUNTED, "api"))
         (folder / "settings").write_text(SETTINGS.format(source=source, context=CONTEXT), encoding="utf-8")
         settings = str(folder / "settings")
         env = {
@@ -131,13 +138,14 @@ def gathered(tests: Sequence[str], folder: Path, *, failed: bool) -> Measured:
     whole.json_report(outfile=str(report), ignore_errors=True)
     found = Measured([*tests], {}, {}, json.loads(seconds.read_text()) if seconds.exists() else {}, failed)
     for file, said in json.loads(report.read_text(encoding="utf-8"))["files"].items():
-        module = _module(file)
-        found.taken[module] = {(first, last) for first, last in said.get("executed_branches", ())}
+        if (module := _module(file)).startswith(_COUNTED):
+            found.taken[module] = {(first, last) for first, last in said.get("executed_branches", ())}
     data = whole.get_data()
     for file in data.measured_files():
-        found.tests[_module(file)] = {
-            line: named for line, names in data.contexts_by_lineno(file).items() if (named := set(names) - {""})
-        }
+        if (module := _module(file)).startswith((*_COUNTED, *OTHERS)):
+            found.tests[module] = {
+                line: named for line, names in data.contexts_by_lineno(file).items() if (named := set(names) - {""})
+            }
     return found
 
 
@@ -154,7 +162,7 @@ def branches() -> dict[str, int]:
     found = {}
     for path in sorted((SOURCE / "perdure").rglob("*.py")):
         module = _module(str(path))
-        if module.startswith(("perdure/core/", "perdure/store/")):
+        if module.startswith(_COUNTED):
             parser = PythonParser(filename=str(path), exclude="|".join(map("(?:{})".format, DEFAULT_EXCLUDE)))
             parser.parse_source()
             found[module] = sum(number for number in parser.exit_counts().values() if number > 1)

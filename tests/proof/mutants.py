@@ -20,9 +20,11 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import NamedTuple
 
+from tests.proof import measured
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
-AREAS = ("perdure/core", "perdure/store", "perdure/api/lock.py", "perdure/api/retry.py")
+AREAS = (*(f"perdure/{each}" for each in measured.COUNTED), *measured.OTHERS)
 """Folders and files."""
 
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
