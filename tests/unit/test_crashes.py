@@ -120,6 +120,24 @@ def test_records_are_cleared_away(fate: Fate) -> None:
     assert os.listdir(flight_record.folder_of(fate.state)) == []
 
 
+@pytest.mark.parametrize("reported", [False, True])
+def test_a_record_stays_while_its_death_is_being_reported(fate: Fate, reported: bool) -> None:
+    """By the watchdog process that has its lock; also if the run has been gone on with. One that was reported goes."""
+    crash(fate, "charge")
+    (path,) = flight_record.folder_of(fate.state).iterdir()
+    if reported:
+        flight_record.mark_reported(path)
+    with flight_record.reporting(path) as ours:
+        assert ours is not reported
+        recorder = fate.live()
+        crashes.collect(fate.store)
+        assert path.exists() is not reported
+    crashes.collect(fate.store)
+    assert not path.exists()
+    recorder.close()
+    fate.store.close()
+
+
 def test_what_was_left_is_known(fate: Fate) -> None:
     """The runs of dead processes, whether or not they left a record."""
     recorder = fate.live()
