@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from schedule_world import DAY, MINUTE, World, at, world
 
 from perdure.errors import OptionError
 from perdure.store import schedule_clock, schedule_runs, schedules
+from perdure.store.liveness import locks_of
 
 
 @pytest.fixture
@@ -239,3 +241,21 @@ def test_one_schedule_that_cannot_count_harms_no_other(here: World, monkeypatch:
     monkeypatch.setattr(schedule_clock, "zone", real)
     here.advance(here.now + MINUTE)
     assert "lost@2026-11-28T03:00+01:00" in here.runs()
+
+
+def test_a_run_that_is_replaced_is_told_so_where_it_runs(here: World) -> None:
+    """Its process looks into the file when its lock is touched, and ends the run with its clean-ups."""
+    here.declare("cancel", spec="0 * * * *", overlap="cancel")
+    here.advance(at("2026-11-27T13:00"))
+    store = here.store
+    hid = store.journal.write((), lambda connection: store.holder.hid(connection, here.now))
+    here.set("cancel@2026-11-27T13:00+01:00", status="running", holder=hid, wake=None)
+    (lock,) = locks_of(store.path).glob(f"{store.holder.token}.lock")
+    os.utime(lock, (1.0, 1.0))
+    here.advance(at("2026-11-27T14:00"))
+    run = store.run("cancel@2026-11-27T13:00+01:00")
+    assert (run.status, run.stop, run.wake) == ("running", here.now, None)
+    assert lock.stat().st_mtime > 1.0
+    os.utime(lock, (1.0, 1.0))
+    here.advance(at("2026-11-27T15:00"))
+    assert store.run(run.id).stop == run.stop, "since when it is to stop is said once"
