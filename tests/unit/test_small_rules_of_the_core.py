@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from conftest import Died, Machine
+from perdure import workflow
 from perdure.api.step import step
 from perdure.core.execution import crash_loop
 from perdure.core.execution.branch import NO_INPUTS, Branch, busy
@@ -133,3 +135,32 @@ def test_branches_that_have_ended_are_not_kept() -> None:
         Branch(Carrier(), root).task.over = True  # type: ignore[attr-defined]
     assert len(root.living) < 300
     assert root in root.living
+
+
+def test_a_call_that_goes_by_another_key_now_has_the_record_of_its_inputs(machine: Machine) -> None:
+    """The key of a step was edited: what was completed is not executed again, and nothing is left over."""
+    done: list[str] = []
+    place = ["first"]
+
+    @step(name="keyed anew", key=lambda n: (n, place[0]), retry=None)
+    def keyed(n: int) -> int:
+        done.append(f"keyed {n}")
+        return n
+
+    @step(name="after it", retry=None)
+    def after(n: int) -> int:
+        done.append(f"after {n}")
+        if place == ["first"]:
+            raise Died
+        return n
+
+    @workflow(name="keyed_anew")
+    def job() -> int:
+        return after(keyed(1) + keyed(2)) + keyed(3)
+
+    with pytest.raises(Died):
+        job()
+    machine.boot()
+    place[0] = "second"
+    assert job() == 6
+    assert done == ["keyed 1", "keyed 2", "after 3", "after 3", "keyed 3"]
