@@ -154,3 +154,21 @@ def test_so_many_places_are_tried_for_the_end_of_a_piece(monkeypatch: pytest.Mon
     data = bytes(9_000) + b"x,x,x,x,"
     (first, second) = cutting.cut(data.replace(b"\0", b"0"))
     assert (first[1][-6:], second[1]) == (b"x,x,x,", b"x,")
+
+
+@pytest.mark.parametrize("forget", ["DELETE FROM piece", ""])
+def test_it_is_known_whether_a_large_value_is_whole(store: Store, forget: str) -> None:
+    """Each of its pieces is looked for; a value in its row is."""
+    large = kept(store, 1, text(1, 50_000))
+    if forget:
+        store.journal.write((), lambda connection: connection.execute(forget) and None)
+
+    def complete(output: bytes) -> bool:
+        record = StepRecord(1, "work", bytes(16), 0, "done", b"in", output, 0.0, 0, 1, 0, "step")
+        found: bool = store.journal.read(lambda connection: pieces.complete(connection, record, store.path))
+        return found
+
+    assert complete(b"small")
+    assert complete(large) is (not forget)
+    checked = store.journal.read(lambda connection: pieces.check(connection, b"", 1000))
+    assert [whole for _, whole in checked] == [True] * count(store)

@@ -104,3 +104,8 @@ def test_a_known_value_is_never_left(text: str, value: str) -> None:
     hide = Redactor([value])
     if hide(value) != value:
         assert value not in hide(f"{text}{value}{text}").replace("***", "\0")
+
+
+def test_a_known_value_is_hidden_in_json_of_other_programs() -> None:
+    """Some leave letters that are not ASCII as they are, and escape the rest."""
+    assert "p\u00e4ss" not in Redactor(['p\u00e4ss"word'])('{"password": "p\u00e4ss\\"word"}')

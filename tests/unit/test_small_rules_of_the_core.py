@@ -12,9 +12,10 @@ from perdure.api.step import step
 from perdure.core.execution import crash_loop
 from perdure.core.execution.branch import NO_INPUTS, Branch, busy
 from perdure.core.execution.crash_loop import WIDTH, fitted, stuck, verdict
+from perdure.core.execution.history import History
 from perdure.core.execution.result_check import ensure
 from perdure.core.execution.spec import Call, Spec, spec_of
-from perdure.errors import CrashLoop, EnsureFailed
+from perdure.errors import CrashLoop, EnsureFailed, TooLarge
 
 
 class Carrier:
@@ -164,3 +165,15 @@ def test_a_call_that_goes_by_another_key_now_has_the_record_of_its_inputs(machin
     place[0] = "second"
     assert job() == 6
     assert done == ["keyed 1", "keyed 2", "after 3", "after 3", "keyed 3"]
+
+
+def test_a_record_may_be_as_large_as_is_said() -> None:
+    """Inputs and result together; what is too much of the two is named."""
+    history = History(1, "run")
+    history.largest = 10
+    history.refuse_oversized("step 'x'", b"12345", b"12345")
+    with pytest.raises(TooLarge, match="step 'x' returned 6 bytes; a record holds at most 10 bytes"):
+        history.refuse_oversized("step 'x'", b"12345", b"123456")
+    for output in (None, b"12345"):
+        with pytest.raises(TooLarge, match="step 'x' is called with 11 bytes of arguments"):
+            history.refuse_oversized("step 'x'", b"12345678901", output)
