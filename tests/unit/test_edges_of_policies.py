@@ -283,3 +283,11 @@ def test_a_delay_of_a_plain_http_error_is_read() -> None:
     message = Message()
     message["Retry-After"] = "9"
     assert Facts(urllib.error.HTTPError("http://x/", 429, "", message, None), T).delay == 9.0
+
+
+def test_what_a_group_is_of_says_more_than_a_message_about_it() -> None:
+    """Its members are looked at by what they are, before the text of an error that it has led to."""
+    error = RuntimeError("too many requests")
+    assert assess(error, T, RULES).kind == "throttled"
+    error.__cause__ = ExceptionGroup("several", [PermissionError("no")])
+    assert (assess(error, T, RULES).kind, assess(error, T, RULES).confidence) == ("permanent", "certain")

@@ -9,7 +9,7 @@ import pytest
 
 from perdure.store import flight_record
 from perdure.store.flight_record import CallWaits, Flight
-from perdure.store.flight_recorder import Recorder, Slot
+from perdure.store.flight_recorder import Recorder, Slot, _cut
 
 KEY = bytes(range(16))
 
@@ -92,3 +92,9 @@ def test_who_has_no_slot_says_nothing(recorder: Recorder) -> None:
     recorder.end(slot)
     recorder.progress()
     assert recorder.path.read_bytes() == before
+
+
+def test_a_text_is_cut_to_the_room_that_there_is() -> None:
+    """With dots, where there is room for more than these; no letter is cut in two."""
+    assert [_cut(b"abcdef", most) for most in (6, 5, 4, 3)] == [b"abcdef", b"ab...", b"a...", b"abc"]
+    assert _cut("äöü".encode(), 3) == "ä".encode()
