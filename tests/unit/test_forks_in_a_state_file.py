@@ -305,3 +305,22 @@ def test_signals_go_over_to_the_fork(machine: Machine, before: int, again: list[
     take_effects()
     assert waiting() == ["PAID", "SENT"]
     assert take_effects() == ["last"]
+
+
+@workflow(name="forked_rows_alone")
+def rows_alone() -> int:
+    return len(parse.map([1, 2]).results)
+
+
+def test_a_result_that_came_too_late_behind_which_nothing_was_called(machine: Machine) -> None:
+    """The fork that is named keeps all records: the number behind the last one stands for that."""
+    broken["parse 2"] = Trouble("bad")
+    source = end(machine, rows_alone)
+    broken.clear()
+    redrive(machine)
+    late = unseen_results.unseen(machine.engine.store, source)
+    assert late is not None
+    assert late.command == f'perdure fork {source.id} --from "#3"'
+    fork(machine, source, 3)
+    take_effects()
+    assert (rows_alone(), take_effects()) == (2, [])

@@ -17,6 +17,7 @@ from perdure import step, workflow
 from perdure.core.execution.spending import Bounds
 from perdure.errors import StateCorrupt
 from perdure.store import (
+    artifacts,
     dead_letters,
     foreign_files,
     keyed_requests,
@@ -330,3 +331,21 @@ def test_the_lock_file_of_a_dead_process_is_removed_by_who_looks(tmp_path: Path)
     assert not is_held(path)
     assert not path.exists()
     assert not is_held(path)
+    last = Liveness(state)
+    path = locks_of(state) / f"{last.show()}.lock"
+    last.close()
+    assert not path.exists(), "a process that ends removes its own"
+
+
+def test_a_file_that_is_kept_holds_what_was_given(tmp_path: Path) -> None:
+    """Bytes and the content of a file alike, each content once; one that is not whole is written anew."""
+    folder = artifacts.folder_of(tmp_path / "state.db")
+    (tmp_path / "source").write_bytes(b"content")
+    digest, size = artifacts.keep(folder, b"content")
+    assert (folder / digest).read_bytes() == b"content"
+    assert artifacts.keep(folder, tmp_path / "source") == (digest, size) == (artifacts.digest_of(b"content"), 7)
+    (folder / digest).chmod(0o600)
+    (folder / digest).write_bytes(b"cont")
+    artifacts.keep(folder, b"content")
+    assert artifacts.find(digest, "it", tmp_path / "state.db").read_bytes() == b"content"
+    assert [path.name for path in folder.iterdir()] == [digest]
