@@ -36,3 +36,8 @@ def taken_back(n: int) -> str:
 @step(undo=taken_back, retry=None)
 def taken(n: int) -> int:
     return n
+
+
+def square(n: int) -> int:
+    """A function of this module, of which another one makes a step."""
+    return n * n

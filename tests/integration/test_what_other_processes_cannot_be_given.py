@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from own_process_steps import in_lock, of_secret, spends, taken, taken_back, which_tick
+from own_process_steps import in_lock, of_secret, spends, square, taken, taken_back, which_tick
 
 import perdure
 from conftest import Machine, Trouble
-from perdure import workflow
+from perdure import step, workflow
 from perdure.core.execution.idempotency import idempotency_key
 from perdure.engines.interface import StepContext, here
 from perdure.engines.processes.messages import Ticked
@@ -27,6 +27,19 @@ def gives_a_secret() -> int:
 @workflow
 def spends_in_other_processes() -> int:
     return len(spends.map(range(40), processes=2).dead)
+
+
+squared = step(square, name="squared in another process", isolate=True, retry=None)
+
+
+@workflow
+def squares() -> int:
+    return squared(3)
+
+
+def test_a_step_is_found_that_is_made_of_a_function_of_another_module(machine: Machine) -> None:
+    """Here, and not in the module of the function."""
+    assert squares() == 9
 
 
 @workflow

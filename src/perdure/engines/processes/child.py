@@ -22,7 +22,7 @@ import msgspec
 
 from perdure.config import command_line
 from perdure.config.script_identity import point_out
-from perdure.config.script_loader import load_module
+from perdure.config.script_loader import load_module, load_script
 from perdure.config.stderr_line import say
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.program_faults import suspicion
@@ -38,6 +38,7 @@ from perdure.engines.processes import forwarded_logs
 from perdure.engines.processes.messages import ANSWER, Answer, Order, Setup, frame, import_from, read_frame
 from perdure.engines.processes.orderer import Orderer
 from perdure.engines.runtime import captured_lines
+from perdure.errors import NotFound
 
 _decode_setup = msgspec.msgpack.Decoder(Setup).decode
 _decode_order = msgspec.msgpack.Decoder(Order).decode
@@ -144,12 +145,23 @@ class Steps:
                 forwarded_logs.end_line()
                 here.reset(token)
 
+    def _look_up(self, setup: Setup, order: Order) -> Spec:
+        place = Place(setup.module, order.qualname)
+        try:
+            return registry.find_step(place, order.defined_as, order.input)
+        except NotFound:
+            script = os.fsdecode(order.script)
+            if not os.path.isfile(script) or os.path.samefile(script, os.fsdecode(setup.file)):
+                raise
+            load_script(script, quiet=True)
+            return registry.find_step(place, order.defined_as, order.input)
+
     def _find(self, setup: Setup, order: Order) -> tuple[Spec, codec.InputReader]:
         # The order comes from the parent through a socket; it is not stored data.
         found = self._known.get((order.name, order.qualname))
         if found is None or found[0].signature.is_remade:
             load_module(setup.module, os.fsdecode(setup.file))
-            spec = registry.find_step(Place(setup.module, order.qualname), order.defined_as, order.input)
+            spec = self._look_up(setup, order)
             if order.name != spec.name:  # a clean-up, which has keys of its own
                 spec = copy.copy(spec)
                 spec.name = order.name

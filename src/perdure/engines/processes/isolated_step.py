@@ -118,6 +118,7 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, s
     until = None if seconds is None else steady() + seconds
     mark = orphans.step_mark(run_id, idempotency_key(run_id, spec.name, call.key + call.salt, call.n), attempt)
     workers, scope = spec.workers, getattr(here.get(), "scope", None)
+    run = getattr(scope, "run", None)
     order = msgspec.msgpack.encode(
         Order(
             spec.name,
@@ -135,6 +136,7 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, s
             hasattr(scope, "publish"),
             getattr(scope, "log_file", None) is not None,
             _tick_of(scope),
+            b"" if run is None else os.fsencode(run.path),
         )
     )
     child: ChildProcess | None = None

@@ -109,6 +109,7 @@ class Order(msgspec.Struct, frozen=True):
         publishes: what the attempt publishes is shown with its run.
         keeps: what it prints is kept with it.
         tick: what its run was made for, as `perdure.tick` has it.
+        script: the file of the run, which may make a step of another module's function; empty: there is none.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Order(msgspec.Struct, frozen=True):
     publishes: bool
     keeps: bool
     tick: Ticked | None
+    script: bytes
 
 
 ANSWER: Final = b"A"
