@@ -11,13 +11,10 @@ import signal
 import socket
 import sys
 import threading
-from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
 from types import FrameType
-from typing import NamedTuple
 
 from perdure.config import settings
 from perdure.config.command_line import of_run, own_program
@@ -52,10 +49,10 @@ from perdure.engines.local.worker.messages import (
     send,
 )
 from perdure.engines.local.worker.program import Program
+from perdure.engines.local.worker.slots import Slots
 from perdure.engines.local.worker.waker import Waker
 from perdure.engines.observers.attach import observers_of
 from perdure.engines.observers.fanout import FanOut
-from perdure.engines.runtime.forked_copies import end_if_copy
 from perdure.errors import (
     NotFound,
     NotStorable,
@@ -77,13 +74,6 @@ HOMELESS = 60.0
 """Seconds between two looks for runs of workflows that no script defines any more."""
 
 
-class _Over(NamedTuple):
-    """A run whose function is over."""
-
-    taken: Taken
-    closing: Closing
-
-
 class Executor:
     """Claims runs and executes them.
 
@@ -94,17 +84,13 @@ class Executor:
 
     def __init__(self, link: socket.socket, orders: Orders) -> None:
         self._link = link
-        self._process = os.getpid()
         self._orders = orders
         self._state = Path(orders.state)
         self._waker = Waker()
-        self._active: dict[int, Taken] = {}
-        self._waiting: SimpleQueue[Taken | _Over] = SimpleQueue()  # for a thread
-        self._over: deque[_Over] = deque()  # to be written
+        self._slots = Slots(orders.slots, self._carry, self._left_by, self._changed, self._waker)
         self._crashed: list[int] = []  # what the claim under way may take from dead processes
         self._served: claims.Served = {}
         self._line: bytes | None = None  # that of the runs it executes, packed; empty: none; None: it does not matter
-        self._threads = 0
         self._look = self._dead = True
         self._paused_until = self._homeless_at = 0.0
         self._later: float | None = None  # when a queue lets its next run begin, in seconds since the epoch
@@ -157,8 +143,8 @@ class Executor:
         timer.daemon = True
         timer.start()
         self._waker.set()
-        if self._active:
-            runs = "1 run is" if len(self._active) == 1 else f"{len(self._active):,} runs are"
+        if self._slots.active:
+            runs = "1 run is" if len(self._slots.active) == 1 else f"{len(self._slots.active):,} runs are"
             self._say(f"{runs} given back at the next safe point")
 
     def _abandon(self) -> None:
@@ -203,13 +189,13 @@ class Executor:
         while self._left is None:
             self._work(engine, program)
             rests = (orders.suspects or orders.line is not None) and not self._look
-            if (self._retired or rests) and not self._active:
+            if (self._retired or rests) and not self._slots.active:
                 return 0
             if self._left is None:
                 self._waker.wait(self._seconds())
-        while self._active:
+        while self._slots.active:
             self._work(engine, program)  # the ends of what is over
-            if self._active:
+            if self._slots.active:
                 self._waker.wait()
         return 0
 
@@ -241,8 +227,8 @@ class Executor:
         if self._is_later(engine):
             self._look, self._later = True, None
         while True:
-            over = self._take_over()
-            free = self._orders.slots - len(self._active) + sum(one.closing.plain for one in over)
+            over = self._slots.take_over()
+            free = self._slots.number - len(self._slots.active) + sum(one.closing.plain for one in over)
             claim = self._claim(engine, program, free) if free > 0 and self._looks() else None
             if not over and claim is None:
                 break
@@ -251,25 +237,18 @@ class Executor:
                 entries.append(claim)
             engine.store.journal.write_all(entries)
             for one in over:
-                self._finish(one)
+                self._slots.finish(one)
             if claim is not None:
                 self._claimed(claim, free)
         files = program.files()
         if files is not None:
             self._tell(Files(files))
-        if self._orders.once and not self._look and not self._active and not self._retired:
+        if self._orders.once and not self._look and not self._slots.active and not self._retired:
             self._tell(Idle(self._bad, serial, self._claims))
 
     def _looks(self) -> bool:
         """May there be something to claim, and is it to be claimed now?"""
         return self._left is None and not self._retired and self._look and steady() >= self._paused_until
-
-    def _take_over(self) -> list[_Over]:
-        """The runs that are over since the last time."""
-        over = []
-        while self._over:
-            over.append(self._over.popleft())
-        return over
 
     def _claimed(self, claim: Entry, free: int) -> None:
         try:
@@ -283,7 +262,7 @@ class Executor:
         if self._crashed and len(taken) == free:
             self._dead = True  # more may be left than there are slots
         for one in taken:
-            self._start(one)
+            self._slots.start(one)
         if isinstance(claim.operation, claims.Claim):
             self._tell_lines(claim.operation.elsewhere)
             self._later = claim.operation.later
@@ -366,60 +345,8 @@ class Executor:
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
-    def _start(self, taken: Taken) -> None:
-        self._active[taken.run.rid] = taken
-        if self._orders.slots == 1:
-            self._execute(taken)
-        else:
-            self._hand_out(taken)
-
-    def _finish(self, over: _Over) -> None:
-        """The end of a run is written, or could not be; who is to be alerted may take a while."""
-        if over.closing.plain or self._orders.slots == 1:
-            self._close(over)
-        else:
-            self._hand_out(over)
-
-    def _hand_out(self, job: Taken | _Over) -> None:
-        self._waiting.put(job)
-        if self._threads < self._orders.slots and self._threads < len(self._active):
-            self._threads += 1
-            threading.Thread(target=self._slot, name=f"perdure-slot-{self._threads}", daemon=True).start()
-
-    def _slot(self) -> None:
-        while True:
-            job = self._waiting.get()
-            if self._over and self._waiting.empty():  # it was left to this thread, see below
-                self._waker.set()
-            if isinstance(job, _Over):
-                self._close(job)
-            else:
-                self._execute(job)
-
-    def _execute(self, taken: Taken) -> None:
-        try:
-            closing = self._carry(taken)
-        except BaseException as error:  # noqa: BLE001  whatever it is, the process goes on with other runs
-            end_if_copy(self._process)
-            self._left_by(taken, error)
-            self._settle(taken)
-        else:
-            self._over.append(_Over(taken, closing))
-            self._look = True
-            if self._waiting.empty():  # else whoever takes the last of these sees to it: ends are written together
-                self._waker.set()
-
-    def _close(self, over: _Over) -> None:
-        try:
-            over.closing.finish()
-        except BaseException as error:  # noqa: BLE001
-            self._left_by(over.taken, error)
-        self._settle(over.taken)
-
-    def _settle(self, taken: Taken) -> None:
-        self._active.pop(taken.run.rid, None)
+    def _changed(self) -> None:
         self._look = True
-        self._waker.set()
 
     def _left_by(self, taken: Taken, error: BaseException) -> None:
         assert self._left_runs is not None
