@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
 import apsw
 
+from perdure.core.callables import EMPTY
 from perdure.core.values import codec
 from perdure.store.runs import Store
 from perdure.store.signals import send
@@ -16,7 +16,7 @@ from perdure.store.signals import send
 def post(state: Path, run: str, event: str, value: Any = None, *, key: str = "", stamp: float) -> None:
     """Send a signal to the run at that moment, as a process of its own would."""
     store = Store(state)
-    data = codec.plan(inspect.Parameter.empty, owner="signal").pack(value)
+    data = codec.plan(EMPTY, owner="signal").pack(value)
     store.journal.write((), send(store, run, event, key, data, clock=lambda: stamp))
     store.close()
 
@@ -26,7 +26,7 @@ def letters(state: Path) -> list[tuple[str, str, Any]]:
     connection = apsw.Connection(str(state))
     rows = connection.execute("SELECT event, status, value FROM signal ORDER BY sid").fetchall()
     connection.close()
-    plain = codec.plan(inspect.Parameter.empty, owner="signal")
+    plain = codec.plan(EMPTY, owner="signal")
     return [(event, status, plain.unpack(value)) for event, status, value in rows]
 
 

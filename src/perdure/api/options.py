@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from perdure.core.callables import is_coroutine_function, signature_of, unwrap
 from perdure.core.execution.spec import IfLocked, InputKept, Spec
 from perdure.core.records import RESERVED
 from perdure.engines.interface import OnFailure
@@ -147,7 +147,7 @@ def checked_ensure(value: Any, owner: str) -> Callable[[Any], object] | None:
     Raises:
         OptionError: it is not a function, an async one, or one that does not take one argument.
     """
-    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+    if value is not None and (not callable(value) or is_coroutine_function(value)):
         raise OptionError(
             f"ensure of {owner} is {value!r}",
             'give a plain function of the result: ensure=lambda r: r["status"] == "ok"',
@@ -163,7 +163,7 @@ def checked_ensure(value: Any, owner: str) -> Callable[[Any], object] | None:
 
 def _takes_one(function: Callable[..., Any]) -> bool:
     try:
-        inspect.signature(function).bind(None)
+        signature_of(function).bind(None)
     except TypeError:
         return False
     except ValueError:  # a builtin that does not say what it takes
@@ -197,7 +197,7 @@ def checked_input(value: Any) -> InputKept:
 
 def source_of(fn: Any) -> str:
     """The file that a function is written in; empty if it has none."""
-    return str(getattr(getattr(inspect.unwrap(fn), "__code__", None), "co_filename", ""))
+    return str(getattr(getattr(unwrap(fn), "__code__", None), "co_filename", ""))
 
 
 def refuse_reserved(kind: str, name: str) -> None:

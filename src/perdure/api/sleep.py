@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from perdure.api.durable_wait import NOTHING, awaited, blocking, moment_of, scope_of
+from perdure.core.callables import EMPTY
 from perdure.core.durations import Duration, seconds
-from perdure.core.execution.inputs import EMPTY
 from perdure.core.values import codec
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
 from typing import (
     TYPE_CHECKING,
@@ -37,6 +36,7 @@ from perdure.catalogue.rules import rules_for
 from perdure.config import settings
 from perdure.config.module_names import place
 from perdure.config.script_loader import stop_load
+from perdure.core.callables import is_generator_function, mark_coroutine_function
 from perdure.core.durations import Duration, bound
 from perdure.core.execution.spec import InputKept, Spec
 from perdure.core.policies.retry import Retry, policy_of
@@ -209,8 +209,8 @@ class Step(BoundStep[P, R_co]):
         register(spec)
         functools.update_wrapper(self, spec.fn, updated=())
         vars(self)["map"] = _WrappedMap(spec.owner)
-        if spec.is_async and hasattr(inspect, "markcoroutinefunction"):
-            inspect.markcoroutinefunction(self)
+        if spec.is_async:
+            mark_coroutine_function(self)
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._spec.is_method = True
@@ -399,7 +399,7 @@ def _spec(
         )
     if isinstance(fn, Step):
         raise OptionError(f"{fn!r} is already a step", "decorate the function once")
-    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+    if is_generator_function(fn):
         raise OptionError(
             f"step {function_name(fn)!r} is a generator: what it yields cannot be saved as one result",
             "return a list; or make a step of what is done for each element",

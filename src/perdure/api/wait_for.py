@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union, overload
 import msgspec
 
 from perdure.api.durable_wait import awaited, blocking, event_name, inside, wait_key
+from perdure.core.callables import EMPTY
 from perdure.core.durations import Duration, seconds, show
-from perdure.core.execution.inputs import EMPTY
 from perdure.core.values import codec
 from perdure.errors import NotDecodable, WaitTimeout
 

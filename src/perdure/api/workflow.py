@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MethodType
@@ -29,6 +28,7 @@ from perdure.api.run_options import RunOptions, checked_id, checked_options
 from perdure.catalogue.rules import rules_for
 from perdure.config.module_names import place
 from perdure.config.script_loader import stop_load
+from perdure.core.callables import is_generator_function, mark_coroutine_function
 from perdure.core.durations import Duration, bound
 from perdure.core.execution.identity import identify
 from perdure.core.execution.spec import OWN_LOCK, IfLocked, Rules, Spec, spec_of
@@ -65,8 +65,8 @@ class Workflow(KeptHere, Generic[P, R]):
         self._options = options
         self._id = options.id
         functools.update_wrapper(self, spec.fn, updated=())
-        if spec.is_async and hasattr(inspect, "markcoroutinefunction"):
-            inspect.markcoroutinefunction(self)
+        if spec.is_async:
+            mark_coroutine_function(self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Resume the unfinished run with these arguments, or start one; returns what the function returns.
@@ -362,7 +362,7 @@ def _spec(
 ) -> Spec:
     if spec_of(fn) is not None or not callable(fn):
         raise OptionError(f"@workflow is given {fn!r}", "write @workflow above a def, as the only decorator of perdure")
-    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+    if is_generator_function(fn):
         raise OptionError(f"workflow {function_name(fn)!r} is a generator", "return the result instead")
     if name is not None and (not isinstance(name, str) or not name):
         raise OptionError(f"the name of a workflow is {name!r}", "give a text that is not empty")

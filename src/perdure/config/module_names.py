@@ -6,12 +6,12 @@ The name is the one that `import` gives the module. A script that is executed is
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from functools import cache
 from typing import Any
 
+from perdure.core.callables import is_routine, unwrap
 from perdure.core.execution.spec import Spec
 from perdure.core.module_aliases import MAIN, aliases, known_as
 
@@ -77,12 +77,12 @@ def _main_name(namespace: dict[str, Any]) -> str:
 
 def _function(fn: Any) -> Any:
     """The function itself, below decorators, partials and bindings; a callable object's class."""
-    fn = inspect.unwrap(fn)
+    fn = unwrap(fn)
     while not hasattr(fn, "__globals__"):
         inner = getattr(fn, "func", None) or getattr(fn, "__func__", None)
         if inner is None:
-            return fn if inspect.isroutine(fn) or isinstance(fn, type) else type(fn)
-        fn = inspect.unwrap(inner)
+            return fn if is_routine(fn) or isinstance(fn, type) else type(fn)
+        fn = unwrap(inner)
     return fn
 
 

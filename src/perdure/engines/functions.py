@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import shlex
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from perdure.config.script_identity import source_digest
+from perdure.core.callables import unwrap
 from perdure.core.execution.identity import identify_stored
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.function_code import Code, CodeRow
@@ -56,7 +56,7 @@ def code_of(spec: Spec) -> Code:
     """What is written down of a function, once for each version of its file."""
     found = _codes.get(spec)
     if found is None:
-        code = getattr(inspect.unwrap(spec.fn), "__code__", None)
+        code = getattr(unwrap(spec.fn), "__code__", None)
         row = CodeRow(
             spec.module,
             spec.qualname,

@@ -6,13 +6,13 @@ part of it.
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from perdure.core.callables import unwrap
 from perdure.core.digests import blake2b
 
 MOST = 200
@@ -27,7 +27,7 @@ def body_of(fn: Any) -> dict[str, Any]:
     """
     digest, names = blake2b(digest_size=8), set[str]()
     digest.update(repr(sys.version_info[:2]).encode())
-    for code in _codes(inspect.unwrap(fn)):
+    for code in _codes(unwrap(fn)):
         digest.update(code.co_code)
         digest.update(repr((code.co_names, code.co_varnames, _constants(code))).encode("utf-8", "replace"))
         names.update(code.co_names, code.co_freevars)
@@ -49,7 +49,7 @@ def _codes(fn: Any) -> Iterator[CodeType]:
         yield code
         waiting += [(one, around) for one in code.co_consts if isinstance(one, CodeType)]
         for found in _named(code, around):
-            called = inspect.unwrap(found)
+            called = unwrap(found)
             if isinstance(called, FunctionType) and _is_beside(called, folder):
                 waiting.append((called.__code__, called.__globals__))
 

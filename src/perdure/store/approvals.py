@@ -6,7 +6,6 @@ wait, which no other wait has.
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -15,6 +14,7 @@ import apsw
 import msgspec
 
 from perdure.core import commands
+from perdure.core.callables import EMPTY
 from perdure.core.records import RunRecord, StepRecord
 from perdure.core.redaction.printable import one_line
 from perdure.core.timestamps import moment
@@ -34,7 +34,7 @@ _SQL = load("approvals.sql")
 NOTE: Final = 2_000
 """Characters of a note; of a name, a tenth of that."""
 
-_plain: Final = codec.plan(inspect.Parameter.empty, owner="an approval")
+_plain: Final = codec.plan(EMPTY, owner="an approval")
 
 
 class Question(msgspec.Struct, frozen=True):

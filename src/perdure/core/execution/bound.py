@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import types
 from typing import Any
 
+from perdure.core.callables import parameters_of
 from perdure.core.execution.closures import Closure, closure_of
 from perdure.core.execution.instances import text_of
 
@@ -76,8 +76,6 @@ def _bound(given: dict[str, Any], fn: Any) -> Closure | Bound | None:
 
 def _given_first(fn: functools.partial[Any]) -> list[tuple[str, Any]]:
     """The arguments that a partial gives by place, with the names of their parameters."""
-    try:
-        names = list(inspect.signature(fn.func).parameters)
-    except (TypeError, ValueError):
-        names = []
+    takes = parameters_of(fn.func)
+    names = takes.names if takes is not None else []
     return [(names[place] if place < len(names) else str(place), value) for place, value in enumerate(fn.args)]

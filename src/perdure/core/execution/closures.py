@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import decimal
 import enum
 import functools
-import inspect
 import sys
 import types
 import uuid
 from collections import Counter
 from pathlib import PurePath
 from typing import Any
+
+from perdure.core.callables import VAR_KEYWORDS
 
 _FIXED: frozenset[type] = frozenset(
     {type(None), bool, int, float, complex, str, bytes, decimal.Decimal, uuid.UUID}
@@ -45,7 +45,7 @@ class Closure:
         # What is assigned in several places is a state, such as a counter or a flag, and no input.
         cells = zip(code.co_freevars, fn.__closure__ or (), strict=True)
         self._cells = [(name, cell) for name, cell in cells if name not in rebound]
-        self._spreads = bool(code.co_flags & inspect.CO_VARKEYWORDS)
+        self._spreads = bool(code.co_flags & VAR_KEYWORDS)
 
     def add_to(self, named: dict[str, Any]) -> dict[str, Any]:
         """The named arguments of a call, with what the function has closed over."""
@@ -196,7 +196,9 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, tuple):
         parts = list(tuple.__iter__(value))
     elif getattr(getattr(type(value), "__dataclass_params__", None), "frozen", False):
-        parts = [getattr(value, field.name, _ABSENT) for field in dataclasses.fields(value)]
+        from dataclasses import fields  # its class is one: it is loaded
+
+        parts = [getattr(value, field.name, _ABSENT) for field in fields(value)]
     if parts is None:
         return _ABSENT
     plain = [_plain(each, depth + 1) for each in parts]

@@ -8,18 +8,20 @@ has recorded are those that its calls are compared by: a default that is edited 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from perdure.core.callables import EMPTY, parameters_of, signature_of
 from perdure.core.execution.bound import bound_of
 from perdure.core.execution.closures import can_change
 from perdure.core.values import codec
 from perdure.core.values.extensions import StandIn
 from perdure.errors import NotStorable
 
-EMPTY = inspect.Parameter.empty
+if TYPE_CHECKING:
+    import inspect
+
 NO_ARGUMENTS: dict[str, Any] = {}
 
 
@@ -44,6 +46,7 @@ class Signature:
         "_most",
         "_names",
         "_signature",
+        "_takes",
         "changing",
         "closure",
         "edited",
@@ -55,23 +58,19 @@ class Signature:
         self.owner = owner
         self._fn = fn
         self.closure = bound_of(fn)
-        self._signature: inspect.Signature | None
-        try:
-            self._signature = inspect.signature(fn)
-        except (ValueError, TypeError):
-            self._signature = None
-        parameters = list(self._signature.parameters.values()) if self._signature else []
-        places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        self._names = [p.name for p in places]
-        given = {p.name: p.default for p in parameters if p.default is not EMPTY}
+        takes = self._takes = parameters_of(fn)
+        self._signature: inspect.Signature | None = None
+        places = list(takes.places) if takes is not None else []
+        given = takes.defaults if takes is not None else {}
+        self._names = places
         self.changing = {name: value for name, value in given.items() if can_change(value)}
-        self.edited = tuple(p.name for p in parameters if p.name in (recorded or ()))
+        self.edited = tuple(name for name in self.parameters if name in (recorded or ()))
         self._digests: dict[str, bytes] | None = None
         self._meant = given if recorded is None else given | {name: _Recorded(recorded[name]) for name in recorded}
-        self._defaults = [self._meant.get(p.name, EMPTY) for p in places]
-        required_by_name = any(p.kind is p.KEYWORD_ONLY and p.default is EMPTY for p in parameters)
+        self._defaults = [self._meant.get(name, EMPTY) for name in places]
+        required_by_name = takes is not None and any(name not in given for name in takes.named)
         # Calls with only positional arguments, this many to that many, need no binding.
-        self._least = sum(p.default is EMPTY for p in places)
+        self._least = sum(name not in given for name in places)
         self._most = -1 if required_by_name or recorded else len(places)
         # Exactly so many positional arguments are in canonical form as they stand; -1: they never are.
         as_it_stands = self._most == self._least and self.closure is None and not self.changing
@@ -80,7 +79,7 @@ class Signature:
     @property
     def parameters(self) -> list[str]:
         """Their names, in order; empty if they are not known."""
-        return list(self._signature.parameters) if self._signature is not None else []
+        return self._takes.names if self._takes is not None else []
 
     @property
     def is_remade(self) -> bool:
@@ -132,13 +131,16 @@ class Signature:
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         if not kwargs and self._least <= len(args) <= self._most:
             return self._trimmed(list(args)), NO_ARGUMENTS
-        if self._signature is None:
+        if self._takes is None:
             return list(args), kwargs
-        return self._bind(self._signature, args, kwargs)
+        return self._bind(args, kwargs)
 
-    def _bind(
-        self, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[list[Any], dict[str, Any]]:
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        assert self._takes is not None
+        if (filled := self._takes.filled(args, kwargs)) is not None:
+            found = {name: filled[name] for name in self._takes.named}
+            return self._trimmed([filled[name] for name in self._names]), self._not_as_meant(found)
+        signature = self._signature = self._signature or signature_of(self._fn)
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         places: list[Any] = []
@@ -152,12 +154,15 @@ class Signature:
                 case parameter.VAR_KEYWORD:
                     named.update(value)
                 case parameter.KEYWORD_ONLY:
-                    if not _same(value, self._meant.get(parameter.name, EMPTY)):
-                        named[parameter.name] = value
+                    named |= self._not_as_meant({parameter.name: value})
                 case _:
                     places.append(value)
         # With *args behind them, left-out defaults would make two different calls look alike.
         return ([*places, *rest] if rest else self._trimmed(places)), named
+
+    def _not_as_meant(self, named: dict[str, Any]) -> dict[str, Any]:
+        """Of arguments that are given by name alone, those that differ from their default."""
+        return {name: value for name, value in named.items() if not _same(value, self._meant.get(name, EMPTY))}
 
     def _trimmed(self, places: list[Any]) -> list[Any]:
         while len(places) > self._least and _same(places[-1], self._defaults[len(places) - 1]):

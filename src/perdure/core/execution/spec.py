@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
 from functools import cached_property
@@ -10,9 +9,10 @@ from typing import Any, Final, Literal, overload
 
 import msgspec
 
+from perdure.core.callables import EMPTY, is_coroutine_function, is_routine, signature_of, unwrap
 from perdure.core.declared_schedule import DeclaredSchedule
 from perdure.core.execution.extras import Extras
-from perdure.core.execution.inputs import EMPTY, Signature
+from perdure.core.execution.inputs import Signature
 from perdure.core.execution.spending import Ledger
 from perdure.core.policies.failure_rules import NO_RULES
 from perdure.core.policies.failure_rules import Rules as FailureRules
@@ -112,8 +112,8 @@ class Spec:
         self.name = name
         self.defined_as = name
         self.owner = f"{kind} {name!r}"
-        called = fn if inspect.isroutine(fn) else getattr(fn, "func", type(fn).__call__)
-        self.is_async = inspect.iscoroutinefunction(called)
+        called = fn if is_routine(fn) else getattr(fn, "func", type(fn).__call__)
+        self.is_async = is_coroutine_function(called)
         self.retry = retry or ONCE
         self.timeout = timeout
         self.explicit = explicit
@@ -139,7 +139,7 @@ class Spec:
         self.receiver: Any = EMPTY
         self.locals: dict[str, Any] = {}
         self.signature = Signature(fn, self.owner)
-        code = getattr(inspect.unwrap(fn), "__code__", None)
+        code = getattr(unwrap(fn), "__code__", None)
         self.file = code.co_filename if code is not None else ""
         self.module = str(getattr(fn, "__module__", None) or "__main__")
         self.qualname = str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)
@@ -205,7 +205,7 @@ class Spec:
     def parameter_plans(self) -> list[codec.Plan]:
         """How the arguments are packed, in the order of the parameters."""
         hints, names = self.hints(), self._names()
-        parameters = list(inspect.signature(self.fn).parameters)
+        parameters = list(signature_of(self.fn).parameters)
         if self.is_method:
             hints.setdefault(parameters[0], self.receiver)
         return [

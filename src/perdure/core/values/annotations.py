@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import collections.abc
 import enum
-import inspect
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
+from perdure.core.callables import EMPTY
 from perdure.core.values.builtin_types import LOWERING
 from perdure.core.values.classes import BASES, Record, Subclass, is_typed_dict, record_of
 from perdure.core.values.hints import own_annotations, resolve
@@ -124,7 +124,7 @@ class Closed:
         origin, args = typing.get_origin(annotation), typing.get_args(annotation)
         if annotation is None:
             return [type(None)]
-        if annotation in (Any, object, inspect.Parameter.empty, Anything):
+        if annotation in (Any, object, EMPTY, Anything):
             return [Anything]
         if origin in (typing.Union, types.UnionType):
             return [one for arg in args for one in self.expand(arg, again)]

@@ -8,7 +8,6 @@ so stored bytes can never name code. The first run sees the value as it was read
 from __future__ import annotations
 
 import collections.abc
-import inspect
 import re
 import reprlib
 import typing
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from perdure.core.callables import EMPTY
 from perdure.core.digests import blake2b
 from perdure.core.values.annotations import Closed, Misfit, Position, type_name
 from perdure.core.values.arguments import (
@@ -78,7 +78,7 @@ def plan(annotation: Any, *, owner: str, names: Mapping[str, Any] | None = None)
     """How the values of one annotation are stored.
 
     Args:
-        annotation: the return annotation, strings resolved; `inspect.Parameter.empty` or Any for none.
+        annotation: the return annotation, strings resolved; EMPTY or Any for none.
         owner: whose values these are, as errors name it: "step 'charge'".
         names: what strings left in the annotation may name; `annotations.scope_of` gives those of a function.
     """
@@ -287,7 +287,7 @@ class Plan:
             return True
 
     def _not_decodable(self, data: bytes, error: BaseException) -> NotDecodable:
-        empty = self.annotation is inspect.Parameter.empty
+        empty = self.annotation is EMPTY
         declared = "has no annotation" if empty else f"is declared -> {type_name(self.annotation)}"
         return NotDecodable(
             f"the saved result of {self.owner} is {describe(data)}, but {self.owner} {declared}: {reason(error)}",

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import sys
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any
 
+from perdure.core.callables import unwrap
+
 
 def own_annotations(where: Any) -> dict[str, Any]:
     """The annotations of a class or function itself, as they stand in the source."""
     try:
+        if type(where) is types.FunctionType:
+            return dict(where.__annotations__)
+        import inspect
+
         return inspect.get_annotations(where)
     except NameError:  # Python 3.14 evaluates them here
         return {}
@@ -26,14 +31,14 @@ def hints_of(function: Any, names: Mapping[str, Any] | None = None) -> dict[str,
         function: the function; what `functools.wraps` wrapped is looked through.
         names: further names, for instance the locals of the function in which it is defined.
     """
-    function = inspect.unwrap(function)
+    function = unwrap(function)
     scope = scope_of(function) | dict(names or {})
     return {name: resolve(annotation, None, scope) for name, annotation in own_annotations(function).items()}
 
 
 def scope_of(function: Any) -> dict[str, Any]:
     """What the strings in a function's annotations may name: the globals of its module and what it closes over."""
-    function = inspect.unwrap(function)
+    function = unwrap(function)
     code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None) or ()
     scope = dict(getattr(function, "__globals__", {}))
     for name, cell in zip(code.co_freevars if code else (), cells, strict=False):

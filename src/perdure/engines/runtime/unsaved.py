@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import sys
 import threading
@@ -124,6 +123,8 @@ class Unawaited:
         """
         if not self._calls:
             return
+        import inspect
+
         left = [one for one in self._calls.values() if inspect.getcoroutinestate(one[1]) == "CORO_CREATED"]
         self._calls.clear()
         for _, coroutine, *_ in left:
