@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perdure.core.callables import is_coroutine_function, signature_of, unwrap
 from perdure.core.execution.spec import IfLocked, InputKept, Spec
 from perdure.core.records import RESERVED
 from perdure.engines.interface import OnFailure
 from perdure.errors import OptionError, UsageError
+
+if TYPE_CHECKING:
+    from perdure.core.policies.failure_rules import Rules as FailureRules
 
 
 def function_name(fn: Callable[..., Any]) -> str:
@@ -193,6 +196,20 @@ def checked_input(value: Any) -> InputKept:
         raise OptionError(f"input is {value!r}", 'give "whole" or "digest"')
     checked: InputKept = value
     return checked
+
+
+def rules_of(file: str) -> FailureRules:
+    """The rules by which failures of functions of a source file are classified; read at the first failure."""
+    from perdure.catalogue.rules import rules_for
+
+    return rules_for(file)
+
+
+def say_unlike(text: str) -> None:
+    """Say once that a result is not what is declared, and keep it with the run."""
+    from perdure.engines.runtime import unsaved
+
+    unsaved.unlike(text)
 
 
 def source_of(fn: Any) -> str:

@@ -6,7 +6,6 @@ import sys
 
 from perdure.api.options import checked_name, refuse_reserved
 from perdure.core import durations
-from perdure.engines.declared_queues import Declared, queues
 from perdure.errors import OptionError
 
 
@@ -32,6 +31,8 @@ class Queue:
     def __init__(
         self, name: str, *, concurrency: int | None = None, per_key: int | None = None, rate: str | None = None
     ) -> None:
+        from perdure.engines.declared_queues import Declared, queues
+
         self.name = checked_queue(name)
         count, seconds = (None, None) if rate is None else durations.rate(rate, option="rate")
         file = sys._getframe(1).f_code.co_filename

@@ -91,6 +91,7 @@ def _text(option: str) -> Any:
 
 
 def _queue(value: str | Queue) -> str:
+
     return checked_queue(value)
 
 

@@ -19,7 +19,6 @@ from typing import (
 )
 
 import perdure.api.artifact_codec  # noqa: F401  a step of before may have returned one
-from perdure.api.declared_results import say_unlike
 from perdure.api.options import (
     checked_ensure,
     checked_input,
@@ -28,11 +27,12 @@ from perdure.api.options import (
     function_name,
     refuse_in_child_process,
     refuse_reserved,
+    rules_of,
+    say_unlike,
     surroundings,
     unknown_option,
 )
 from perdure.api.pickling import KeptHere
-from perdure.catalogue.rules import rules_for
 from perdure.config import settings
 from perdure.config.module_names import place
 from perdure.config.script_loader import stop_load
@@ -393,6 +393,7 @@ def _spec(
     on_failure: OnFailure = "raise",
     kind: StepKind = "step",
 ) -> Spec:
+
     if not callable(fn):
         raise OptionError(
             f"@step is given {fn!r}, which is not a function", "write @step above a def, or step(function, ...)"
@@ -413,7 +414,7 @@ def _spec(
     spec.record_kind = kind
     spec.locals = surroundings(fn)
     place(spec)
-    spec.failures = functools.partial(rules_for, spec.file)
+    spec.failures = functools.partial(rules_of, spec.file)
     spec.on_unlike = say_unlike
     spec.park = checked_on_failure(on_failure) == "dead_letter"
     if undo is not None:

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, U
 import msgspec
 
 import perdure.api.artifact_codec  # noqa: F401  a step of before may have returned one
-from perdure.api.declared_results import say_unlike
 from perdure.api.options import (
     checked_if_locked,
     checked_lock,
     function_name,
     refuse_in_child_process,
     refuse_reserved,
+    rules_of,
+    say_unlike,
     surroundings,
     unknown_option,
 )
 from perdure.api.pickling import KeptHere
 from perdure.api.queue import Queue, checked_queue
 from perdure.api.run_options import RunOptions, checked_id, checked_options
-from perdure.catalogue.rules import rules_for
 from perdure.config.module_names import place
 from perdure.config.script_loader import stop_load
 from perdure.core.callables import is_generator_function, mark_coroutine_function
@@ -360,6 +360,7 @@ def _spec(
     schedule: str | None = None,
     **timing: Any,
 ) -> Spec:
+
     if spec_of(fn) is not None or not callable(fn):
         raise OptionError(f"@workflow is given {fn!r}", "write @workflow above a def, as the only decorator of perdure")
     if is_generator_function(fn):
@@ -371,7 +372,7 @@ def _spec(
     spec = Spec("workflow", fn, name)
     spec.locals = surroundings(fn)
     place(spec)
-    spec.failures = functools.partial(rules_for, spec.file)
+    spec.failures = functools.partial(rules_of, spec.file)
     spec.on_unlike = say_unlike
     spec.rules = Rules(
         timeout=None if timeout is None else bound(timeout, option="timeout"),

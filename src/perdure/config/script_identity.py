@@ -9,7 +9,6 @@ from typing import Any
 
 from perdure.config.module_names import INTERACTIVE
 from perdure.config.setting_values import switched_on
-from perdure.config.stderr_line import say
 from perdure.core.digests import blake2b
 from perdure.errors import UsageError
 
@@ -126,4 +125,6 @@ def is_quiet() -> bool:
 def point_out(text: str) -> None:
     """One line on standard error, unless PERDURE_QUIET is set."""
     if not is_quiet():
+        from perdure.config.stderr_line import say
+
         say(f"perdure: {text}")

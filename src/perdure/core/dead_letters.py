@@ -13,7 +13,6 @@ from perdure.core.digests import blake2b
 from perdure.core.exceptions import capture
 from perdure.core.policies.verdicts import Verdict, unpack_verdict, verdict_on
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord, is_time
-from perdure.core.timestamps import moment
 from perdure.core.values import codec
 from perdure.errors import PerdureError
 
@@ -140,6 +139,7 @@ def describe(
     """
 
     from perdure.core.redaction.nested import redact_nested  # here, since most runs have no dead letters
+    from perdure.core.timestamps import moment
 
     def plain(packed: bytes | None) -> Any:
         return None if packed is None else redact_nested(codec.to_builtins(packed), hide)
@@ -181,6 +181,8 @@ def describe(
 
 
 def _failure(one: AttemptRecord, parked: float, hide: Hide) -> Failure:
+    from perdure.core.timestamps import moment
+
     error, message, notes, traceback = _fault(one.error, hide) or ("", "", [], "")
     seconds = one.ms / 1000
     seen = unpack_verdict(one.verdict)

@@ -6,7 +6,21 @@ durable), in a step (a StepContext: an inner call is a plain call), or outside (
 
 from __future__ import annotations
 
-import perdure.config.secrets  # noqa: F401  from here on, what is stored of errors is without them
+from typing import TYPE_CHECKING
+
+from perdure.core.exceptions import capture
 from perdure.engines.interface import Engine, Scope, StepContext, here
 
+if TYPE_CHECKING:
+    from perdure.core.exceptions.to_fault import Hide
+
 __all__ = ["Engine", "Scope", "StepContext", "here"]
+
+
+def _redactor() -> Hide:
+    from perdure.config import secrets  # at the first failure
+
+    return secrets.redactor()
+
+
+capture.hide_with(_redactor)  # from here on, what is stored of errors is without secrets

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 
 from perdure.core.execution.idempotency import idempotency_key
-from perdure.core.execution.map_items import MapOptions, Tally
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import Bounds
 from perdure.core.records import AttemptRecord, RunRecord, RunStatus, StepRecord
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from perdure.core.declared_schedule import DeclaredSchedule
     from perdure.core.exceptions.program_faults import Suspicion
+    from perdure.core.execution.map_items import MapOptions, Tally
     from perdure.store.runs import Store
 
 OnFailure = Literal["dead_letter", "raise"]

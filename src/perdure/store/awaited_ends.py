@@ -10,15 +10,10 @@ from typing import Any, Protocol
 import apsw
 
 from perdure.core.records import RunRecord
+from perdure.store.rows import GONE_ON_WITH
 from perdure.store.statements import load
 
 _SQL = load("awaited_ends.sql")
-
-ENDED = ("done", "failed", "parked", "cancelled")
-"""How a run stands that has ended; one that failed may be gone on with."""
-
-GONE_ON_WITH = ("failed", "parked")
-"""Those of them whose open waits stay with their beginnings, for the life that goes on with the run."""
 
 
 class Runs(Protocol):

@@ -22,7 +22,7 @@ from perdure.core.durations import show
 from perdure.core.execution.crash_loop import Crashes, fitted
 from perdure.core.execution.spec import Call
 from perdure.core.records import BETWEEN, NO_KEY, is_time
-from perdure.store import flight_record, lives, sessions
+from perdure.store import flight_record, sessions
 from perdure.store.flight_record import Flight
 from perdure.store.group_commit import Operation
 from perdure.store.liveness import file_token, locks_of
@@ -130,6 +130,8 @@ def settled(one: Flight) -> Flight:
 
 def _adding(flights: Sequence[Flight], executing: Sequence[Flight]) -> Operation:
     def operation(connection: apsw.Connection) -> None:
+        from perdure.store import lives
+
         sessions.died(connection, executing)
         for one in flights:
             asked = (

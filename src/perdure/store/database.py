@@ -40,7 +40,6 @@ from perdure.store.connection import (
     refuse_foreign_schema,
     run_script,
 )
-from perdure.store.damage import is_damaged
 from perdure.store.migration import copy_of, migrate, migrated_copy
 from perdure.store.stale_journal import refuse_stale_journal
 from perdure.store.state_files import beside, orphans, refuse_orphans, traces
@@ -101,6 +100,8 @@ def refuse_argument(error: Exception) -> None:
 
 def translate(error: apsw.Error, path: Path) -> StateError:
     """The error of ours that says what an error of SQLite means for the user."""
+    from perdure.store.damage import is_damaged
+
     kind: type[StateError]
     match error:
         case apsw.FullError():

@@ -16,8 +16,7 @@ import apsw
 from perdure.config.script_identity import source_digest
 from perdure.core.execution.queueing import DEFAULT, QueuedRun, other_inputs
 from perdure.core.records import RunRecord
-from perdure.store.awaited_ends import ENDED
-from perdure.store.rows import corrupt, sealed, sound
+from perdure.store.rows import ENDED, corrupt, sealed, sound
 from perdure.store.statements import load
 
 if TYPE_CHECKING:

@@ -38,6 +38,13 @@ UNREADABLE = (TypeError, ValueError, AttributeError, OverflowError, struct.error
 """What a column raises that holds another type than was ever written to it."""
 
 
+ENDED = ("done", "failed", "parked", "cancelled")
+"""How a run stands that has ended; one that failed may be gone on with."""
+
+GONE_ON_WITH = ("failed", "parked")
+"""Those of them whose open waits stay with their beginnings, for the life that goes on with the run."""
+
+
 def intact(kind: type[W], row: Sequence[Any]) -> W | None:
     """The row as a record, if it is as it was written."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 import msgspec
@@ -13,11 +13,14 @@ from perdure.core.execution.run_effects import Answer, Asleep, Finished, Held, L
 from perdure.core.execution.run_refusals import after_others
 from perdure.core.records import RunRecord
 from perdure.errors import RunError
-from perdure.store import command_lines, flight_record, pieces, queue, sessions, spending, stop_notes
+from perdure.store import command_lines, flight_record, pieces, sessions, spending
 from perdure.store.group_commit import Operation
 from perdure.store.locks import Asker, asker
 from perdure.store.rows import corrupt, intact
 from perdure.store.run_rows import RunRows
+
+if TYPE_CHECKING:
+    from perdure.store import queue
 
 
 class RunBegin(RunRows):
@@ -120,6 +123,8 @@ class RunBegin(RunRows):
         who: Asker,
         served: queue.Served | None = None,
     ) -> Taken | Held | Locked | Finished | Asleep:
+        from perdure.store import queue
+
         if run.status in ("done", "cancelled") or (run.status == "parked" and start.rid is None):
             return Finished(run)
         if run.rid in self._active:
@@ -177,6 +182,8 @@ class RunBegin(RunRows):
         if start.line is not None:
             command_lines.put(connection, run.rid, start.line)
         if not queued:
+            from perdure.store import stop_notes
+
             stop_notes.remove(self.path, run.id)
         self._hold(connection, run.rid, start, now)
         return Taken(run, resumed=not queued, died=died)

@@ -177,6 +177,7 @@ class RunQueries:
 
     def stopped_by(self, run: RunRecord) -> Stop | None:
         """Why a run was left when it was last executed; None if that is not known, or it is under way or done."""
+
         return unpack_stop(stop_notes.get(self.path, run.id)) or unpack_stop(run.stopped)
 
     def notes(self, rid: int) -> list[AttemptRecord]:

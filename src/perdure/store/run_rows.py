@@ -11,15 +11,14 @@ import msgspec
 
 from perdure.core.execution.run_effects import Start
 from perdure.core.records import KIND, RUN, WIDTH, Row, RunRecord, is_time
-from perdure.core.redaction.printable import one_line
 from perdure.core.values import artifact_names
 from perdure.errors import LockLost, OptionError
-from perdure.store import artifacts, awaited_ends, bell, database, parking, pieces, queue, spending, workflow_defaults
+from perdure.store import artifacts, bell, database, parking, pieces, spending
 from perdure.store.given_up_waits import GivenUpWaits
 from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
 from perdure.store.locks import Locks
-from perdure.store.rows import sealed
+from perdure.store.rows import ENDED, sealed
 from perdure.store.run_queries import RunQueries
 from perdure.store.statements import load
 
@@ -91,6 +90,8 @@ class RunRows(RunQueries):
     def keep_defaults(self, connection: apsw.Connection, start: Start) -> None:
         """Keep the defaults of a workflow of which a run is made, if that is still to be done."""
         if start.defaults is not None:
+            from perdure.store import workflow_defaults
+
             workflow_defaults.keep(connection, start.script, start.workflow, start.defaults)
             self.defaults.pop((start.script, start.workflow), None)
 
@@ -114,7 +115,9 @@ class RunRows(RunQueries):
         more = (run.forked_at, run.forked_last, run.superseded_by, run.stopped, run.timed_from, run.wake, run.hold)
         queued = (run.queue, run.priority, run.turn)
         connection.execute(self._sql["put_run"], (*row, *more, *queued, run.steps, run.crc, run.rid))
-        if awaited and changed.get("status") in awaited_ends.ENDED:
+        if awaited and changed.get("status") in ENDED:
+            from perdure.store import awaited_ends
+
             self._rings = awaited_ends.run_ends(self, connection, run) or self._rings
         return run
 
@@ -219,6 +222,9 @@ class RunRows(RunQueries):
         self._rings = self._ends = False
         if self._met:
             import logging  # not for runs that enqueue nothing
+
+            from perdure.core.redaction.printable import one_line
+            from perdure.store import queue
 
             met, self._met = self._met, []
             for run in met if committed else ():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 import msgspec
@@ -21,24 +21,17 @@ from perdure.core.records import NOTED, OUTPUT, RUN, SEQ, AttemptRecord, Functio
 from perdure.core.values import codec
 from perdure.core.values.pieces import INLINE
 from perdure.errors import StateError
-from perdure.store import (
-    awaited_ends,
-    batches,
-    command_lines,
-    lives,
-    parking,
-    pieces,
-    queue,
-    sessions,
-    spending,
-    stop_notes,
-)
 from perdure.store import code as functions
-from perdure.store.batches import BatchRow
+from perdure.store import command_lines, parking, pieces, sessions, spending
 from perdure.store.group_commit import Operation
-from perdure.store.lives import Cut
 from perdure.store.locks import Asker
+from perdure.store.rows import GONE_ON_WITH
 from perdure.store.run_begin import RunBegin
+
+if TYPE_CHECKING:
+    from perdure.core.execution.queueing import QueuedRun
+    from perdure.store.batches import BatchRow
+    from perdure.store.lives import Cut
 
 
 class Store(RunBegin):
@@ -76,7 +69,7 @@ class Store(RunBegin):
             changed["stopped"] = effect.stopped
             found = self._run(connection, run.rid)
             self._take_back(connection, run.rid, effect.forget, effect.aftermath)
-            if effect.aftermath is not None and status in awaited_ends.GONE_ON_WITH:
+            if effect.aftermath is not None and status in GONE_ON_WITH:
                 self.given_up_waits.restore(connection, run.rid, effect.aftermath)
             crashed, waits, letter = self._one(connection, "beside", run.rid)
             self.put_run(connection, found, awaited=waits or found.forked_from is not None, **changed)
@@ -153,6 +146,8 @@ class Store(RunBegin):
         stopped = None if stop is None else pack_stop(stop)
 
         def operation(connection: apsw.Connection) -> None:
+            from perdure.store import lives
+
             found = self._run(connection, run.rid)
             if found.holder == self.holder.hid(connection, now):
                 if cause is not None:
@@ -166,11 +161,15 @@ class Store(RunBegin):
             self.journal.write((), operation)
         except StateError:
             if stopped is not None:
+                from perdure.store import stop_notes
+
                 stop_notes.put(self.path, run.id, stopped)
         self.let_go(run)
 
     def not_ended(self, run: RunRecord, stop: Stop) -> None:
         """The end of a run cannot be written: let it go, and say why beside the file."""
+        from perdure.store import stop_notes
+
         stop_notes.put(self.path, run.id, pack_stop(stop))
         self.let_go(run)
 
@@ -266,6 +265,8 @@ class Store(RunBegin):
         return operation
 
     def _enqueue(self, connection: apsw.Connection, effect: Save, now: float) -> None:
+        from perdure.store import queue
+
         (id,) = queue.add(self, connection, [effect.enqueue], now, self._met)
         self._rings = True
         if id != effect.enqueue.id:
@@ -282,6 +283,8 @@ class Store(RunBegin):
         """
 
         def operation(connection: apsw.Connection) -> list[str]:
+            from perdure.store import queue
+
             ids = queue.add(self, connection, queued, now, self._met)
             self._rings = True
             return ids
@@ -317,6 +320,8 @@ class Store(RunBegin):
 
     def batch(self, rid: int, number: int) -> BatchRow | None:
         """The map of that number of a run, as an earlier process has noted it."""
+        from perdure.store import batches
+
         found: list[BatchRow] = self.journal.read(lambda connection: batches.list_of(connection, rid, self.path))
         return next((one for one in found if one.number == number), None)
 

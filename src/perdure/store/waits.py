@@ -19,9 +19,8 @@ from perdure.core.records import SEQ, RunRecord, is_time
 from perdure.core.waits import Letter, Open, RunEnd, Standing, View, Wanted, earliest, named, same_end, verdict
 from perdure.errors import StateError
 from perdure.store import pieces, sessions
-from perdure.store.awaited_ends import ENDED
 from perdure.store.group_commit import Operation
-from perdure.store.rows import corrupt, sealed, sound
+from perdure.store.rows import ENDED, corrupt, sealed, sound
 from perdure.store.runs import Store
 from perdure.store.statements import load
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from perdure.core.exceptions import notes
 from perdure.core.exceptions.fault import Fault, decode, encode
 
 if TYPE_CHECKING:
@@ -51,6 +50,7 @@ def to_fault(exc: Exception) -> Fault:
 
 def add_output(exc: Exception) -> None:
     """Add to the notes of an exception what the command or the server that has failed says, redacted and bounded."""
+    from perdure.core.exceptions import notes
     from perdure.core.exceptions.output import notes_of  # as above
 
     for line in notes_of(exc, _hiding()):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from perdure.core.exceptions.capture import Fault
 from perdure.core.execution.effects import Admit, Effect, Report
 from perdure.core.execution.spec import Call
-from perdure.core.policies.breaker import Ticket
-from perdure.core.policies.classify import Assessment
-from perdure.core.policies.guard import Guard, Hold, Pass, grade, refusal, waiting_for
 from perdure.core.policies.retry import Again, Verdict, backoff
 from perdure.errors import BreakerOpen
+
+if TYPE_CHECKING:
+    from perdure.core.policies.breaker import Ticket
+    from perdure.core.policies.classify import Assessment
+    from perdure.core.policies.guard import Guard, Hold, Pass
+
 
 LONGEST_LINE = 300
 """Characters of an error that the breaker keeps."""
@@ -50,6 +53,8 @@ def admission(
     Returns:
         The ticket to report with, or why the call is not to be made.
     """
+    from perdure.core.policies.guard import Pass, refusal, waiting_for
+
     turn = None
     while True:
         answer: Pass | Hold = yield Admit(guard, turn)
@@ -77,6 +82,9 @@ def report_failure(
 
     A step that nothing guards pays nothing until it meets its first 429. From then on its callers pause together.
     """
+    from perdure.core.policies.breaker import Ticket
+    from perdure.core.policies.guard import Guard
+
     spec = call.spec
     delay = decision.delay if isinstance(decision, Again) else backoff(spec.retry, 1)
     guard, total = spec.guard or Guard(spec.name), spec.retry.total
@@ -101,6 +109,8 @@ def failure_report(
         delay: the pause after a 429 that names none, in seconds.
         total: the longest pause, whatever the server says.
     """
+    from perdure.core.policies.guard import grade
+
     pause = None
     if assessment.kind == "throttled" and not isinstance(error, BreakerOpen):
         pause = min(max(delay, assessment.retry_after or 0.0), total)

@@ -8,16 +8,13 @@ from typing import Any
 
 import msgspec
 
-from perdure.core.exceptions import attempt_notes, capture, notes
+from perdure.core.exceptions import attempt_notes, capture
 from perdure.core.execution import crash_loop
 from perdure.core.execution.admission import Patience, admission, report_failure
 from perdure.core.execution.call_end import Decision, Failed, Succeeded, success
-from perdure.core.execution.cleanup_records import salt
 from perdure.core.execution.effects import ClearCrashes, Execute, Guarded, MakeReady, Outcome, Report, SaveAttempt, Wait
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import refuse_change
-from perdure.core.execution.kept_input import kept_input
-from perdure.core.execution.result_check import ensure
 from perdure.core.execution.spec import Call
 from perdure.core.policies.classify import Assessment, assess
 from perdure.core.policies.failure_rules import Rules
@@ -92,6 +89,8 @@ class Series(msgspec.Struct):
         if isinstance(decision, Again):
             self.counted += decision.counts
         else:
+            from perdure.core.exceptions import notes
+
             for line in attempt_notes.note(owner, self.tried, took, _WHY[decision.reason]):
                 notes.add(error, line)
         return Judged(decision, fault, assessment, seen)
@@ -106,6 +105,8 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
     spec.refuse_unstorable()
     history.refuse_oversized(spec.owner, call.input)
     if history.undone:
+        from perdure.core.execution.cleanup_records import salt
+
         call.salt += salt(call, history)
     tries = history.tries(call)
     number = tries.made
@@ -151,6 +152,8 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
             try:
                 refuse_change(call)
                 if spec.ensure is not None and not outcome.attempts:
+                    from perdure.core.execution.result_check import ensure
+
                     ensure(spec, outcome.value)
                 payload, value = _read(call, outcome) if outcome.attempts else spec.plan.round_trip(outcome.value)
                 history.refuse_oversized(spec.owner, call.input, payload)
@@ -198,6 +201,8 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
 
 
 def _crash_loop(call: Call, crashes: Sequence[str]) -> CrashLoop:
+    from perdure.core.exceptions import notes
+
     error = CrashLoop(
         f"{call.spec.owner} was in flight at {len(crashes)} crashes in a row, and is not tried again",
         "find out what it does to its process (memory, native code; isolate=True contains it), then run it again",
@@ -236,6 +241,8 @@ def _not_made(
     call: Call, refusal: BreakerOpen, made: int, series: Series | None, last: Failed | None, seconds: float
 ) -> Failed:
     """The breaker lets no further attempt through. What the last one failed with comes first, if there was one."""
+    from perdure.core.exceptions import notes
+
     if series is None or last is None:
         return Failed(refusal, None, made)
     for line in attempt_notes.note(call.spec.owner, series.tried, seconds, refusal.what):
@@ -254,6 +261,8 @@ def _read(call: Call, outcome: Outcome) -> tuple[bytes, Any]:
 def _attempt(
     call: Call, history: History, number: int, counted: bool, fault: capture.Fault, outcome: Outcome, verdict: bytes
 ) -> AttemptRecord:
+    from perdure.core.execution.kept_input import kept_input
+
     packed = capture.encode(fault)
     name = call.spec.name
     ms = int(outcome.seconds * 1000)

@@ -8,7 +8,6 @@ from typing import Any
 
 from perdure.core.callables import parameters_of
 from perdure.core.execution.closures import Closure, closure_of
-from perdure.core.execution.instances import text_of
 
 
 class Bound:
@@ -54,6 +53,8 @@ class Bound:
         return (*inner, *self._texts().items())
 
     def _texts(self) -> dict[str, str]:
+        from perdure.core.execution.instances import text_of
+
         found = {name: text_of(value) for name, value in self._given.items()}
         return {name: text for name, text in found.items() if text is not None}
 
@@ -70,6 +71,8 @@ def bound_of(fn: Any) -> Closure | Bound | None:
 
 
 def _bound(given: dict[str, Any], fn: Any) -> Closure | Bound | None:
+    from perdure.core.execution.instances import text_of
+
     inner = bound_of(fn)
     return inner if all(text_of(value) is None for value in given.values()) else Bound(given, inner)
 

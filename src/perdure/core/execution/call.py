@@ -7,12 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.core import commands
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.program_faults import Suspicion, suspicion
 from perdure.core.execution.attempts import attempts
 from perdure.core.execution.call_end import Decision, End, Failed, Parked, Succeeded, fail, first_success, parked
-from perdure.core.execution.drift import drift, settle
 from perdure.core.execution.effects import Effect, Execute, Load, Outcome, SaveAttempt, WaitGivenUp
 from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call
@@ -96,6 +94,8 @@ def _unrecorded(call: Call, history: History, seq: int | None) -> Generator[Effe
         yield WaitGivenUp(call)
         call.seq = 0
     if history.unsettled(call.spec.name, call.key):
+        from perdure.core.execution.drift import settle
+
         return (yield from settle(call, history))
     return None
 
@@ -117,6 +117,8 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False)
     # The key of a step of perdure's own says all that counts; its inputs may hold a path, which moves with its folder.
     compared = call.named and call.spec.record_kind != "builtin"
     if compared and not codec.same_inputs(record.input, call.input) and not history.is_exempt(record.seq):
+        from perdure.core.execution.drift import drift
+
         raise StopRun(drift(call, history, [record]))
     if call.by_record:
         for ledger in call.ledgers:
@@ -128,6 +130,8 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False)
             return Succeeded(call.spec.plan.unpack(record.output), record.seq)
         error = capture.restore(capture.decode(record.output), main=call.spec.module)
     except NotDecodable as misfit:
+        from perdure.core import commands
+
         top, above = history.top()
         misfit.hint += f": {commands.fork(top, above or call.spec.name)}"
         raise StopRun(misfit) from misfit

@@ -9,7 +9,6 @@ import msgspec
 
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.program_faults import Suspicion
-from perdure.core.execution.cleanup_records import undo_row
 from perdure.core.execution.effects import Effect, Outcome, Save
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import refuse_change
@@ -92,7 +91,11 @@ def success(call: Call, history: History, payload: bytes, outcome: Outcome, atte
     if len(payload) > spec.artifact_above:
         payload = Large(payload)
     row = history.row(call, "done", payload, outcome.started, outcome.seconds, attempts)
-    rows = (row,) if spec.undo is None else (row, undo_row(call, history, row))
+    rows: tuple[Row, ...] = (row,)
+    if spec.undo is not None:
+        from perdure.core.execution.cleanup_records import undo_row
+
+        rows = (row, undo_row(call, history, row))
     if not (cut or attempts > 1 or call.drop):
         return Save(history.with_notes(rows))
     marks = _marks(call, cut) if (cut or attempts > 1) and not outcome.attempts else ()

@@ -6,16 +6,18 @@ it is answered with.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from perdure.core.exceptions.program_faults import Suspicion
 from perdure.core.execution.spec import Call, Spec
-from perdure.core.policies.breaker import Grade, Ticket
-from perdure.core.policies.guard import Guard
-from perdure.core.policies.rate import Turn
 from perdure.core.records import AttemptRecord, Marks, Row
+
+if TYPE_CHECKING:
+    from perdure.core.policies.breaker import Grade, Ticket
+    from perdure.core.policies.guard import Guard
+    from perdure.core.policies.rate import Turn
 
 
 class Outcome(msgspec.Struct, gc=False):

@@ -17,7 +17,6 @@ from perdure.core import records
 from perdure.core.checksums import marked, step_checksum
 from perdure.core.exceptions import capture
 from perdure.core.execution.crash_loop import LIMIT, Crashes, Lives
-from perdure.core.execution.kept_input import kept_input
 from perdure.core.execution.record_matching import Claims, IndexPage, IndexRow, page_of
 from perdure.core.execution.spec import Call
 from perdure.core.records import (
@@ -30,7 +29,6 @@ from perdure.core.records import (
     ending_note,
     note_row,
 )
-from perdure.core.sizes import show_size
 from perdure.errors import TooLarge
 
 _NONE = b"\xc0"
@@ -207,6 +205,8 @@ class History(Claims):
             self._to_clean[seq] = kind
         rid, key, n, given, ms = self.rid, call.key, call.n, call.input, int(seconds * 1000)
         if spec.input_kept != "whole" and status == "done":
+            from perdure.core.execution.kept_input import kept_input
+
             given = kept_input(call)
         crc = step_checksum(rid, seq, name, key, n, status, given, output, started, ms, attempts, kind)
         if call.extras is not None and (more := call.extras.columns()) is not None:
@@ -233,6 +233,8 @@ class History(Claims):
         size = len(given) + len(output or b"")
         if size <= self.largest:
             return
+        from perdure.core.sizes import show_size
+
         limit = show_size(self.largest)
         if output is None or len(output) < len(given):
             raise TooLarge(

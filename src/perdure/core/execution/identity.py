@@ -6,7 +6,6 @@ from typing import Any
 
 from perdure.core.execution.extras import Extras, label_of
 from perdure.core.execution.inputs import pack, pack_leniently
-from perdure.core.execution.instances import receiver
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.values import codec
 from perdure.core.values.extensions import SCALARS, encode
@@ -156,5 +155,7 @@ def pack_strictly(call: Call) -> bytes:
 
 def _shown(spec: Spec, args: tuple[Any, ...]) -> tuple[Any, ...]:
     if args and (spec.is_method or isinstance(args[0], type)):
+        from perdure.core.execution.instances import receiver
+
         return (receiver(args[0], spec.owner), *args[1:])
     return args

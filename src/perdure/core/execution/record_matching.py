@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.moved_call import Moved
@@ -13,6 +13,11 @@ from perdure.core.execution.spec import Call
 from perdure.core.execution.spending import NOTHING, ONE_CALL, Amounts, CallId
 from perdure.core.execution.step_claims import StepClaims
 from perdure.core.records import RESERVED, WAITS, StepRecord
+
+if TYPE_CHECKING:
+    from perdure.core.execution.moved_call import Moved
+    from perdure.core.execution.numbers import Numbers
+
 
 IndexRow = tuple[int, str, bytes, int, str, str]
 """Number, name, key, occurrence, status and kind of a record."""
@@ -374,5 +379,7 @@ class Claims:
         """The numbers of the records that calls can claim, and have not claimed yet."""
         self.read_all()
         if self._left is None:
+            from perdure.core.execution.numbers import Numbers
+
             self._left = Numbers(seq for step in self._steps.values() for seq in step.numbers())
         return self._left

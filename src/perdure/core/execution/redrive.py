@@ -14,7 +14,6 @@ import msgspec
 
 from perdure.core.execution.attempts import attempts
 from perdure.core.execution.call_end import End, Failed
-from perdure.core.execution.cleanup_records import undone_key
 from perdure.core.execution.effects import Effect, Save, SaveAttempt
 from perdure.core.execution.history import History
 from perdure.core.execution.inputs import pack_leniently
@@ -106,6 +105,8 @@ def takes_back(record: StepRecord, records: Iterator[StepRecord]) -> tuple[int, 
         record: a dead letter's; one that is no undoing takes nothing back.
         records: those of its run.
     """
+    from perdure.core.execution.cleanup_records import undone_key
+
     if record.kind != "undone":
         return ()
     for one in records:

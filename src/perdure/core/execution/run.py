@@ -6,16 +6,15 @@ import shlex
 from collections.abc import Callable, Generator
 from functools import partial
 from math import inf
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import msgspec
 
-from perdure.core.exceptions import capture, notes
+from perdure.core.exceptions import capture
 from perdure.core.execution import crash_loop
 from perdure.core.execution.call import recall, recorded
 from perdure.core.execution.call_end import End as CallEnd
 from perdure.core.execution.call_end import Failed, Succeeded, fail
-from perdure.core.execution.cleanup import Find, unwind
 from perdure.core.execution.effects import Outcome, Save
 from perdure.core.execution.history import History
 from perdure.core.execution.run_effects import (
@@ -44,12 +43,14 @@ from perdure.core.execution.run_effects import (
     Unended,
     Unwind,
 )
-from perdure.core.execution.run_refusals import cancelled, other_inputs, refused, superseded, suspended, who
 from perdure.core.execution.spec import Call, Rules
 from perdure.core.policies.classify import assess
 from perdure.core.policies.verdicts import Stop, pack_stop, pack_verdict
 from perdure.core.records import SEQ, RunRecord
 from perdure.errors import Cancelled, NotStorable, RunError
+
+if TYPE_CHECKING:
+    from perdure.core.execution.cleanup import Find
 
 
 class UnderWay(Exception):
@@ -108,6 +109,9 @@ def _end_at_last(run: RunRecord, history: History) -> Generator[RunEffect, Any, 
     Returns:
         What the run has failed with, or that it was cancelled.
     """
+    from perdure.core.exceptions import notes
+    from perdure.core.execution.run_refusals import cancelled
+
     assert history.ending is not None
     history.has_children = True  # which is not known, since its function is not called
     ending: Ending = msgspec.msgpack.decode((yield RecallEnding(run, history.ending)), type=Ending)
@@ -128,6 +132,8 @@ def _execute(call: Call, run: RunRecord, history: History) -> Life:
     while True:
         stuck: Exception | None = None
         if run.stop is not None:  # asked for, and not done: whoever was to end it has died
+            from perdure.core.execution.run_refusals import cancelled
+
             stuck = cancelled(run.id)
         elif history.deaths:
             stuck = crash_loop.stuck(run.id, history.deaths, history.crashes, history.crash_limit)
@@ -152,6 +158,8 @@ def _execute(call: Call, run: RunRecord, history: History) -> Life:
             yield Forget(run, cause.records, cause.aftermath)
             history = yield Recall(run, resumed=True)
             continue
+        from perdure.core.exceptions import notes
+
         capture.add_output(error)
         fault = capture.encode(capture.to_fault(error))
         status = _how(error, call.spec.rules, run)
@@ -219,6 +227,8 @@ def _put_away(effect: Unwind) -> Generator[RunEffect, Any, list[str]]:
 
 def unwinding(effect: Unwind, find: Find) -> Generator[Any, Any, list[str]]:
     """What puts away what a run has left, with `find` to find the steps: its own, and what child runs have done."""
+    from perdure.core.execution.cleanup import unwind
+
     children = [(child.seq or inf, partial(_undo_child, effect, child)) for child in effect.children]
     return unwind(effect.history, find, ok=effect.ok, final=effect.final, children=children, ending=effect.ending)
 
@@ -284,6 +294,8 @@ def _taking(call: Call, start: Start) -> Generator[RunEffect, Any, Answer]:
     answer: Answer = yield Begin(start)
     looks = 0
     while _waits_for_place(answer, call, start):
+        from perdure.core.execution.run_refusals import who
+
         yield StandBy(call.spec.name, who(answer), PAUSES[min(looks, len(PAUSES) - 1)], first=looks == 0)
         answer = yield Begin(start)
         looks += 1
@@ -306,11 +318,17 @@ def _not_taken(call: Call, start: Start, answer: NotTaken, began: Callable[[str]
     if (start.attach and isinstance(answer, Held)) or (start.parent is not None and isinstance(answer, Asleep)):
         raise UnderWay(answer.run.id)
     if isinstance(answer, Held | Locked):
+        from perdure.core.execution.run_refusals import refused
+
         raise refused(call, start, answer)
     run = answer.run
     if isinstance(answer, Superseded):
+        from perdure.core.execution.run_refusals import superseded
+
         raise superseded(run, answer.by)
     if isinstance(answer, Asleep):
+        from perdure.core.execution.run_refusals import suspended
+
         raise suspended(run)
     match answer:
         case Finished() if run.status == "done" and run.output is not None:
@@ -322,6 +340,8 @@ def _not_taken(call: Call, start: Start, answer: NotTaken, began: Callable[[str]
         case Finished():
             raise RunError(f"run {run.id} was {run.status}", "give the new run another id")
         case Other():
+            from perdure.core.execution.run_refusals import other_inputs
+
             raise other_inputs(run.id, run.workflow, run.input, run.workflow, call.input)
 
 

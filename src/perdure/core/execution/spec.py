@@ -5,23 +5,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import msgspec
 
 from perdure.core.callables import EMPTY, is_coroutine_function, is_routine, signature_of, unwrap
-from perdure.core.declared_schedule import DeclaredSchedule
 from perdure.core.execution.extras import Extras
 from perdure.core.execution.inputs import Signature
 from perdure.core.execution.spending import Ledger
 from perdure.core.policies.failure_rules import NO_RULES
 from perdure.core.policies.failure_rules import Rules as FailureRules
-from perdure.core.policies.guard import Guard
 from perdure.core.policies.retry import ONCE, Retry
 from perdure.core.records import Place, StepKind
 from perdure.core.values import codec
 from perdure.core.values.hints import hints_of, scope_of
 from perdure.errors import NotDecodable
+
+if TYPE_CHECKING:
+    from perdure.core.declared_schedule import DeclaredSchedule
+    from perdure.core.policies.guard import Guard
+
 
 InputKept = Literal["whole", "digest"]
 NEVER = sys.maxsize

@@ -18,11 +18,16 @@ No client library is imported: their exceptions are read by the attributes that 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from perdure.core.policies.exception_facts import Facts, inner
 from perdure.core.policies.failure_rules import Confidence, Kind, Rules
 from perdure.errors import BreakerOpen
+
+if TYPE_CHECKING:
+    from perdure.core.policies.exception_facts import Facts
+
 
 _DEEP = 5
 _WIDE = 100
@@ -95,6 +100,8 @@ def _assess(exc: BaseException, now: float, rules: Rules, deep: int) -> Assessme
 
 def _chain(exc: Exception, now: float, deep: int) -> tuple[list[Facts], ExceptionGroup[Exception] | None]:
     """The facts about an exception and what it is about, and the group that this leads to."""
+    from perdure.core.policies.exception_facts import Facts, inner
+
     chain: list[Facts] = []
     seen: set[int] = set()
     one: Exception | None = exc

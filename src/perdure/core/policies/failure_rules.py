@@ -9,12 +9,15 @@ import errno as errnos
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import translate
-from typing import Any, Literal, TypeGuard, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, get_args
 
 import msgspec
 
-from perdure.core.policies.exception_facts import Facts
 from perdure.errors import OptionError
+
+if TYPE_CHECKING:
+    from perdure.core.policies.exception_facts import Facts
+
 
 Kind = Literal["transient", "permanent", "throttled"]
 """`transient`: it may be gone at the next try. `permanent`: it stays. `throttled`: it passes when the caller waits."""

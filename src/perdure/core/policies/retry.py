@@ -10,7 +10,6 @@ import msgspec
 
 from perdure.core import durations
 from perdure.core.durations import Duration, show
-from perdure.core.exceptions import notes
 from perdure.core.policies.classify import Assessment
 from perdure.core.policies.failure_rules import Kind
 from perdure.errors import OptionError
@@ -306,6 +305,8 @@ def _matches(matcher: Matcher, exc: Exception, option: str, *, failed: bool) -> 
     try:
         return bool(matcher(exc))
     except Exception as broken:  # noqa: BLE001  the step's own error matters more, so this one becomes a note on it
+        from perdure.core.exceptions import notes
+
         notes.add(exc, f"perdure: not retried, since the function given as {option}= raised {broken!r}")
         return failed
 

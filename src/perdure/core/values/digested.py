@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.core.values.canonical import canonical
 from perdure.core.values.describe import describe_inputs
 from perdure.core.values.extensions import DIGESTED, Ext, encode
 from perdure.core.values.pieces import digest
@@ -20,6 +19,8 @@ _HEADERS: Final = {0xC7: 2, 0xC8: 3, 0xC9: 5}
 
 def digested(given: bytes) -> bytes:
     """The text and the digest of packed inputs; dicts of another order have the same."""
+    from perdure.core.values.canonical import canonical
+
     return encode(Ext(DIGESTED, encode([describe_inputs(given, LONGEST), len(given), digest(canonical(given))])))
 
 
@@ -37,6 +38,8 @@ def same_inputs(one: bytes, other: bytes) -> bool:
     if one == other:
         return True
     try:
+        from perdure.core.values.canonical import canonical
+
         if is_digested(one) or is_digested(other):
             return _known_by(one) == _known_by(other)
         # Another order takes as much room.
@@ -47,6 +50,8 @@ def same_inputs(one: bytes, other: bytes) -> bool:
 
 def _known_by(given: bytes) -> list[Any]:
     if not is_digested(given):
+        from perdure.core.values.canonical import canonical
+
         return [len(given), digest(canonical(given))]
     content: Any = _decode(_decode(given).data)
     return list(content[1:])

@@ -17,7 +17,6 @@ from perdure.engines.local.scope import LocalScope
 from perdure.engines.runtime.timeouts import Abandoned
 from perdure.errors import StopRun
 from perdure.store.flight_recorder import Slot
-from perdure.store.lives import Cut
 
 
 class Attempt:
@@ -119,6 +118,8 @@ class Attempt:
 
     def break_off(self, error: BaseException, *, recorded: bool) -> None:
         """The step's function was left by what is not an Exception; `recorded`: in the flight recorder it has ended."""
+        from perdure.store.lives import Cut
+
         here.reset(self._token)
         if not isinstance(error, _ENDS) and type(error).__name__ != "CancelledError":
             self._left_by(error)

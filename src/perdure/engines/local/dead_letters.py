@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perdure.config import settings
-from perdure.core import commands
 from perdure.core.execution.effects import Save
 from perdure.core.records import RunRecord
 from perdure.errors import HasDeadLetters, StateError
@@ -36,6 +35,7 @@ def refuse(store: Store, run: RunRecord, most: int | None) -> None:
     """
     if most is None:
         return
+    from perdure.core import commands
     from perdure.store import listing
     from perdure.store.unseen_results import unseen
 

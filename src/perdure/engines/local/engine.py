@@ -11,16 +11,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perdure.config.stderr_line import say
-from perdure.core.commands import located
-from perdure.core.declared_schedule import DeclaredSchedule
 from perdure.core.execution.run import Life, call_off, live, up_to_end
 from perdure.core.execution.run_effects import Body, End, Start, Taken
-from perdure.core.execution.run_refusals import superseded
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import Bounds
 from perdure.core.records import RunRecord, RunStatus
-from perdure.core.redaction.printable import one_line
 from perdure.engines.events import Observer
 from perdure.engines.features import LOCAL, Capabilities
 from perdure.engines.interface import Began, Cancellation, Enqueued, refuse_child, under_way
@@ -28,7 +23,6 @@ from perdure.engines.local import notices
 from perdure.engines.local.closing import Closing, result
 from perdure.engines.local.drivers import LocalDrivers
 from perdure.engines.local.limits import NEVER
-from perdure.engines.local.queues import declare_queues
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_ends import ends_at
 from perdure.engines.local.run_lifecycle import queued_runs, start_of
@@ -39,6 +33,8 @@ from perdure.store.runs import Store
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from perdure.core.declared_schedule import DeclaredSchedule
 
 
 class LocalEngine:
@@ -196,6 +192,8 @@ class LocalEngine:
         """
         resources = self.resources
         with self._outside(calls[0].spec):
+            from perdure.engines.local.queues import declare_queues
+
             declare_queues(resources.store, resources.world.now())
             queued = queued_runs(resources, calls, how)
             ids: list[str] = resources.store.journal.write((), resources.store.enqueue(queued, resources.world.now()))
@@ -219,6 +217,9 @@ class LocalEngine:
         except Skipped as skipped:
             # Without an observer nothing else says so: uncaught, it ends a script without a word.
             if not getattr(self.observer, "shows", self.observer is not None):
+                from perdure.config.stderr_line import say
+                from perdure.core.redaction.printable import one_line
+
                 say(f"perdure: {one_line(skipped.what)}; skipped")
             raise
 
@@ -228,11 +229,16 @@ class LocalEngine:
         try:
             yield
         except StopRun as stop:
-            stop.error.hint = located(stop.error.hint, self.resources.option)
-            raise stop.error from stop.error.__cause__
+            raise self._located(stop.error) from stop.error.__cause__
         except PerdureError as error:
-            error.hint = located(error.hint, self.resources.option)
+            self._located(error)
             raise
+
+    def _located(self, error: PerdureError) -> PerdureError:
+        from perdure.core.commands import located
+
+        error.hint = located(error.hint, self.resources.option)
+        return error
 
     def call_off(self, run: RunRecord) -> list[str] | None:
         """End a run for good that no process executes, with its clean-ups; the script has been loaded, if there is one.
@@ -290,6 +296,8 @@ class LocalEngine:
         run = self.store.run(id)
         refuse_child(id, run.parent)
         if run.superseded and run.superseded_by is not None:
+            from perdure.core.execution.run_refusals import superseded
+
             raise superseded(run, self.store.run_by_number(run.superseded_by))
         found, by = self.store.ask_to_stop(id, self.world.now())
         if by is not None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from perdure.core.exceptions import notes
 from perdure.core.exceptions.exits import is_exit
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.run_effects import Body
 from perdure.engines.interface import here, under_way
-from perdure.engines.local import dead_letters, notices, run_lifecycle, run_trees
-from perdure.engines.local.driver_interface import Drivers
+from perdure.engines.local import dead_letters, notices, run_lifecycle
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
-from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop, noting_interrupt, say_below_traceback
 from perdure.engines.runtime.thread_branches import install
-from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.errors import StateError, Suspended
+
+if TYPE_CHECKING:
+    from perdure.engines.local.driver_interface import Drivers
 
 
 class FunctionBody:
@@ -41,6 +41,8 @@ class FunctionBody:
         self.scope = LocalScope(resources, drivers, effect.run, effect.history, spec, parent)
         self.scope.is_async = spec.is_async
         if effect.history.resumed or self.scope.tree is not None:
+            from perdure.engines.local import run_trees
+
             run_trees.enter(resources, self.scope, spec)
         resources.monitor.began(effect.run, spec)
         self._now = resources.world.now
@@ -113,11 +115,15 @@ class FunctionBody:
         Raises:
             StopRun: what stopped the run, if something else came out (a task group wraps it into a group of its own).
         """
+        from perdure.engines.runtime.ctrl_c import noting_interrupt
+
         scope = self.scope
         if scope.forked:
             return None  # nothing of the run is this process's
         self._resources.spare.make_room()
         if isinstance(error, Exception):
+            from perdure.engines.runtime.tracebacks import from_user_code
+
             return self._outcome(None, scope.ending or scope.limits.late(error) or from_user_code(error))
         if scope.ending is not None and not cancelled:
             return self._outcome(None, scope.ending)
@@ -154,15 +160,21 @@ class FunctionBody:
 
     def _note_way_on(self, error: BaseException) -> None:
         """Say how to go on: below the error that the script ends with, or at once if it may end without a word."""
+        from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
+
         run = self._run
         if run.parent is not None or self.scope.stopped is not None:
             return
         text = f"perdure: run {run.id} is interrupted; run the script again to go on from here"
         if not isinstance(error, SystemExit | GeneratorExit) and type(error).__name__ != "CancelledError":
+            from perdure.core.exceptions import notes
+
             notes.add(error, text)
         elif notices.is_shown(self._resources.observer):
             return
         elif ctrl_c_in_loop():
+            from perdure.engines.runtime.ctrl_c import say_below_traceback
+
             say_below_traceback(text)  # the loop raises a KeyboardInterrupt of its own, which takes no notes from here
         else:
             notices.left(run, error)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from perdure.core.execution.run_refusals import cancelled
+from typing import TYPE_CHECKING
+
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord
 from perdure.engines.local.resources import Resources
-from perdure.engines.runtime.deadline import Deadline, earlier, time_left
 from perdure.errors import DeadlineExceeded, PerdureError, Released, StepTimeout
+
+if TYPE_CHECKING:
+    from perdure.engines.runtime.deadline import Deadline
+
 
 LOOK = 0.2
 """Seconds between two looks at whether the run is cancelled."""
@@ -33,6 +37,8 @@ class Limits:
         self.look_at = NEVER if spec is None else -NEVER
         self.deadline: Deadline | None = parent.deadline if parent is not None else None
         if spec is not None and spec.rules.timeout is not None:
+            from perdure.engines.runtime.deadline import Deadline, earlier, time_left
+
             timeout, world = spec.rules.timeout, resources.world
             at = world.clock() + time_left(run, timeout, world.now())
             own = Deadline(at, timeout, run.id, spec.owner)
@@ -50,6 +56,8 @@ class Limits:
         nudge = store.holder.nudges()
         if nudge != self._nudge:
             if store.stopping(self._run.rid):
+                from perdure.core.execution.run_refusals import cancelled
+
                 return cancelled(self._run.id)  # with `look_at` as it is: whatever else is about to begin looks too
             self._nudge = nudge
         self.look_at = clock + LOOK if deadline is None else min(clock + LOOK, deadline.at)

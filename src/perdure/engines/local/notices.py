@@ -10,17 +10,14 @@ import os
 import shlex
 import sys
 
-from perdure.config import secrets
 from perdure.config.module_names import INTERACTIVE
 from perdure.config.script_identity import point_out
-from perdure.config.stderr_line import say
 from perdure.core.durations import show
 from perdure.core.exceptions import capture
 from perdure.core.execution.effects import Wait
 from perdure.core.execution.idempotency import is_child
 from perdure.core.execution.run_effects import Body, Unwind
 from perdure.core.records import RunRecord
-from perdure.core.redaction.printable import one_line
 from perdure.engines.events import Observer
 from perdure.engines.local.resources import Resources
 from perdure.errors import StateError, Suspended
@@ -45,6 +42,8 @@ def resumes(resources: Resources, effect: Body) -> None:
     if not history.resumed or run.parent is not None or is_shown(resources.observer):
         return
     if _first_time(resources, ("resumed", run.rid, run.started)):
+        from perdure.core.redaction.printable import one_line
+
         saved = sum(resources.store.counts(run.rid).values())
         steps = "1 step" if saved == 1 else f"{saved:,} steps"
         point_out(f"run {one_line(run.id)} goes on, with {steps} saved before{_without_file(run)}")
@@ -60,11 +59,14 @@ def _without_file(run: RunRecord) -> str:
 
 def suspended(resources: Resources, left: Suspended, script: str) -> None:
     """A run has been left to its waits, or is not due yet: what it waits for, and how it goes on."""
+    from perdure.core.redaction.printable import one_line
     from perdure.core.waits import describe
     from perdure.store.waits import standing_of
 
     store, file = resources.store, os.path.relpath(script) if os.path.isfile(script) else "FILE"
     try:
+        from perdure.config import secrets
+
         what = secrets.conceal(describe(standing_of(store, store.run(left.run).rid), resources.world.now()))
     except StateError:
         what = "all that it does waits"
@@ -78,17 +80,23 @@ def suspended(resources: Resources, left: Suspended, script: str) -> None:
         f"perdure resume --wait{at} {shlex.quote(left.run)}, perdure worker{at} {quoted}"
     )
     if not is_shown(resources.observer):
+        from perdure.config.stderr_line import say
+
         say(f"perdure: {one_line(left.what)}\n  {one_line(left.hint)}")
 
 
 def left(run: RunRecord, error: BaseException) -> None:
     """The workflow's function was left by what shows no traceback: an exit, or the end of its task or generator."""
+    from perdure.core.redaction.printable import one_line
+
     by = "was cancelled" if type(error).__name__ == "CancelledError" else f"was left by {type(error).__name__}"
     point_out(f"run {one_line(run.id)} {by} and is not done; run the script again to go on from here")
 
 
 def goes_past(run: str, owner: str, by: str) -> None:
     """The workflow makes another step although an earlier one was left by what is no failure: that one is not saved."""
+    from perdure.core.redaction.printable import one_line
+
     point_out(
         f"{owner} was left by {by}, which is not saved, and the workflow goes on: run {one_line(run)} executes it "
         "once more if it is resumed; let it return, or raise an Exception instead"
@@ -97,6 +105,8 @@ def goes_past(run: str, owner: str, by: str) -> None:
 
 def waits(resources: Resources, wait: Wait) -> None:
     """A call waits for more than a few seconds."""
+    from perdure.core.redaction.printable import one_line
+
     if wait.seconds <= LONG or is_shown(resources.observer):
         return
     spec, now = wait.call.spec, resources.world.clock()
@@ -106,6 +116,8 @@ def waits(resources: Resources, wait: Wait) -> None:
     resources.said[("waits", spec.name)] = now
     reason = wait.reason
     if wait.error is not None:
+        from perdure.config import secrets
+
         line = secrets.conceal(capture.to_fault(wait.error).line)
         reason = f"attempt {wait.attempt} failed ({line})"
     point_out(one_line(f"{spec.owner} waits {show(round(wait.seconds, 1))}: {reason}"))
@@ -117,6 +129,8 @@ def undoes(resources: Resources, effect: Unwind) -> None:
         return
     count = sum(kind == "undo" for _, kind in effect.history.to_clean())
     if count:
+        from perdure.core.redaction.printable import one_line
+
         steps = "1 completed step" if count == 1 else f"{count:,} completed steps"
         point_out(f"run {one_line(effect.run.id)} undoes {steps}")
 
@@ -128,6 +142,8 @@ def keeps(resources: Resources, run: RunRecord) -> None:
     kept = listing.kept_undos(resources.store, run.rid)
     count = sum(number for id, number in kept.items() if not is_child(id, run.id))
     if count and _first_time(resources, ("keeps", run.rid, run.epoch)):
+        from perdure.core.redaction.printable import one_line
+
         steps = "1 step" if count == 1 else f"{count:,} steps"
         point_out(f"run {one_line(run.id)} does not undo {steps} of child runs that its source had called")
 
@@ -136,6 +152,8 @@ def dead_letters(resources: Resources, run: RunRecord) -> None:
     """A run is done, and has dead letters, or misses what was re-driven: said also if PERDURE_QUIET is set."""
     if is_shown(resources.observer) or not resources.store.journal.read(parking.are_there):
         return
+    from perdure.config.stderr_line import say
+    from perdure.core.redaction.printable import one_line
     from perdure.store import listing
     from perdure.store.unseen_results import unseen
 

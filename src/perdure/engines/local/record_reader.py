@@ -71,6 +71,7 @@ class RecordReader:
 
     def _remake(self, record: StepRecord) -> str:
         """The command that makes a record again: of a child run, its call in the run that it belongs to."""
+
         step, run = f"#{record.seq}", self._store.run_by_number(self._rid)
         while run.parent is not None:
             step, run = run.workflow, self._store.run_by_number(run.parent)
@@ -95,4 +96,5 @@ class RecordReader:
 
     def letter(self, seq: int) -> int | None:
         """The number of the dead letter that is about that record."""
+
         return dead_letters.number(self._store, self._rid, seq)

@@ -14,11 +14,11 @@ from perdure.engines.local.run_monitor import RunMonitor
 from perdure.engines.runtime.clock import RealWorld, World
 from perdure.engines.runtime.spare_files import SpareFiles
 from perdure.engines.runtime.threads import Pool
-from perdure.store.attempt_logs import LogFile
 from perdure.store.runs import Store
 
 if TYPE_CHECKING:
     from perdure.engines.guards import Guards
+    from perdure.store.attempt_logs import LogFile
     from perdure.store.bell import Bell
 
 
@@ -71,6 +71,8 @@ class Resources:
             return None
         with self._lock:
             if self._log_file is None:
+                from perdure.store.attempt_logs import LogFile
+
                 self._log_file = LogFile(self.store.path, self.store.holder.token)
             return self._log_file
 

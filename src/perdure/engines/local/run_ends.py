@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from perdure.config.script_identity import point_out
 from perdure.core.records import RunRecord
-from perdure.store.awaited_ends import ENDED
 from perdure.store.bell import ENDS, Bell, Ear
 from perdure.store.runs import Store
 
@@ -122,6 +121,8 @@ class RunEnds:
             self._bell.close()
 
     def _look(self, store: Store, wait: _Wait) -> None:
+        from perdure.store.rows import ENDED
+
         try:
             run = store.newest(store.run(wait.id))
             left = run.status == "running" and store.holding(run) is None

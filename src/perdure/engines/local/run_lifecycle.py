@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from perdure.catalogue.rules import assess_for
 from perdure.config import command_line, settings
 from perdure.config.script_identity import script_identity
 from perdure.core.exceptions import capture
-from perdure.core.execution.defaults import identify_as_recorded
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id, is_child
-from perdure.core.execution.queueing import QueuedRun
 from perdure.core.execution.run_effects import DoneChild, End, Recall, Start, Unended
 from perdure.core.execution.spec import OWN_LOCK, Call
 from perdure.core.policies.verdicts import Stop, pack_verdict
@@ -26,16 +23,16 @@ from perdure.engines.local.resources import Resources
 from perdure.engines.local.unfinished import note_unfinished
 from perdure.engines.registry import is_known
 from perdure.engines.runtime import orphans
-from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 from perdure.errors import NotFound, Released, StateError, StopRun, Suspended, UsageError
-from perdure.store import record_index, workflow_defaults
+from perdure.store import record_index
 from perdure.store.code_versions import kind_of_call
 from perdure.store.crashes import crashes_of, deaths_of
-from perdure.store.forks import origin, sources
 from perdure.store.group_commit import Operation
-from perdure.store.lives import lives_of
 from perdure.store.parking import Parking
 from perdure.store.runs import Store
+
+if TYPE_CHECKING:
+    from perdure.core.execution.queueing import QueuedRun
 
 
 def start_of(
@@ -94,8 +91,12 @@ def _as_recorded(resources: Resources, call: Call, script: str) -> tuple[Call, d
     store, spec = resources.store, call.spec
     if not (now := spec.signature.defaults()):
         return call, None
+    from perdure.core.execution.defaults import identify_as_recorded
+
     place = script, spec.name
     if place not in store.defaults:
+        from perdure.store import workflow_defaults
+
         store.defaults[place] = workflow_defaults.known(store.journal, store.path, *place)
     recorded = store.defaults[place]
     return identify_as_recorded(call, recorded), None if now.keys() <= recorded.keys() else now | recorded
@@ -116,6 +117,8 @@ def queued_runs(resources: Resources, calls: Sequence[Call], how: Enqueued, id: 
         how: the same for all of them.
         id: of the one run, if its caller has given none and it follows from where it is enqueued.
     """
+    from perdure.core.execution.queueing import QueuedRun
+
     id = how.id if id is None else id
     spec, state, world = calls[0].spec, resources.store.path, resources.world
     path, wake, name = os.path.abspath(spec.file), how.wake(world.now()), spec.name
@@ -153,6 +156,8 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
         return history
     exempt = store.exempted(run.rid)
     last = None if exempt else record_index.last_of_calls(store.journal, run.rid)
+    from perdure.store.lives import lives_of
+
     history = History(
         run.rid,
         run.id,
@@ -191,6 +196,8 @@ def top_of(store: Store, run: RunRecord) -> tuple[str, str]:
 
 def _find_children_of_source(store: Store, run: RunRecord, history: History) -> None:
     """What child runs have spent that a fork has from its source, under the ids that they would have in the fork."""
+    from perdure.store.forks import origin
+
     spent = history.spent_by_children
     for seq, name, key, n, _, kind in store.index(run.rid):
         if kind == "step" and (amounts := spent.get(child_id(origin(store, run, seq).id, name, key, n))) is not None:
@@ -199,6 +206,7 @@ def _find_children_of_source(store: Store, run: RunRecord, history: History) -> 
 
 def _may_be_renamed(store: Store, run: RunRecord, before: str, now: str) -> bool:
     """Has the script no step or workflow of the name `before` any more, and is `now` one of the same kind?"""
+
     kind = kind_of_call(store, run.rid, before)
     return (kind is None or is_known(now, kind)) and not _defines(store, run, before, kind)
 
@@ -218,6 +226,7 @@ def _defines(store: Store, run: RunRecord, name: str, kind: str | None) -> bool:
 def end_orphans(resources: Resources, effect: Recall) -> None:
     """Programs that an earlier process has started for steps of the run do not run beside what is made again."""
     import perdure.engines.runtime.command  # so that an error of a program, read back, is of its own class  # noqa: F401
+    from perdure.store.forks import sources
 
     lineage = [run.id for run in sources(resources.store, effect.run)]
     orphans.end_left(effect.run.id, lineage, effect.died)
@@ -289,6 +298,9 @@ def stop_of(run: RunRecord, error: BaseException, now: float) -> Stop:
         error: what has stopped it.
         now: when, in seconds since the epoch.
     """
+    from perdure.catalogue.rules import assess_for
+    from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
+
     cause = error.error if isinstance(error, StopRun) else error
     if type(cause).__name__ == "CancelledError" and ctrl_c_in_loop():
         cause = KeyboardInterrupt()

@@ -18,10 +18,8 @@ from perdure.alerts.recipients import addresses
 from perdure.config import settings
 from perdure.core.execution.run_effects import End
 from perdure.core.execution.spec import Spec
-from perdure.core.policies.breaker import BreakerState
 from perdure.core.records import RunRecord
 from perdure.engines.runtime import orphans
-from perdure.engines.runtime.deadline import time_left
 from perdure.errors import PerdureError, StateError
 from perdure.store import crashes, flight_record
 from perdure.store.flight_recorder import Recorder
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from perdure.alerts.alert import Alert
     from perdure.alerts.heartbeat_thread import HeartbeatThread
     from perdure.alerts.watchdog.client import Watchdog
+    from perdure.core.policies.breaker import BreakerState
 
 GRACE = 1.0
 """Seconds that a run whose time is over has to end by itself, before it counts as hanging."""
@@ -233,6 +232,8 @@ class RunMonitor:
         url = spec.rules.heartbeat or settings.heartbeat_url(spec.file)
         if not targets and not url:
             return
+        from perdure.engines.runtime.deadline import time_left
+
         heartbeat = None
         if url:
             from perdure.alerts.heartbeat_thread import HeartbeatThread

@@ -13,18 +13,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from perdure.config import secrets
-from perdure.config.stderr_line import say
 from perdure.config.steady_clock import steady
-from perdure.core import commands
 from perdure.core.exceptions import capture
-from perdure.core.execution.defaults import pack_defaults, unpack_defaults
 from perdure.core.execution.effects import Wait
 from perdure.core.execution.history import History
-from perdure.core.execution.map_items import Tally
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import OWN_MODULE, FunctionRecord, Place, RunRecord, StepKind, StepRecord, clean_up_name
-from perdure.core.redaction.printable import one_line
 from perdure.core.values import artifact_names, codec
 from perdure.engines import functions
 from perdure.engines.events import MapProgress, RunWaits, StepProgress, notify_wait
@@ -35,7 +29,6 @@ from perdure.engines.local.record_reader import RecordReader
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_lifecycle import top_of
 from perdure.engines.local.run_spending import RunSpending
-from perdure.engines.local.waiting_calls import shown_waiting
 from perdure.engines.registry import find_step
 from perdure.engines.runtime import captured_lines
 from perdure.engines.runtime.base_scope import BaseScope
@@ -43,15 +36,16 @@ from perdure.engines.runtime.clock import World
 from perdure.engines.runtime.timeouts import on_main_thread
 from perdure.errors import StopRun
 from perdure.store import artifacts
-from perdure.store.attempt_logs import LogFile
-from perdure.store.batches import BatchRow
-from perdure.store.lives import Cut
 
 if TYPE_CHECKING:
     import asyncio
 
+    from perdure.core.execution.map_items import Tally
     from perdure.core.execution.run_tree import RunTree
     from perdure.engines.local.loop_writes import LoopWrites
+    from perdure.store.attempt_logs import LogFile
+    from perdure.store.batches import BatchRow
+    from perdure.store.lives import Cut
     from perdure.store.schedule_rows import TickRow
 
 
@@ -158,11 +152,14 @@ class RunScope(BaseScope):
             store, rid, code = self.resources.store, self.run.rid, functions.code_of(spec)
             store.add_code(code)
             known = store.function(rid, "step", spec.name) if self.history.resumed else None
-            recorded = unpack_defaults(known.defaults) if known is not None else {}
-            if recorded:
-                self.recorded_defaults[spec.name] = recorded
-            defaults = spec.signature.defaults() | recorded
-            packed = pack_defaults(defaults) if defaults else None
+            defaults, packed = spec.signature.defaults(), None
+            if defaults or (known is not None and known.defaults):
+                from perdure.core.execution.defaults import pack_defaults, unpack_defaults
+
+                if known is not None and (recorded := unpack_defaults(known.defaults)):
+                    self.recorded_defaults[spec.name] = recorded
+                    defaults = {**defaults, **recorded}
+                packed = pack_defaults(defaults)
             store.add_function(rid, functions.record_of(spec, "step", spec.name, self.run.path, code.digest, packed))
 
     def find_step(self, kind: StepKind, module: str, name: str, given: bytes) -> Spec:
@@ -206,6 +203,9 @@ class RunScope(BaseScope):
         if self.resources.observer is not None:
             self.resources.observer.notify(RunWaits(self.run.workflow, reason))
         else:
+            from perdure.config.stderr_line import say
+            from perdure.core.redaction.printable import one_line
+
             say(f"perdure: run {one_line(self.id)} waits: {one_line(reason)}")
 
     def keep_note(self, about: str, text: str, kind: type[Warning] = RuntimeWarning) -> None:
@@ -228,6 +228,8 @@ class RunScope(BaseScope):
 
     def remake(self, digest: str) -> str:
         """The command that makes the step again whose result names an artifact; empty if no step of this run does."""
+        from perdure.core import commands
+
         store, rid, first = self.resources.store, self.run.rid, 0
         while records := store.records(rid, first):
             for one in records:
@@ -265,6 +267,8 @@ class RunScope(BaseScope):
 
     def begin_map(self, spec: Spec, total: int | None, concurrency: int | None) -> int:
         """A map begins: its number in the run."""
+        from perdure.store.batches import BatchRow
+
         store, run = self.resources.store, self.run
         number = next(self._map_numbers)
         known = store.batch(run.rid, number) if self.history.resumed else None
@@ -288,6 +292,8 @@ class RunScope(BaseScope):
 
     def notify_wait(self, wait: Wait) -> Callable[[], None]:
         """Notify of a call that waits for its next attempt; what is returned is called when that is over."""
+        from perdure.engines.local.waiting_calls import shown_waiting
+
         notify_wait(self.resources.observer, self.id, self.run.workflow, wait)
         notices.waits(self.resources, wait)
         return shown_waiting(self.resources, self.id, wait)
@@ -305,6 +311,8 @@ class RunScope(BaseScope):
             resources.monitor.recorder.progress()
             context = here.get()
             if isinstance(context, StepContext):
+                from perdure.config import secrets
+
                 note = secrets.conceal(note) if note else ""
                 resources.monitor.recorder.how_far(context.slot, done, total, note)
         if resources.observer is not None:

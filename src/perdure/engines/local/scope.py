@@ -10,25 +10,23 @@ from perdure.core.execution.call import perform, recall
 from perdure.core.execution.call_end import Failed
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
-from perdure.core.execution.map_items import MapOptions, Tally
-from perdure.core.execution.queueing import QueuedRun, enqueue
 from perdure.core.execution.run import child
 from perdure.core.execution.run_effects import Start
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord
 from perdure.engines import functions
 from perdure.engines.interface import Enqueued
-from perdure.engines.local.driver_interface import Drivers, Program
-from perdure.engines.local.queues import declare_queues
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_lifecycle import queued_runs, start_of
 from perdure.engines.local.run_scope import RunScope
-from perdure.engines.runtime.nesting import check_headroom
 from perdure.engines.runtime.thread_branches import current
 from perdure.errors import StateError, StopRun
 
 if TYPE_CHECKING:
+    from perdure.core.execution.map_items import MapOptions, Tally
+    from perdure.core.execution.queueing import QueuedRun
     from perdure.core.execution.waiting import Wait as DurableWait
+    from perdure.engines.local.driver_interface import Drivers, Program
 
 
 class LocalScope(RunScope):
@@ -163,6 +161,8 @@ class LocalScope(RunScope):
 
     def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a sync workflow as a child."""
+        from perdure.engines.runtime.nesting import check_headroom
+
         check_headroom(spec.owner)
         if self.shared or get_ident() != self.ident:
             with self.taking_part():
@@ -178,6 +178,8 @@ class LocalScope(RunScope):
 
     async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async workflow as a child."""
+        from perdure.engines.runtime.nesting import check_headroom
+
         check_headroom(spec.owner)
         self._children += 1
         try:
@@ -239,6 +241,8 @@ class LocalScope(RunScope):
 
     def _queueing(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> Call:
         """The call that stands for it in the records: its inputs are those of the workflow."""
+        from perdure.engines.local.queues import declare_queues
+
         self.check()
         declare_queues(self.resources.store, self.world.now())
         call = functions.queueing_call(spec, args, kwargs, how.id)
@@ -247,6 +251,8 @@ class LocalScope(RunScope):
         return call if branch is None else branch.place(call)
 
     def _decide_queueing(self, call: Call, how: Enqueued) -> Program:
+        from perdure.core.execution.queueing import enqueue
+
         (asked,) = call.args
 
         def queued_run() -> QueuedRun:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from perdure.config.stderr_line import say
 from perdure.core.execution.branch import busy
 from perdure.core.execution.effects import (
     Admit,
@@ -42,24 +41,23 @@ from perdure.core.execution.run_effects import (
     Unwind,
 )
 from perdure.core.execution.spec import Call, Spec
-from perdure.core.policies.guard import Hold, Pass
-from perdure.core.redaction.printable import one_line
 from perdure.engines.events import RunResumed, RunStarted, RunWaits, StepReplayed, notify_parked
 from perdure.engines.local import notices, run_lifecycle
 from perdure.engines.local.attempt import Attempt, given_up, pauses
-from perdure.engines.local.driver_interface import Drivers, Program
 from perdure.engines.local.function_body import FunctionBody
-from perdure.engines.local.handoff import Handoff
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.transactions import Write, operation_of
-from perdure.engines.local.waiting_calls import shown_waiting
 from perdure.engines.runtime.thread_branches import hand_on
 from perdure.engines.runtime.threads import in_pool
 from perdure.engines.runtime.timeouts import Abandoned, Ticket, interrupted_after, on_main_thread, timed_out
-from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.errors import StateError, StopRun
 from perdure.store.flight_recorder import Slot
+
+if TYPE_CHECKING:
+    from perdure.core.policies.guard import Hold, Pass
+    from perdure.engines.local.driver_interface import Drivers, Program
+    from perdure.engines.local.handoff import Handoff
 
 
 class SyncDriver:
@@ -167,6 +165,8 @@ class SyncDriver:
         """Carry the call of a step to its end, on a thread from which its timeout can be kept."""
         if not spec.explicit or spec.isolate or on_main_thread():
             return self.drive(program, scope)
+        from perdure.engines.local.handoff import Handoff
+
         # A thread of the user's own: only a pool thread can be left behind when time is over.
         finished = threading.Lock()
         finished.acquire()
@@ -204,6 +204,8 @@ class SyncDriver:
             value = self._call_function(effect, scope, attempt)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
             # No variable of this frame keeps it: its traceback leads here, and what it holds would outlive the attempt.
+            from perdure.engines.runtime.tracebacks import from_user_code
+
             return attempt.end(None, from_user_code(raised))
         except BaseException as stop:
             attempt.break_off(stop, recorded=isinstance(stop, Abandoned))
@@ -310,6 +312,8 @@ class SyncDriver:
         return self._resources.store.journal.write((), operation_of(self._resources, effect))
 
     def _wait(self, effect: Wait, scope: LocalScope) -> None:
+        from perdure.engines.local.waiting_calls import shown_waiting
+
         over = None if effect.noted else shown_waiting(self._resources, scope.id, effect)
         try:
             for seconds in pauses(self._resources, effect, scope):
@@ -323,6 +327,7 @@ class SyncDriver:
             return ()  # a single branch has come to rest by asking
         if scope.keeps_loop():
             # The tasks of the loop cannot go on as long as this sync step keeps it.
+
             asking = scope.branch()
             return None if asking is None or busy(scope.main.living, [asking]) else ()
         from perdure.engines.runtime.thread_rest import settle
@@ -342,6 +347,9 @@ class SyncDriver:
         if self._resources.observer is not None:
             self._resources.observer.notify(RunWaits(effect.workflow, effect.reason))
         else:
+            from perdure.config.stderr_line import say
+            from perdure.core.redaction.printable import one_line
+
             say(f"perdure: {effect.workflow} waits: {one_line(effect.reason)}")
 
     def recall(self, effect: Recall, scope: Any) -> Any:

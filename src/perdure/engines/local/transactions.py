@@ -6,7 +6,7 @@ from perdure.core.execution.effects import ClearCrashes, SaveAttempt
 from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run_effects import Begin, Forget, Reopen
 from perdure.engines.local.resources import Resources
-from perdure.store import crashes, dead_letters
+from perdure.store import crashes
 from perdure.store.group_commit import Operation
 
 Write = ClearCrashes | Begin | Forget | Reopen | Resolve | SaveAttempt
@@ -27,4 +27,6 @@ def operation_of(resources: Resources, effect: Write) -> Operation:
         case Reopen():
             return store.reopen(effect)
         case Resolve():
+            from perdure.store import dead_letters
+
             return dead_letters.resolve(store, effect, resources.world.now())

@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from perdure.config import settings
 from perdure.engines.events import Observer
 from perdure.engines.observers import json_logs
-from perdure.engines.observers.fanout import FanOut
 from perdure.errors import OptionError
 
 _made: dict[str, Observer] = {}
@@ -50,9 +49,14 @@ def observers_of(script: str, *, shown: bool = False) -> tuple[Observer, ...]:
 
 def attached(observer: Observer | None, script: str) -> Observer | None:
     """The observer that an engine gets: the one that it has, or else those that the settings in force ask for."""
+    found = observers_of(script) if observer is None else ()
+    if observer is None and not found:
+        return None
+    from perdure.engines.observers.fanout import FanOut
+
     if observer is not None and not (isinstance(observer, FanOut) and not observer.shows):
         return observer
-    found = observers_of(script)
+    found = found or observers_of(script)
     if isinstance(observer, FanOut) and observer.given == found:
         return observer  # one that was dropped stays dropped
     return FanOut(*found) if found else None

@@ -9,8 +9,6 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from perdure.config import secrets
-from perdure.core.redaction.printable import json_text
 from perdure.engines.interface import StepContext, here
 
 if TYPE_CHECKING:
@@ -71,7 +69,9 @@ class JsonFormatter:
         import json
         import logging
 
+        from perdure.config import secrets
         from perdure.core.redaction.nested import redact_nested
+        from perdure.core.redaction.printable import json_text
 
         hide = secrets.conceal
         fields: dict[str, Any] = {

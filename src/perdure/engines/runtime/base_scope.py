@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.closures import alike
-from perdure.core.execution.defaults import as_recorded
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import identify, pack_strictly, refuse_names_only
 from perdure.core.execution.spec import Call, Spec
@@ -287,6 +286,8 @@ class BaseScope(ABC):
             return spec
         found = self._as_recorded.get(spec)
         if found is None:
+            from perdure.core.execution.defaults import as_recorded
+
             found = self._as_recorded[spec] = as_recorded(spec, recorded)
         return found
 

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from perdure.config import secrets
 from perdure.engines.interface import StepContext, here
-from perdure.store.attempt_logs import LogFile, LogLine
 
 if TYPE_CHECKING:
     import logging
+
+    from perdure.store.attempt_logs import LogFile, LogLine
 
 HEAD = 48 << 10
 TAIL = 16 << 10
@@ -51,6 +51,9 @@ class Lines:
 
     def add(self, level: str, logger: str, text: str) -> None:
         """Keep a line; of one that is very long the beginning."""
+        from perdure.config import secrets
+        from perdure.store.attempt_logs import LogLine
+
         shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
         line = LogLine(time.time(), *self._about, level, logger, secrets.redactor()(shown))
         if self._written < HEAD:
@@ -65,6 +68,8 @@ class Lines:
     def end(self) -> None:
         """The attempt is over: write the last lines."""
         if self._left_out:
+            from perdure.store.attempt_logs import LogLine
+
             said = f"{self._left_out:,} lines are left out"
             self._file.add(LogLine(self._tail[0].at, *self._about, "", "", said))
         while self._tail:

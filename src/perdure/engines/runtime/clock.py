@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 from contextlib import suppress
@@ -57,7 +56,12 @@ class RealWorld:
     now = staticmethod(time.time)
     clock = staticmethod(steady)
     sleep = staticmethod(time.sleep)
-    uniform = staticmethod(random.random)
+
+    def uniform(self) -> float:
+        """A random number in [0, 1)."""
+        from random import random
+
+        return random()
 
     async def asleep(self, seconds: float) -> None:
         """Let time pass, for one task."""

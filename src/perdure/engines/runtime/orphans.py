@@ -9,7 +9,6 @@ docs/decisions/0022-repair-adds-up.md says why.
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -17,10 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from perdure.config.stderr_line import say
 from perdure.config.steady_clock import steady
 from perdure.core.process_marks import PROCESS, STEP, TEMPLATE
-from perdure.core.redaction.printable import one_line
 from perdure.engines.interface import StepContext
 
 GRACE = 2.0
@@ -106,6 +103,8 @@ def end_attempt(mark: str) -> None:
 
 def end(pids: list[int], still: Callable[[int], bool]) -> None:
     """End processes: asked first, then killed. `still`: is that the number of the one that is meant?"""
+    import signal
+
     held: list[int] = []
     try:
         for pid in pids:
@@ -231,4 +230,7 @@ def _list(found: list[Marked]) -> str:
 
 
 def _say(line: str) -> None:
+    from perdure.config.stderr_line import say
+    from perdure.core.redaction.printable import one_line
+
     say(one_line(f"perdure: {line}"))

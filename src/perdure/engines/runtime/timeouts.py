@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.config.steady_clock import steady
 from perdure.core.durations import show
-from perdure.core.exceptions import notes
 from perdure.engines.runtime.backstop import GRACE, Interruption, backstop
 from perdure.errors import StepTimeout
 
@@ -134,6 +133,8 @@ _CALLER = interrupted_after.__code__
 def _late(alarm: _Alarm, owner: str, seconds: float) -> StepTimeout:
     error = timed_out(owner, seconds)
     if alarm.interruption.times > 1:
+        from perdure.core.exceptions import notes
+
         notes.add(error, f"perdure: it was interrupted again {show(GRACE)} later, in a `finally` or an `except`")
     return error
 

@@ -9,9 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from types import CodeType, FrameType
 from typing import Any
 
-from perdure.config.stderr_line import say
 from perdure.core.execution.spec import Spec
-from perdure.core.redaction.printable import one_line
 from perdure.engines.interface import StepContext, here, under_way
 from perdure.errors import NotAwaited
 
@@ -72,6 +70,9 @@ def unlike(text: str) -> None:
 
 
 def _say(scope: Any, step: str, line: str, kind: type[Warning] = RuntimeWarning) -> None:
+    from perdure.config.stderr_line import say
+    from perdure.core.redaction.printable import one_line
+
     say(f"perdure: {one_line(line)}")
     keep = getattr(scope, "keep_note", None)  # what runs a step elsewhere has no place for it
     if keep is not None:
