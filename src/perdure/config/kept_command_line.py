@@ -11,8 +11,6 @@ from typing import Self
 
 import msgspec
 
-from perdure.config import secrets
-
 _LONGEST = 100_000
 """Characters of an argument that are looked through for credentials."""
 
@@ -52,6 +50,8 @@ class CommandLine(msgspec.Struct, frozen=True, array_like=True):
 
     def shown(self, limit: int = 200) -> str:
         """As it is typed into a shell, without credentials, and no longer than so many characters."""
+        from perdure.config import secrets
+
         said = (_text(part, "backslashreplace") for part in self.parts)
         quoted = (text if n in self.withheld else shlex.quote(text) for n, text in enumerate(said))
         text = secrets.conceal(" ".join(quoted))
@@ -64,6 +64,7 @@ def _text(part: bytes, errors: str = "surrogatepass") -> str:
 
 def _kept(arguments: Sequence[str]) -> tuple[list[bytes], list[int]]:
     """Credentials are left out that a name or their form gives away; a value of no known form cannot be known."""
+    from perdure.config import secrets
     from perdure.core.redaction.names import HIDDEN, is_secret
 
     parts: list[bytes] = []

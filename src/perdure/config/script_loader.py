@@ -163,7 +163,6 @@ def _refuse_other_line(name: str, file: Path, line: CommandLine | None) -> None:
 
 
 def _execute(name: str, file: Path, line: CommandLine | None, quiet: bool) -> ModuleType:
-
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise NotFound(f"{file} is not a Python file", "name the script that defines the workflow")

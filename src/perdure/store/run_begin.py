@@ -13,7 +13,7 @@ from perdure.core.execution.run_effects import Answer, Asleep, Finished, Held, L
 from perdure.core.execution.run_refusals import after_others
 from perdure.core.records import RunRecord
 from perdure.errors import RunError
-from perdure.store import command_lines, flight_record, pieces, sessions, spending
+from perdure.store import flight_record, pieces, sessions, spending
 from perdure.store.group_commit import Operation
 from perdure.store.locks import Asker, asker
 from perdure.store.rows import corrupt, intact
@@ -88,6 +88,8 @@ class RunBegin(RunRows):
         run = self.insert_run(connection, run)
         self.keep_defaults(connection, start)
         if start.line:
+            from perdure.store import command_lines
+
             command_lines.put(connection, rid, start.line)
         sessions.begin(connection, run, source_digest(start.path), first=True)
         self._hold(connection, rid, start, now)
@@ -180,6 +182,8 @@ class RunBegin(RunRows):
         digest = source_digest(start.path) if served is None else served.digest(start.path)
         sessions.begin(connection, run, digest, first=queued)
         if start.line is not None:
+            from perdure.store import command_lines
+
             command_lines.put(connection, run.rid, start.line)
         if not queued:
             from perdure.store import stop_notes

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import msgspec
 
-from perdure.config.kept_command_line import CommandLine
 from perdure.core.execution.effects import Save
 from perdure.core.execution.history import RootCause
 from perdure.core.execution.queueing import QueuedRun
@@ -22,13 +21,14 @@ from perdure.core.values import codec
 from perdure.core.values.pieces import INLINE
 from perdure.errors import StateError
 from perdure.store import code as functions
-from perdure.store import command_lines, parking, pieces, sessions, spending
+from perdure.store import parking, pieces, sessions, spending
 from perdure.store.group_commit import Operation
 from perdure.store.locks import Asker
 from perdure.store.rows import GONE_ON_WITH
 from perdure.store.run_begin import RunBegin
 
 if TYPE_CHECKING:
+    from perdure.config.kept_command_line import CommandLine
     from perdure.core.execution.queueing import QueuedRun
     from perdure.store.batches import BatchRow
     from perdure.store.lives import Cut
@@ -307,6 +307,8 @@ class Store(RunBegin):
         Raises:
             StateError: the file cannot be read.
         """
+        from perdure.store import command_lines
+
         found: CommandLine | None = self.journal.read(
             lambda connection: command_lines.get(connection, self.root_in(connection, run.rid).rid, self.path)
         )

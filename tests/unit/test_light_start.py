@@ -1,0 +1,56 @@
+"""A script of some steps that all succeed loads and asks little: programs are started by the thousand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import sys
+
+sys.modules["typing_extensions"] = None  # not part of a plain installation; it would load inspect
+import apsw
+before = set(sys.modules)
+from perdure import step, workflow
+
+@step
+def add(n: int, by: int = 1) -> int:
+    return n + by
+
+@workflow
+def main(n: int) -> int:
+    return add(add(add(n), by=1), 1)
+
+def count(connection):
+    connection.trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: print("statement", event["sql"]), id="count")
+
+if sys.argv[1:]:
+    apsw.connection_hooks.append(count)
+main(0)
+for name in set(sys.modules) - before:
+    print("module", name)
+"""
+
+UNUSED = {
+    *("ast", "asyncio", "dataclasses", "inspect", "json", "logging", "random", "signal", "socket", "subprocess"),
+    *("perdure.catalogue.rules", "perdure.config.secrets", "perdure.core.execution.drift", "perdure.store.forks"),
+    *("perdure.core.policies.breaker", "perdure.core.execution.map_items", "perdure.engines.local.handoff"),
+}
+"""Modules that only other programs need, or those in which something fails."""
+
+MOST_MODULES, MOST_STATEMENTS = 175, 50
+"""Of perdure's own, and on a state file that is there: a few more than there are. Who needs more says so here."""
+
+
+def test_a_plain_program_loads_and_asks_little(tmp_path: Path) -> None:
+    """Three steps that succeed: no module that they do not use, and few statements, when the state file is there."""
+    for arguments in ((), ("count",)):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    loaded = {line.removeprefix("module ") for line in done.stdout.splitlines() if line.startswith("module ")}
+    assert loaded & UNUSED == set()
+    assert len([name for name in loaded if name.startswith("perdure.")]) <= MOST_MODULES
+    assert 10 < len([line for line in done.stdout.splitlines() if line.startswith("statement ")]) <= MOST_STATEMENTS
