@@ -64,3 +64,15 @@ def test_the_version_is_one_line() -> None:
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "perdure.core.program_version" in loaded
     assert not loaded & {"cyclopts", "msgspec", "perdure.cli.app"}
+
+
+def test_a_listing_without_options_parses_none(folder: Path) -> None:
+    """`perdure ps` loads neither what parses options nor what cleans inputs, which it does not show."""
+    loud = LOOK.replace("heavy = (", 'heavy = ("cyclopts", "perdure.core.redaction.text", ')
+    done = subprocess.run([sys.executable, "-c", loud, "ps"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1:] == ["0 []"], done.stderr
+    same = subprocess.run(
+        [sys.executable, "-c", LOOK, "ps", "--limit", "20"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert "main" in done.stdout
+    assert done.stdout == same.stdout

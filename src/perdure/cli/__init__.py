@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["entry", "main"]
 
+WITHOUT_OPTIONS = (["ps"],)
+"""Command lines in which there is nothing to parse: what parses takes longer to load than they take in all."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line.
@@ -63,26 +66,39 @@ def _carried_out(tokens: Sequence[str]) -> int:
     Raises:
         OSError: of standard output, or of a file of perdure's own.
     """
-    from cyclopts import CycloptsError
-
-    from perdure.cli.app import app
-    from perdure.cli.exit_codes import DONE, INTERRUPTED
-    from perdure.cli.view.errors import show_error, show_usage
+    from perdure.cli.exit_codes import INTERRUPTED
+    from perdure.cli.view.errors import show_error
     from perdure.errors import PerdureError
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a result that the terminal cannot show is no failure
+    try:
+        if list(tokens) in WITHOUT_OPTIONS:
+            from perdure.cli.newest_runs import list_newest
+
+            return list_newest()
+        return _parsed(tokens)
+    except PerdureError as error:
+        return show_error(error, json="--json" in tokens)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+
+
+def _parsed(tokens: Sequence[str]) -> int:
+    """Carry out a command line with all that it may hold."""
+    from cyclopts import CycloptsError
+
+    from perdure.cli.app import app
+    from perdure.cli.exit_codes import DONE
+    from perdure.cli.view.errors import show_usage
+
     try:
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
         code = command(*bound.args, **bound.kwargs)
         return code if isinstance(code, int) else DONE
     except CycloptsError as error:
         return show_usage(str(error), "see `perdure --help`, or --help after a command", json="--json" in tokens)
-    except PerdureError as error:
-        return show_error(error, json="--json" in tokens)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return INTERRUPTED
 
 
 def entry() -> None:
@@ -98,7 +114,7 @@ def entry() -> None:
         sys.exit()
     # No garbage is looked for in what is loaded before a command begins, now or at the end: a fifth of a short command.
     gc.disable()
-    importlib.import_module("perdure.cli.app")
+    importlib.import_module("perdure.cli.newest_runs" if sys.argv[1:] in WITHOUT_OPTIONS else "perdure.cli.app")
     gc.freeze()
     gc.enable()
     code = main()

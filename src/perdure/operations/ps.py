@@ -16,13 +16,9 @@ from perdure.core.execution.cleanup_records import called
 from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
-from perdure.core.waits import describe
 from perdure.errors import OptionError, PerdureError
 from perdure.operations.paging import PAGE, SECONDS, Budget
-from perdure.operations.queues import place_in_queue
-from perdure.operations.shown_text import ShownText
-from perdure.operations.stored_failures import error_line
-from perdure.store import claims, run_pages, waits
+from perdure.store import run_pages, waits
 from perdure.store.rows import corrupt
 from perdure.store.run_pages import Facts, Wanted
 from perdure.store.runs import Store
@@ -104,6 +100,7 @@ class RunFilter(msgspec.Struct, frozen=True):
         parent: the child runs of the run of this row number, whatever `children` says.
         text: those with this in their id or their inputs, as they are shown: its case counts.
         anywhere: the text may be in the name of the workflow or in the error too.
+        inputs: what they were called with is asked for; else it is empty in what is shown of them.
     """
 
     status: Standing | None = None
@@ -112,6 +109,7 @@ class RunFilter(msgspec.Struct, frozen=True):
     parent: int | None = None
     text: str | None = None
     anywhere: bool = False
+    inputs: bool = True
 
 
 EVERY = RunFilter()
@@ -222,19 +220,21 @@ def _chunks(
     if wanted.status != "dead":
         while before > 0:
             runs, before = run_pages.chunk(store, stored, before, most)
-            yield _shown(store, runs, wanted.status), before
+            yield _shown(store, runs, wanted), before
         return
     # A run does not say that it has dead letters: those are looked up first, and then whose they are.
     listed = run_pages.with_letters(store, before)
     for at in range(0, len(listed), PAGE):
         some = listed[at : at + PAGE]
         runs, _ = run_pages.chunk(store, stored, some[0] + 1, PAGE, some)
-        yield _shown(store, runs, wanted.status), some[-1] if at + PAGE < len(listed) else 0
+        yield _shown(store, runs, wanted), some[-1] if at + PAGE < len(listed) else 0
 
 
 def _meets(store: Store, wanted: RunFilter) -> Callable[[RunRecord], bool] | None:
     if not wanted.text:
         return None
+    from perdure.operations.shown_text import ShownText
+
     text, anywhere = ShownText(wanted.text), wanted.anywhere
 
     def meets(run: RunRecord) -> bool:
@@ -250,13 +250,14 @@ def _meets(store: Store, wanted: RunFilter) -> Callable[[RunRecord], bool] | Non
     return meets
 
 
-def _shown(store: Store, runs: Sequence[RunRecord], status: Standing | None) -> list[tuple[RunView, int]]:
+def _shown(store: Store, runs: Sequence[RunRecord], wanted: RunFilter) -> list[tuple[RunView, int]]:
+    status = wanted.status
     if status in _JUDGED:
         # Most of those of that written status may stand otherwise; what is shown of a run is looked up for the others.
         holders = _holders(store, runs)
         letters = run_pages.letters_of(store, [run.rid for run in runs]) if status == "done" else {}
         runs = [run for run in runs if _standing(run, holders.get(run.rid), letters.get(run.rid, 0)) == status]
-    views = views_of(store, runs)
+    views = views_of(store, runs, inputs=wanted.inputs)
     return [(view, run.rid) for view, run in zip(views, runs, strict=True) if status in (None, view.status)]
 
 
@@ -271,8 +272,8 @@ def view_of(store: Store, run: RunRecord) -> RunView:
     return views_of(store, [run])[0]
 
 
-def views_of(store: Store, runs: Sequence[RunRecord]) -> list[RunView]:
-    """How runs stand at this moment.
+def views_of(store: Store, runs: Sequence[RunRecord], *, inputs: bool = True) -> list[RunView]:
+    """How runs stand at this moment; with what they were called with, if `inputs` says so.
 
     Raises:
         StateError: the file cannot be read.
@@ -284,7 +285,7 @@ def views_of(store: Store, runs: Sequence[RunRecord]) -> list[RunView]:
     ids = run_pages.ids_of(store, sorted(related))
     if len(ids) < len(related):
         raise corrupt(store.path)
-    return [_view(store, run, facts[run.rid], holders.get(run.rid), ids) for run in runs]
+    return [_view(store, run, facts[run.rid], holders.get(run.rid), ids, inputs) for run in runs]
 
 
 def _holders(store: Store, runs: Sequence[RunRecord]) -> dict[int, HolderInfo]:
@@ -312,7 +313,9 @@ def _standing(run: RunRecord, holder: HolderInfo | None, dead: int) -> Standing:
     return "dead" if run.status == "done" and dead else run.status
 
 
-def _view(store: Store, run: RunRecord, facts: Facts, holder: HolderInfo | None, ids: dict[int, str]) -> RunView:
+def _view(
+    store: Store, run: RunRecord, facts: Facts, holder: HolderInfo | None, ids: dict[int, str], inputs: bool
+) -> RunView:
     failed = run.status in ("failed", "parked")
     whole = store.shown(run if failed else msgspec.structs.replace(run, output=None))
     return RunView(
@@ -334,19 +337,31 @@ def _view(store: Store, run: RunRecord, facts: Facts, holder: HolderInfo | None,
         superseded_by=ids.get(run.superseded_by or 0),
         waits=_waits(store, run),
         wake=moment(run.wake),
-        inputs=secrets.describe_inputs(whole.input, INPUTS),
-        error=error_line(whole.output) if failed and whole.output is not None else None,
+        inputs=secrets.describe_inputs(whole.input, INPUTS) if inputs else "",
+        error=_error(whole.output) if failed and whole.output is not None else None,
         counted=facts.exact,
     )
 
 
+def _error(packed: bytes) -> str:
+    from perdure.operations.stored_failures import error_line
+
+    return error_line(packed)
+
+
 def _waits(store: Store, run: RunRecord) -> str | None:
     if run.status == "queued":
+        from perdure.operations.queues import place_in_queue
+
         return place_in_queue(store, run, time.time()).line
     if run.status == "suspended" and run.hold is not None:
+        from perdure.store import claims
+
         return secrets.conceal(f"it is on hold: {claims.reason_of(run.hold)}")
     if run.status not in ("running", "suspended") or not (found := waits.standing_of(store, run.rid)):
         return None
+    from perdure.core.waits import describe
+
     return secrets.conceal(describe(found, time.time()))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 import apsw
 
@@ -44,6 +43,8 @@ def open_unlocked(path: Path, vfs: str | None = None) -> apsw.Connection:
     Raises:
         apsw.Error: it cannot be opened.
     """
+    from urllib.parse import quote
+
     name = f"file:{quote(str(path))}?immutable=1"
     return _set_up(name, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, vfs, None)
 

@@ -40,9 +40,8 @@ from perdure.store.connection import (
     refuse_foreign_schema,
     run_script,
 )
-from perdure.store.migration import copy_of, migrate, migrated_copy
 from perdure.store.stale_journal import refuse_stale_journal
-from perdure.store.state_files import beside, orphans, refuse_orphans, traces
+from perdure.store.state_files import beside, copy_of, orphans, refuse_orphans, traces
 from perdure.store.statements import HERE
 from perdure.store.sync import sync_folder
 
@@ -182,6 +181,8 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
             refuse_stale_journal(path)
         # Looked at read-only first: opening for writing may recover or checkpoint, and a foreign file stays as it was.
         if _verified(path, vfs) < SCHEMA_VERSION and read_only:
+            from perdure.store.migration import migrated_copy
+
             return migrated_copy(path, SCHEMA_VERSION, vfs)
         connection = open_connection(path, "FULL", read_only=read_only, vfs=vfs)
         try:
@@ -191,7 +192,10 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
                     raise apsw.ReadOnlyError("attempt to write a read-only file")
                 run_script(connection, "PRAGMA wal_autocheckpoint = 0")  # group_commit does, after a look at the file
                 _use_journal(connection, path)
-                migrate(connection, path, SCHEMA_VERSION, vfs)
+                if connection.pragma("user_version") < SCHEMA_VERSION or os.path.lexists(copy_of(path, SCHEMA_VERSION)):
+                    from perdure.store.migration import migrate
+
+                    migrate(connection, path, SCHEMA_VERSION, vfs)
         except BaseException as error:
             if isinstance(error, apsw.Error | StateCorrupt):
                 keep_journal(connection)  # what is in it may be all that can be saved of the file

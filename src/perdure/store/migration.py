@@ -26,6 +26,7 @@ from perdure.store.connection import open_connection, refuse_foreign_schema, run
 from perdure.store.liveness import Liveness
 from perdure.store.migration_checksums import seal_all, step_checksum_3
 from perdure.store.rows import intact
+from perdure.store.state_files import copy_of
 from perdure.store.statements import HERE
 from perdure.store.sync import sync_folder
 
@@ -139,11 +140,6 @@ def _refuse_while_used(connection: apsw.Connection, path: Path) -> None:
                 f"(pid {pid} on {host})",
                 "run again when that process has ended; the file is brought up to date then",
             )
-
-
-def copy_of(path: Path, version: int) -> Path:
-    """Where the older file is kept while it is brought up to that version."""
-    return path.with_name(f".{path.name}.before-version-{version}")
 
 
 def _save(path: Path, copy: Path, vfs: str | None) -> None:

@@ -31,6 +31,11 @@ def beside(state: Path) -> Iterator[tuple[str, Path]]:
     return ((suffix, state.with_name(state.name + suffix)) for suffix in BESIDE)
 
 
+def copy_of(path: Path, version: int) -> Path:
+    """Where the older file is kept while it is brought up to that version."""
+    return path.with_name(f".{path.name}.before-version-{version}")
+
+
 def orphans(state: Path) -> list[Path]:
     """Journals with something in them, beside a state file that is not there."""
     return [path for suffix, path in beside(state) if suffix in JOURNALS and _size(path)]

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from perdure.cli.exit_codes import DONE
+from perdure.cli.newest_runs import MOST, show_newest
 from perdure.cli.shared_parameters import ANYWHERE, Json, Limit, Watch, Where
 from perdure.cli.view.ps_table import show_runs
 from perdure.cli.view.terminal import Printer, stream_listing
@@ -27,14 +28,14 @@ def ps(
     verbose: Annotated[
         bool, Parameter(("--verbose", "-v"), negative="", help="Dates, inputs, scripts and errors too.")
     ] = False,
-    limit: Limit = 20,
+    limit: Limit = MOST,
     watch: Watch = False,
     json: Json = False,
     where: Where = ANYWHERE,
 ) -> int:
     """Carry out `perdure ps`; returns the exit code."""
     location, most = where.locate(), limit or None
-    wanted = RunFilter(status, workflow, all, text=text)
+    wanted = RunFilter(status, workflow, all, text=text, inputs=verbose or json)
     if watch:
         if json or most is None:
             raise OptionError("--watch shows one page, for people", "leave out --json and --limit 0")
@@ -46,10 +47,8 @@ def ps(
 
         watch_it(draw)
         return DONE
+    if not json:
+        return show_newest(location, wanted, most, verbose=verbose)
     with opened(location, most=most) as store:
-        runs = each_run(store, wanted, PAGE if most is None else most)
-        if json:
-            stream_listing("runs", islice(runs, most))
-        else:
-            show_runs(list(islice(runs, most)), verbose=verbose)
+        stream_listing("runs", islice(each_run(store, wanted, PAGE if most is None else most), most))
     return DONE

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import perdure
 from perdure.cli.exit_codes import FAILED, USAGE
@@ -13,6 +13,9 @@ from perdure.cli.view.terminal import Printer, as_json, safe
 from perdure.config import secrets
 from perdure.core.exceptions import notes
 from perdure.errors import PerdureError, UsageError
+
+if TYPE_CHECKING:
+    import traceback
 
 _OURS = str(Path(perdure.__file__).parent) + os.sep
 _MACHINERY = tuple(str(Path(os.__file__).parent / part) for part in ("asyncio", "threading.py", "concurrent"))
@@ -46,11 +49,15 @@ def show_usage(what: str, hint: str, *, json: bool = False) -> int:
 
 def show_traceback(error: BaseException) -> None:
     """An error of the user's script, as Python shows it, without the frames of what runs the script."""
+    import traceback
+
     shown = "".join(_own(traceback.TracebackException.from_exception(error)).format())
     sys.stderr.write(safe(secrets.conceal(shown)))
 
 
 def _own(shown: traceback.TracebackException) -> traceback.TracebackException:
+    import traceback
+
     rest = [shown]
     while rest:
         one = rest.pop()

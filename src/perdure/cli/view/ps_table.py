@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from socket import gethostname
 
 from perdure.cli.view.terminal import Printer, ago, count, date
 from perdure.core.durations import show
@@ -83,6 +82,8 @@ def run_status(view: RunView) -> str:
     if view.status == "running" and not view.pid:
         return f"running on {view.host}"
     if view.status == "running":
+        from socket import gethostname
+
         return f"running (pid {view.pid}{'' if view.host == gethostname() else f' on {view.host}'})"
     if view.dead_letters:
         return f"{'done' if view.status == 'dead' else view.status}, {count(view.dead_letters, 'dead letter')}"
