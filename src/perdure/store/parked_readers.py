@@ -11,6 +11,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from perdure.core.sizes import show_size
+
 LONG = 4096
 """Pages of a journal that is worth a word; the next ones at twice as many, and so on."""
 
@@ -35,8 +37,6 @@ class JournalLength:
 
         One that a single large commit has made long, and that nobody reads, starts over with the next commit.
         """
-        from perdure.core.sizes import show_size
-
         if pages < LONG:
             self._next = LONG
         if pages < self._next:
