@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.idempotency import child_id
-from perdure.core.execution.moved_call import Moved
-from perdure.core.execution.numbers import Numbers
 from perdure.core.execution.seen_keys import ONE_BY_ONE
 from perdure.core.execution.spec import Call
 from perdure.core.execution.spending import NOTHING, ONE_CALL, Amounts, CallId

@@ -6,12 +6,11 @@ import threading
 from collections.abc import Sequence
 from operator import attrgetter
 
-from perdure.core import commands
 from perdure.core.execution.record_matching import IndexPage
 from perdure.core.records import AttemptRecord, StepRecord
 from perdure.core.values.pieces import MAY_BE_APART
 from perdure.errors import StateCorrupt
-from perdure.store import dead_letters, record_index
+from perdure.store import record_index
 from perdure.store.rows import corrupt
 from perdure.store.run_queries import CHUNK
 from perdure.store.runs import Store
@@ -71,6 +70,7 @@ class RecordReader:
 
     def _remake(self, record: StepRecord) -> str:
         """The command that makes a record again: of a child run, its call in the run that it belongs to."""
+        from perdure.core import commands
 
         step, run = f"#{record.seq}", self._store.run_by_number(self._rid)
         while run.parent is not None:
@@ -96,5 +96,6 @@ class RecordReader:
 
     def letter(self, seq: int) -> int | None:
         """The number of the dead letter that is about that record."""
+        from perdure.store import dead_letters
 
         return dead_letters.number(self._store, self._rid, seq)
