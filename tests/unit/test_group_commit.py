@@ -310,3 +310,18 @@ def test_values_of_up_to_a_size_stay_in_their_row() -> None:
             rows = [tuple(large)]
             entry = Entry(rows)
             assert (entry.rows is not rows, bool(entry.pieces)) == (apart, apart)
+
+
+def test_who_has_a_statement_carried_out_hears_of_its_commit(store: Store) -> None:
+    """Not of a transaction that was rolled back: the statement comes with the next one then, and so does the word."""
+    said: list[str] = []
+    store.journal.ahead("INSERT INTO exempt VALUES (?, ?, ?, ?)", sealed(1, 2, 4), then=lambda: said.append("done"))
+
+    def fail(connection: apsw.Connection) -> None:
+        raise OSError("no")
+
+    with pytest.raises(StateError):
+        store.journal.write((), fail)
+    assert said == []
+    store.journal.write((), lambda connection: None)
+    assert said == ["done"]

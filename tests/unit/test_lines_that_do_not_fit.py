@@ -1,4 +1,4 @@
-"""Files that a process only appends to, on a disk that is full for a moment: what comes afterwards is read."""
+"""Files beside the state file on a disk that is full for a moment: what is written afterwards is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from perdure.errors import StateIO
 from perdure.store import attempt_logs, spending
 from perdure.store.attempt_logs import LogFile, LogLine
 from perdure.store.runs import Store
-from perdure.store.spending import SpendFile, Spent
+from perdure.store.spend_file import SpendFile, Spent
 
 
 @contextmanager
@@ -51,8 +51,8 @@ def taken_over(path: Path) -> tuple[list[Path], dict[str, int]]:
         store.close()
 
 
-def test_what_is_spent_after_a_line_that_did_not_fit_is_counted(tmp_path: Path) -> None:
-    """The call whose line did not fit fails with a named error; that of the next one is read."""
+def test_what_is_spent_after_a_write_that_did_not_fit_is_counted(tmp_path: Path) -> None:
+    """The call whose place did not fit fails with a named error; that of the next one is read."""
     state = tmp_path / "state.db"
     file = SpendFile(state)
     file.begin("dead")
@@ -63,20 +63,16 @@ def test_what_is_spent_after_a_line_that_did_not_fit_is_counted(tmp_path: Path) 
     assert taken_over(state)[1] == {"first": 5, "third": 9}
 
 
-def test_of_an_attempt_the_last_line_counts_and_a_torn_one_does_not(tmp_path: Path) -> None:
-    """Amounts of one attempt are not added up; a line that a kill cut short is as if it had not been written."""
+def test_what_is_counted_already_is_not_counted_again(tmp_path: Path) -> None:
+    """Amounts of one attempt are not added up, nor is a file that is read twice."""
     state = tmp_path / "state.db"
     file = SpendFile(state)
     serial = file.begin("dead")
     for tokens in (3, 8):
         file.note(spent(serial, tokens))
     (path,) = (tmp_path / "state.db-spend").iterdir()
-    whole = path.read_bytes()
-    file.note(spent(serial, 20))
-    path.write_bytes(path.read_bytes()[:-1])
     assert taken_over(state) == ([path], {"ask": 8})
-    path.write_bytes(whole[:-1] + b"?")
-    assert taken_over(state)[1] == {"ask": 8}, "the row that is there is not counted again"
+    assert taken_over(state) == ([path], {"ask": 8})
 
 
 def test_what_a_living_process_spends_is_its_own(tmp_path: Path) -> None:
@@ -88,43 +84,6 @@ def test_what_a_living_process_spends_is_its_own(tmp_path: Path) -> None:
     files, found = taken_over(state)
     assert [path.name for path in files] == ["link"]
     assert found == {}
-
-
-def test_a_file_of_what_is_spent_is_kept_as_long_as_it_is_needed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is begun anew when it is long and nothing is under way, and gone when its process ends with all saved."""
-    monkeypatch.setattr(spending, "LONGEST", 10)
-    file = SpendFile(tmp_path / "state.db")
-    file.shorten(pending=False)
-    serial = file.begin("own")
-    file.note(spent(serial, 3))
-    (path,) = (tmp_path / "state.db-spend").iterdir()
-    size = path.stat().st_size
-    file.shorten(pending=False)
-    assert path.stat().st_size == size, "an attempt is under way"
-    file.saved(serial)
-    file.shorten(pending=True)
-    assert path.stat().st_size == size, "what it spent is not in the state file yet"
-    file.shorten(pending=False)
-    assert path.stat().st_size == 0
-    file.note(spent(serial, 3))
-    file.shorten(pending=False)
-    assert path.stat().st_size == 0, "its length counts from where it was begun anew"
-    file.begin("own")
-    file.close(pending=False)
-    assert path.exists(), "an attempt is under way"
-
-
-@pytest.mark.parametrize("pending", [False, True])
-def test_the_file_goes_with_its_process_if_all_is_saved(tmp_path: Path, pending: bool) -> None:
-    """And stays if something is not."""
-    file = SpendFile(tmp_path / "state.db")
-    serial = file.begin("own")
-    file.note(spent(serial, 3))
-    file.saved(serial)
-    file.close(pending)
-    assert (tmp_path / "state.db-spend" / "own").exists() is pending
 
 
 def line(text: str, run: str = "r-1", at: float = 5.0) -> LogLine:

@@ -36,7 +36,7 @@ from perdure.store.keyed_requests import KEPT, KeyedRequest
 from perdure.store.liveness import Liveness, is_held, locks_of, users
 from perdure.store.runs import Store
 from perdure.store.services import Services
-from perdure.store.spending import Spent
+from perdure.store.spend_file import Spent
 
 
 @pytest.fixture
@@ -263,12 +263,13 @@ def test_spending_is_counted_for_a_run_and_its_children(machine: Machine) -> Non
 
 
 def test_a_statement_waits_for_the_next_transaction(store: Store) -> None:
-    """It is known that it waits, and it is carried out with what comes next."""
-    assert not store.journal.has_ahead
-    store.journal.ahead(*spending.put("token", Spent(1, 7, "ask", b"k" * 16, 0, 0, 5, 1, 0, "")))
-    assert store.journal.has_ahead is True
+    """It is carried out with what comes next, and said to be then."""
+    done: list[str] = []
+    put = spending.put("token", Spent(1, 7, "ask", b"k" * 16, 0, 0, 5, 1, 0, ""))
+    store.journal.ahead(*put, then=lambda: done.append("done"))
+    assert done == []
     store.journal.write((), lambda connection: None)
-    assert store.journal.has_ahead is False
+    assert done == ["done"]
     found = store.journal.read(lambda connection: spending.of_family(connection, 7, store.path))
     assert found.tokens == 5
 

@@ -10,14 +10,12 @@ from typing import Any
 
 from perdure.api.step import UNSET
 from perdure.core.durations import Duration, bound
-from perdure.core.execution.spending import NANO, Amounts, Bounds, Ledger, ledgers
+from perdure.core.execution.spending import MOST, NANO, Amounts, Bounds, Ledger, ledgers
 from perdure.engines.interface import StepContext, here
 from perdure.errors import OptionError, PerdureError, UsageError
 
 _UNSET: Any = UNSET
-
-MOST = 10**17
-"""What one attempt spends and one budget allows at most, in the units that are counted: sums of it can be kept."""
+_MOST_USD = MOST // NANO
 
 
 class Spending:
@@ -141,10 +139,17 @@ def spend(*, usd: float | Decimal = _UNSET, tokens: int = _UNSET) -> None:
         UsageError: called in a workflow outside a step, or in an isolated step.
         StateIO: it cannot be written down.
     """
-    nano = 0 if usd is _UNSET else _nano(usd, "usd of perdure.spend")
-    count = 0 if tokens is _UNSET else _whole(tokens, "tokens of perdure.spend")
-    if usd is _UNSET and tokens is _UNSET:
+    nano = count = 0
+    if type(usd) is float and 0.0 <= usd <= _MOST_USD:  # as nearly always
+        nano = round(usd * NANO)
+    elif usd is not _UNSET:
+        nano = _nano(usd, "usd of perdure.spend")
+    elif tokens is _UNSET:
         raise OptionError("perdure.spend() is given nothing", "give usd=, tokens= or both")
+    if type(tokens) is int and 0 <= tokens <= MOST:
+        count = tokens
+    elif tokens is not _UNSET:
+        count = _whole(tokens, "tokens of perdure.spend")
     context: Any = here.get()
     if context is None:
         return
@@ -190,8 +195,8 @@ def _nano(usd: Any, option: str) -> int:
     kind = type(usd)
     if kind not in (int, float, Decimal) or (kind is not int and not math.isfinite(usd)) or usd < 0:
         raise OptionError(f"{option} is {_shown(usd)}", "give a number of dollars, 0 or more; None is not nothing")
-    if usd > MOST // NANO:
-        raise OptionError(f"{option} is more than can be counted", f"give at most {MOST // NANO:,} dollars")
+    if usd > _MOST_USD:
+        raise OptionError(f"{option} is more than can be counted", f"give at most {_MOST_USD:,} dollars")
     nano: int = round(usd * NANO)
     return nano
 

@@ -33,6 +33,8 @@ Operation = Callable[[apsw.Connection], Any]
 anything, is handed to the caller."""
 
 
+_Ahead = tuple[str, tuple[Any, ...], Callable[[], None] | None]
+
 AT_ONCE = 64
 """Rows in one statement."""
 
@@ -128,7 +130,7 @@ class Journal:
         self._writer = threading.Lock()
         self._waiting: deque[Entry] = deque()
         self._broken: StateError | None = None
-        self._ahead: deque[tuple[str, tuple[Any, ...]]] = deque()
+        self._ahead: deque[_Ahead] = deque()
         self._forked: StateError | None = None
         self._closed = False
         self.around: Callable[[Sequence[Entry], bool], None] | None = None
@@ -156,14 +158,15 @@ class Journal:
             raise entry.error
         return entry.result
 
-    def ahead(self, statement: str, values: tuple[Any, ...]) -> None:
-        """Carry out a statement at the beginning of the next transaction, whoever's it is."""
-        self._ahead.append((statement, values))
+    def ahead(self, statement: str, values: tuple[Any, ...], then: Callable[[], None] | None = None) -> None:
+        """Carry out a statement at the beginning of the next transaction, whoever's it is.
 
-    @property
-    def has_ahead(self) -> bool:
-        """Does a statement wait for the next transaction?"""
-        return bool(self._ahead)
+        Args:
+            statement: in SQL.
+            values: of its parameters.
+            then: called once that transaction is committed, under the lock; must not raise.
+        """
+        self._ahead.append((statement, values, then))
 
     def write_all(self, entries: Sequence[Entry]) -> None:
         """Make many callers' entries durable in one commit; each holds its own outcome afterwards."""
@@ -382,11 +385,11 @@ class Journal:
             for _, _, payload in entry.files:  # whole and durable before a row names them
                 artifacts.keep(self._artifacts, payload)
         connection.execute("BEGIN IMMEDIATE")
-        ahead: list[tuple[str, tuple[Any, ...]]] = []
+        ahead: list[_Ahead] = []
         try:
             while self._ahead:
                 ahead.append(self._ahead.popleft())
-                connection.execute(*ahead[-1])
+                connection.execute(*ahead[-1][:2])
             for entry in batch:
                 if entry.pieces:
                     pieces.add(connection, entry.pieces)
@@ -408,4 +411,7 @@ class Journal:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        for _, _, then in ahead:
+            if then is not None:
+                then()
         self._on_end(True)

@@ -13,13 +13,14 @@ from perdure.core.execution.run_effects import Start
 from perdure.core.records import KIND, RUN, WIDTH, Row, RunRecord, is_time
 from perdure.core.values import artifact_names
 from perdure.errors import LockLost, OptionError
-from perdure.store import artifacts, bell, database, parking, pieces, spending
+from perdure.store import artifacts, bell, database, parking, pieces
 from perdure.store.given_up_waits import GivenUpWaits
 from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
 from perdure.store.locks import Locks
 from perdure.store.rows import ENDED, sealed
 from perdure.store.run_queries import RunQueries
+from perdure.store.spend_file import SpendFile
 from perdure.store.statements import load
 
 
@@ -43,7 +44,7 @@ class RunRows(RunQueries):
         # SQLite's limit holds for a row as a whole, with its other columns.
         limit = connection.limit(apsw.SQLITE_LIMIT_LENGTH)
         self.largest = limit - min(limit // 16, 65_536)
-        self.spend_file = spending.SpendFile(path)
+        self.spend_file = SpendFile(path)
         artifacts.folder_of(path)
         self._spend_files: list[Path] = []  # of dead processes, taken over in the transaction under way
         self.locks = Locks(
@@ -229,15 +230,13 @@ class RunRows(RunQueries):
             met, self._met = self._met, []
             for run in met if committed else ():
                 logging.getLogger("perdure").warning("%s", one_line(queue.not_queued(run)))
-        if committed:
-            self.spend_file.shorten(self.journal.has_ahead)
         self.locks.ended(committed)
         self.holder.ended(committed)
 
     def close(self) -> None:
         """Close the file and let go of the lock."""
-        self.spend_file.close(pending=self.journal.has_ahead)
         self.journal.close()
+        self.spend_file.close()
         self.holder.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -26,6 +27,7 @@ from perdure.store.group_commit import Operation
 from perdure.store.locks import Asker
 from perdure.store.rows import GONE_ON_WITH
 from perdure.store.run_begin import RunBegin
+from perdure.store.spend_file import Spent
 
 if TYPE_CHECKING:
     from perdure.config.kept_command_line import CommandLine
@@ -291,15 +293,10 @@ class Store(RunBegin):
 
         return operation
 
-    def save_spending(self, spent: spending.Spent) -> None:
+    def save_spending(self, spent: Spent) -> None:
         """Write down, with what is written next, what an attempt has spent."""
-        self.journal.ahead(*spending.put(self.holder.token, spent))
-        self.spend_file.saved(spent.serial)
-
-    def spending_saved(self, serial: int) -> None:
-        """The record of a call has been saved that says what it has spent."""
-        self.spend_file.saved(serial)
-        self.spend_file.shorten(self.journal.has_ahead)
+        put = spending.put(self.holder.token, spent)
+        self.journal.ahead(*put, then=partial(self.spend_file.saved, spent.serial))
 
     def command_line(self, run: RunRecord) -> CommandLine | None:
         """The command line for which the script of a run is loaded; None if it was given nothing, or that is not known.

@@ -1,141 +1,36 @@
-"""What attempts spend: kept with the commit that saves how they ended, and before that in a file that a kill spares.
+"""What attempts have spent, in the state file: a row, or a field of the record of their call.
 
-`perdure.spend` appends a line to `<state>-spend/<token>`: no flush is waited for, since what a process has written is
-there when it is killed. Who takes over its runs counts what no row has. A row and its lines are one: `token` and
-`serial` name them.
+Before the commit that saves how an attempt ended, what it has spent is in a file that a kill spares (`spend_file`). Who
+takes over the runs of a process counts what is in its file and in no row: `token` and `serial` name both.
 """
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Container, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import apsw
 import msgspec
 
-from perdure.config import ownership
-from perdure.config.os_errors import append_whole
 from perdure.core.execution.spending import NOTHING, Amounts, Bounds, CallId
 from perdure.core.records import NO_KEY, StepRecord
-from perdure.errors import StateIO
+from perdure.core.redaction.printable import one_line
 from perdure.store.liveness import lives
 from perdure.store.rows import checked_of_run, corrupt, sealed, sound
+from perdure.store.spend_file import SUFFIX, Spent, read
 from perdure.store.statements import load
 
 _SQL = load("spending.sql")
 
-SUFFIX = "-spend"
-LONGEST = 1 << 20
-"""Bytes of a file that is begun anew as soon as nothing is under way."""
-
-
 FIELDS = Bounds.__struct_fields__
 
 
-class Spent(msgspec.Struct, array_like=True):
-    """What an attempt has spent so far. `ledgers` are the labels of the blocks that it counts for."""
-
-    serial: int
-    run: int
-    name: str
-    key: bytes
-    n: int
-    usd: int
-    tokens: int
-    calls: int
-    ms: int
-    ledgers: str
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Spent).decode
+_encode = msgspec.json.Encoder().encode
 _parse = msgspec.json.Decoder(tuple[int, int, int, int, int, str]).decode
 
 IN_RECORDS = ""
 """The token of rows that have spent nothing: they say that records of their run do (`step.spent`)."""
-
-
-class SpendFile:
-    """The lines of this process.
-
-    Args:
-        state: the state file.
-    """
-
-    def __init__(self, state: Path) -> None:
-        self._folder = state.with_name(state.name + SUFFIX)
-        self._lock = threading.Lock()
-        self._file = -1
-        self._token = ""
-        self._serial = 0
-        self._size = 0
-        self._open: set[int] = set()
-
-    def begin(self, token: str) -> int:
-        """A number for an attempt that spends."""
-        with self._lock:
-            if token != self._token:
-                self._close()
-                self._token = token
-            self._serial += 1
-            self._open.add(self._serial)
-            return self._serial
-
-    def note(self, spent: Spent) -> None:
-        """Write down what an attempt has spent so far.
-
-        Raises:
-            StateIO: it cannot be.
-        """
-        body = _encode(spent)
-        line = len(body).to_bytes(4, "little") + crc32(body).to_bytes(4, "little") + body
-        with self._lock:
-            try:
-                if self._file < 0:
-                    ownership.make_folder(self._folder)
-                    self._file = ownership.make_file(self._folder / self._token, os.O_WRONLY | os.O_APPEND)
-                append_whole(self._file, line)
-                self._size += len(line)
-            except OSError as error:
-                raise StateIO(
-                    f"what a step spends cannot be written: {self._folder} ({error.strerror})",
-                    "see the space and the permissions of the folder, then run again",
-                ) from error
-
-    def saved(self, serial: int) -> None:
-        """The attempt has ended, and is in the state file or about to be."""
-        with self._lock:
-            self._open.discard(serial)
-
-    def shorten(self, pending: bool) -> None:
-        """A transaction has committed: with nothing under way or `pending`, the lines so far are of no more use."""
-        if self._file < 0 or pending or self._size <= LONGEST:
-            return
-        with self._lock:
-            if self._file >= 0 and not self._open and self._size > LONGEST:
-                os.ftruncate(self._file, 0)
-                self._size = 0
-
-    def close(self, pending: bool) -> None:
-        """The process is about to end; with nothing under way or `pending`, all is saved that it has spent."""
-        with self._lock:
-            clean = not self._open and not pending
-            token = self._token
-            self._close()
-            if clean and token:
-                with suppress(OSError):
-                    (self._folder / token).unlink()
-
-    def _close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = -1
-        self._size = 0
 
 
 def put(token: str, spent: Spent) -> tuple[str, tuple[Any, ...]]:
@@ -152,7 +47,21 @@ def take_over(connection: apsw.Connection, state: Path, own: str) -> list[Path]:
         token = path.name
         if token == own or lives(state, token):
             continue
-        for spent in _last_lines(path):
+        if path.is_symlink():  # no process has made it
+            taken.append(path)
+            continue
+        try:
+            found = read(path)
+        except OSError as error:
+            import logging
+
+            logging.getLogger("perdure").warning(
+                "what a process has spent that was killed cannot be read, and is not counted: %s (%s)",
+                one_line(str(path)),
+                error.strerror,
+            )
+            continue
+        for spent in found:
             saved: Any = connection.execute(_SQL["get"], (token, spent.serial)).fetchone()
             if saved is None and _identity(spent) not in _recorded(connection, spent.run, state, known):
                 connection.execute(*put(token, spent))
@@ -169,26 +78,6 @@ def _recorded(connection: apsw.Connection, rid: int, state: Path, known: dict[in
 
 def _identity(spent: Spent) -> tuple[str, bytes, int, int]:
     return spent.name, spent.key, spent.n, spent.serial
-
-
-def _last_lines(path: Path) -> list[Spent]:
-    """The last line of each attempt; a line that a kill cut short says nothing, and nothing stands behind it."""
-    found: dict[int, Spent] = {}
-    try:
-        with open(os.open(path, os.O_RDONLY | ownership.NO_LINK), "rb") as file:
-            data = file.read()
-    except OSError:
-        return []
-    at = 0
-    while len(data) - at >= 8:
-        size, crc = int.from_bytes(data[at : at + 4], "little"), int.from_bytes(data[at + 4 : at + 8], "little")
-        body = data[at + 8 : at + 8 + size]
-        if len(body) != size or crc32(body) != crc:
-            break
-        spent = _decode(body)
-        found[spent.serial] = spent
-        at += 8 + size
-    return list(found.values())
 
 
 def of_calls(connection: apsw.Connection, rid: int, path: Path) -> dict[CallId, Amounts]:
@@ -247,7 +136,7 @@ def _of_records(connection: apsw.Connection, rid: int, path: Path) -> Iterator[S
 def text_of(spent: Spent) -> str:
     """How the record of a call says what it has spent."""
     about = (spent.serial, spent.usd, spent.tokens, spent.calls, spent.ms, spent.ledgers)
-    return msgspec.json.encode(about).decode()
+    return _encode(about).decode()
 
 
 def mark(rid: int) -> tuple[str, tuple[Any, ...]]:

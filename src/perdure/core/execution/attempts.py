@@ -4,33 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import msgspec
 
 from perdure.core.exceptions import attempt_notes, capture
 from perdure.core.execution import crash_loop
 from perdure.core.execution.admission import Patience, admission, report_failure
-from perdure.core.execution.call_end import Decision, Failed, Succeeded, success
+from perdure.core.execution.call_end import Decision, Failed, Succeeded, accept, success
 from perdure.core.execution.effects import ClearCrashes, Execute, Guarded, MakeReady, Outcome, Report, SaveAttempt, Wait
 from perdure.core.execution.history import History
-from perdure.core.execution.identity import refuse_change
+from perdure.core.execution.repeats_and_budgets import admit, refuse_repeated
 from perdure.core.execution.spec import Call
 from perdure.core.policies.classify import Assessment, assess
 from perdure.core.policies.failure_rules import Rules
 from perdure.core.policies.retry import Again, Retry, Verdict, reassess, verdict
 from perdure.core.policies.verdicts import pack_verdict
 from perdure.core.records import AttemptRecord
-from perdure.core.values import codec
 from perdure.errors import (
-    ArgumentChanged,
     BreakerOpen,
-    BudgetExceeded,
     CrashLoop,
-    NotDecodable,
-    NotStorable,
-    RepeatLimit,
-    StopRun,
 )
 
 _WHY = {
@@ -99,7 +91,7 @@ class Series(msgspec.Struct):
 def attempts(call: Call, history: History, parked: bool = False, first_outcome: Outcome | None = None) -> Decision:
     """Try the call until it succeeds or its policy gives up; what succeeds is saved.
 
-    `first_outcome` is how its first attempt went, if that was made.
+    `first_outcome` is how its first attempt went, if that was made: its guards have let it begin.
     """
     spec = call.spec
     spec.refuse_unstorable()
@@ -111,10 +103,11 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
     tries = history.tries(call)
     number = tries.made
     series, last, patience = None, None, Patience()
-    if spec.max_repeats is not None and call.n >= spec.max_repeats:
-        return Failed(_repeated(call), None, 0)
-    if call.ledgers and (refusal := _admit(call, history)) is not None:
-        return Failed(refusal, None, tries.made)
+    if first_outcome is None:
+        if (repeated := refuse_repeated(call)) is not None:
+            return Failed(repeated, None, 0)
+        if call.ledgers and (refusal := admit(call, history)) is not None:
+            return Failed(refusal, None, tries.made)
     crashes = crash_loop.against(history.crashes, call) if history.crashes else ()
     cut = crash_loop.lives_cut(history.lives, call) if history.lives else 0
     crashed = len(crashes)
@@ -149,25 +142,14 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
         if error is None:
             if guard is not None and ticket is not None:
                 yield Report(guard, ticket, "success")
-            try:
-                refuse_change(call)
-                if spec.ensure is not None and not outcome.attempts:
-                    from perdure.core.execution.result_check import ensure
-
-                    ensure(spec, outcome.value)
-                payload, value = _read(call, outcome) if outcome.attempts else spec.plan.round_trip(outcome.value)
-                history.refuse_oversized(spec.owner, call.input, payload)
-            except (NotStorable, ArgumentChanged, MemoryError) as refusal:
-                error = refusal
-            except Exception as raised:
-                if spec.ensure is None:
-                    raise
-                error = raised
-            else:
+            payload = accept(call, history, outcome) if outcome.refused is None else None
+            if payload is not None:
                 yield success(call, history, payload, outcome, outcome.attempts or number, cut)
                 if call.spending is not None and history.spent_saved is not None:
                     history.spent_saved(call)
-                return Succeeded(value, call.seq)
+                return Succeeded(outcome.value, call.seq)
+            assert outcome.refused is not None
+            error = outcome.refused
         if outcome.attempts:
             return Failed(error, outcome, outcome.attempts)
         if series is None:
@@ -212,27 +194,6 @@ def _crash_loop(call: Call, crashes: Sequence[str]) -> CrashLoop:
     return error
 
 
-def _admit(call: Call, history: History) -> BudgetExceeded | None:
-    """Do the budgets around the call let it begin?"""
-    earlier = history.spent_by(call)
-    for place, ledger in enumerate(call.ledgers):
-        refusal = ledger.admit(call.spec.owner, earlier)
-        if refusal is not None:
-            for other in call.ledgers[:place]:
-                other.withdraw()
-            return refusal
-    return None
-
-
-def _repeated(call: Call) -> RepeatLimit:
-    spec = call.spec
-    return RepeatLimit(
-        f"{spec.owner} has been called {spec.max_repeats} times with {codec.describe_inputs(call.input)} in this run, "
-        "and is not called once more (max_repeats)",
-        "let the workflow catch it, and go on with what there is: the same call comes to the same end",
-    )
-
-
 def _hold_on(call: Call, number: int, seconds: float, reason: str) -> Wait:
     return Wait(call, seconds, number, reason=reason)
 
@@ -248,14 +209,6 @@ def _not_made(
     for line in attempt_notes.note(call.spec.owner, series.tried, seconds, refusal.what):
         notes.add(last.error, line)
     return last
-
-
-def _read(call: Call, outcome: Outcome) -> tuple[bytes, Any]:
-    assert outcome.packed is not None
-    try:
-        return outcome.packed, call.spec.plan.unpack(outcome.packed)
-    except NotDecodable as misfit:
-        raise StopRun(misfit) from misfit
 
 
 def _attempt(

@@ -13,6 +13,7 @@ from perdure.core.execution.attempts import attempts
 from perdure.core.execution.call_end import Decision, End, Failed, Parked, Succeeded, fail, first_success, parked
 from perdure.core.execution.effects import Effect, Execute, Load, Outcome, SaveAttempt, WaitGivenUp
 from perdure.core.execution.history import History
+from perdure.core.execution.repeats_and_budgets import admit
 from perdure.core.execution.spec import Call
 from perdure.core.execution.spending import Amounts
 from perdure.core.records import StepRecord
@@ -45,6 +46,8 @@ def perform(call: Call, history: History, seq: int | None = UNCLAIMED) -> Decisi
         save = first_success(call, history, first)
         if save is not None:
             yield save
+            if call.spending is not None and history.spent_saved is not None:
+                history.spent_saved(call)
             return Succeeded(first.value, call.seq)
     end = yield from _with_failures(call, history, park, None, first)
     if type(end) is Failed:
@@ -53,21 +56,20 @@ def perform(call: Call, history: History, seq: int | None = UNCLAIMED) -> Decisi
 
 
 def at_once(call: Call, history: History) -> bool:
-    """Is nothing to be looked at before the first attempt of a call, or after its success?
+    """May the first attempt of a call be made, with nothing to be looked at after its success but its value?
 
-    Nearly no call has anything. Then its decision yields its effects itself, which would otherwise pass through each of
-    the generators that judge failures.
+    Nearly every call may. Then its decision yields its effects itself, which would otherwise pass through each of
+    the generators that judge failures. A call that its guards do not let begin is judged there.
     """
     spec = call.spec
     return (
         spec.storable
         and spec.guard is None
         and not spec.isolate
-        and spec.ensure is None
-        and spec.max_repeats is None
-        and not call.ledgers
         and len(call.input) <= history.largest
         and not (history.undone or history.known_tries or history.crashes or history.lives)
+        and (spec.max_repeats is None or call.n < spec.max_repeats)
+        and (not call.ledgers or admit(call, history) is None)
     )
 
 
@@ -161,6 +163,8 @@ def item(
         save = first_success(call, history, first)
         if save is not None:
             yield save
+            if call.spending is not None and history.spent_saved is not None:
+                history.spent_saved(call)
             return Succeeded(first.value, call.seq)
     rest = _with_failures(call, history, park, doubted, first)
     return (yield from (rest if around is None else around(rest)))

@@ -12,10 +12,11 @@ from perdure.core.exceptions.program_faults import Suspicion
 from perdure.core.execution.effects import Effect, Outcome, Save
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import refuse_change
+from perdure.core.execution.result_check import ensure
 from perdure.core.execution.spec import Call
 from perdure.core.records import SEQ, AttemptRecord, Marks, Row, StepStatus
 from perdure.core.values.pieces import Large
-from perdure.errors import ArgumentChanged, NotStorable
+from perdure.errors import ArgumentChanged, NotDecodable, NotStorable, StopRun
 
 
 class Succeeded(msgspec.Struct, frozen=True, gc=False):
@@ -56,24 +57,52 @@ Decision = Generator[Effect, Any, End]
 
 
 def first_success(call: Call, history: History, outcome: Outcome) -> Save | None:
-    """What is to be saved of a first attempt that has succeeded; None if it has not, or is judged as if it had not.
+    """What is to be saved of a first attempt that has succeeded; None if it has not.
 
     The value of `outcome` is the one that the workflow sees then.
     """
-    if outcome.error is not None or outcome.attempts or call.spending is not None:
+    if outcome.error is not None or outcome.attempts or (payload := accept(call, history, outcome)) is None:
         return None
-    spec = call.spec
-    try:
-        refuse_change(call)
-        payload, value = spec.plan.round_trip(outcome.value)
-    except (NotStorable, ArgumentChanged, MemoryError):
-        return None
-    if len(payload) + len(call.input) > history.largest:
-        return None
-    outcome.value = value
     if call.extras is not None:
         call.extras.began(outcome.began())
     return success(call, history, payload, outcome, 1)
+
+
+def accept(call: Call, history: History, outcome: Outcome) -> bytes | None:
+    """The value of an attempt, packed; None if it is not what the step may return, and `outcome.refused` says why.
+
+    The value of `outcome` is afterwards the one that the workflow sees. It is looked at once: a step's own check may
+    say something else the next time.
+    """
+    spec = call.spec
+    try:
+        refuse_change(call)
+        if outcome.attempts:
+            payload, value = _read(call, outcome)
+        else:
+            if spec.ensure is not None:
+                ensure(spec, outcome.value)
+            payload, value = spec.plan.round_trip(outcome.value)
+        if len(payload) + len(call.input) > history.largest:
+            history.refuse_oversized(spec.owner, call.input, payload)
+    except (NotStorable, ArgumentChanged, MemoryError) as refusal:
+        outcome.refused = refusal
+        return None
+    except Exception as raised:
+        if spec.ensure is None:
+            raise
+        outcome.refused = raised
+        return None
+    outcome.value = value
+    return payload
+
+
+def _read(call: Call, outcome: Outcome) -> tuple[bytes, Any]:
+    assert outcome.packed is not None
+    try:
+        return outcome.packed, call.spec.plan.unpack(outcome.packed)
+    except NotDecodable as misfit:
+        raise StopRun(misfit) from misfit
 
 
 def success(call: Call, history: History, payload: bytes, outcome: Outcome, attempts: int, cut: int = 0) -> Save:

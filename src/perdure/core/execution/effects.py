@@ -28,6 +28,8 @@ class Outcome(msgspec.Struct, gc=False):
     Where the whole series of attempts was made elsewhere, under the same policy, `attempts` is how many there were:
     the outcome is final then, and `packed` is the value as bytes instead of `value`. Where the attempt was made in
     another process, `program` says how surely the program is at fault.
+
+    `refused` says why a value is none that the step may return, once that was looked at (`call_end.accept`).
     """
 
     value: Any
@@ -38,6 +40,7 @@ class Outcome(msgspec.Struct, gc=False):
     packed: bytes | None = None
     at: float | None = None
     program: Suspicion | None = None
+    refused: Exception | None = None
 
     def began(self) -> float:
         """When it began, by the best clock there is; for differences only."""

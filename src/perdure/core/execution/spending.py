@@ -18,6 +18,9 @@ from perdure.errors import BudgetExceeded
 NANO: Final = 1_000_000_000
 """Money is counted in billionths of a dollar: whole numbers add up exactly."""
 
+MOST: Final = 10**17
+"""What one attempt spends and one budget allows at most, in the units that are counted: sums of it can be kept."""
+
 
 class Amounts(msgspec.Struct, frozen=True, gc=False):
     """Billionths of a dollar, tokens, calls, and milliseconds that attempts took."""
@@ -34,6 +37,25 @@ class Amounts(msgspec.Struct, frozen=True, gc=False):
 
 NOTHING: Final = Amounts()
 ONE_CALL: Final = Amounts(calls=1)
+
+
+class _Sum:
+    """Amounts that grow in place."""
+
+    __slots__ = ("calls", "ms", "tokens", "usd")
+
+    def __init__(self) -> None:
+        self.usd = self.tokens = self.calls = self.ms = 0
+
+    def add(self, usd: int, tokens: int, calls: int, ms: int) -> None:
+        self.usd += usd
+        self.tokens += tokens
+        self.calls += calls
+        self.ms += ms
+
+    def amounts(self) -> Amounts:
+        return Amounts(self.usd, self.tokens, self.calls, self.ms)
+
 
 CallId = tuple[str, bytes, int]
 """Name, key and occurrence of a call."""
@@ -56,7 +78,7 @@ class Bounds(msgspec.Struct, frozen=True):
                 found[field] = theirs
         return msgspec.structs.replace(self, **found)
 
-    def reached(self, spent: Amounts) -> str:
+    def reached(self, spent: Amounts | _Sum) -> str:
         """The first bound that is used up: the name of its field; or an empty text."""
         usd, tokens, calls, ms = self.usd, self.tokens, self.calls, self.ms
         if usd is not None and spent.usd >= usd:
@@ -88,43 +110,47 @@ class Ledger:
         self.bounds = bounds
         self._before = before
         self._lock = lock
-        self._seen = NOTHING  # by the calls that this life has come to
-        self._new = NOTHING  # spent in this life
+        self._seen = _Sum()  # by the calls that this life has come to
+        # Spent in this life; as long as nothing was before, all of that is seen.
+        self._new = _Sum() if before != NOTHING else self._seen
 
     @property
     def seen(self) -> Amounts:
         """What the calls have spent that the workflow has made so far."""
-        return self._seen
+        with self._lock:
+            return self._seen.amounts()
 
     def replayed(self, spent: Amounts) -> None:
         """A call has its record, and had spent that."""
         with self._lock:
-            self._seen += spent
+            self._seen.add(spent.usd, spent.tokens, spent.calls, spent.ms)
 
-    def spend(self, spent: Amounts) -> None:
-        """A call that is made now has spent that."""
+    def spend(self, usd: int = 0, tokens: int = 0, ms: int = 0) -> None:
+        """A call that is made now has spent that, in the units of `Amounts`."""
         with self._lock:
-            self._seen += spent
-            self._new += spent
+            seen = self._seen
+            seen.usd += usd
+            seen.tokens += tokens
+            seen.ms += ms
+            if self._new is not seen:
+                self._new.add(usd, tokens, 0, ms)
 
     def withdraw(self) -> None:
         """A call that was admitted is not made after all."""
         with self._lock:
-            self._seen += Amounts(calls=-1)
-            self._new += Amounts(calls=-1)
+            self._count(-1)
 
     def admit(self, owner: str, earlier: Amounts) -> BudgetExceeded | None:
         """May a call begin that has no record? It counts from now on; `earlier` is what it spent in earlier lives."""
         with self._lock:
-            most = self._most(again=1 if earlier.calls else 0)
+            most = self._seen if self._new is self._seen else self._most(again=1 if earlier.calls else 0)
             field = self.bounds.reached(most)
             if field:
                 return self._exceeded(owner, field, most)
             if earlier is not NOTHING:
-                self._seen += earlier
+                self._seen.add(earlier.usd, earlier.tokens, earlier.calls, earlier.ms)
             if earlier.calls == 0:  # else it was begun in an earlier life, and counts once
-                self._seen += ONE_CALL
-                self._new += ONE_CALL
+                self._count(1)
             return None
 
     def refuse(self, owner: str) -> BudgetExceeded | None:
@@ -134,11 +160,16 @@ class Ledger:
             field = self.bounds.reached(most)
             return self._exceeded(owner, field, most) if field else None
 
-    def _most(self, again: int = 0) -> Amounts:
+    def _count(self, calls: int) -> None:
+        self._seen.calls += calls
+        if self._new is not self._seen:
+            self._new.calls += calls
+
+    def _most(self, again: int = 0) -> Amounts | _Sum:
         """What is spent; `again` is 1 if a call is to be judged that was begun in an earlier life: that is no other."""
         before, seen, new = self._before, self._seen, self._new
-        if before is NOTHING:
-            return seen  # all that is new was seen
+        if new is seen:
+            return seen
         return Amounts(
             max(seen.usd, before.usd + new.usd),
             max(seen.tokens, before.tokens + new.tokens),
@@ -146,7 +177,7 @@ class Ledger:
             max(seen.ms, before.ms + new.ms),
         )
 
-    def _exceeded(self, owner: str, field: str, spent: Amounts) -> BudgetExceeded:
+    def _exceeded(self, owner: str, field: str, spent: Amounts | _Sum) -> BudgetExceeded:
         bound = getattr(self.bounds, field)
         amount = shown(field, getattr(spent, field))
         name = "seconds" if field == "ms" else field

@@ -112,6 +112,7 @@ class Resources:
         """After a fork: what the parent has open is not the child's."""
         self.spare.close_in_child()
         self.store.journal.close_in_child()
+        self.store.spend_file.close_in_child()
         self.keeps_logs = False
         self.monitor.close_in_child()
         self.store.holder.close_in_child()

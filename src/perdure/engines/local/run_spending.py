@@ -6,11 +6,12 @@ import threading
 
 from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call
-from perdure.core.execution.spending import NOTHING, Amounts, Bounds, Ledger
+from perdure.core.execution.spending import MOST, NOTHING, Amounts, Bounds, Ledger
 from perdure.core.records import RunRecord
 from perdure.engines.local.resources import Resources
+from perdure.errors import OptionError
 from perdure.store import spending
-from perdure.store.spending import Spent
+from perdure.store.spend_file import Spent
 
 
 class RunSpending:
@@ -31,6 +32,9 @@ class RunSpending:
         self._lock = threading.Lock()
         self._ledgers = 0  # how many blocks with a budget were entered
         self._noted = False
+        self._hooked = False
+        # Of the blocks around the call before: next to always they are those of the next call, too.
+        self._blocks: tuple[tuple[Ledger, ...], str, bool] = (), "", True  # see _of_blocks
 
     def open(self, bounds: Bounds) -> Ledger:
         """A block of the workflow begins that may spend so much."""
@@ -39,8 +43,7 @@ class RunSpending:
             number = self._ledgers
             self._ledgers += 1
         history = self._history
-        history.failed_after_all = self.count_failed
-        history.spent_saved = self._saved
+        self._hook()
         before = NOTHING
         if history.spent or history.spent_by_children:
             before = store.spent_in(rid, f"{rid}:{number}")
@@ -57,66 +60,73 @@ class RunSpending:
         Raises:
             StateIO: it cannot be.
         """
-        self._history.failed_after_all = self.count_failed
-        self._history.spent_saved = self._saved
+        if not self._hooked:
+            self._hook()
         with self._lock:
-            spent = self._begin(call)
+            spent = call.spending or self._begin(call)
+            if spent.usd + usd > MOST or spent.tokens + tokens > MOST:
+                raise OptionError(
+                    f"{call.spec.owner} has spent more in one attempt than can be counted",
+                    "see the numbers that it gives to perdure.spend",
+                )
             spent.usd += usd
             spent.tokens += tokens
-            self._resources.store.spend_file.note(spent)
             for ledger in call.ledgers:
-                ledger.spend(Amounts(usd=usd, tokens=tokens))
+                ledger.spend(usd, tokens)
+            self._resources.store.spend_file.note(spent)
 
     def save(self, call: Call, seconds: float, *, ok: bool) -> None:
         """An attempt has ended: what it spent is saved with the next commit, which is that of how it ended.
 
         In a budget it is a call, also if it spends neither money nor tokens; `ok`: its record says that much.
         """
+        ms = int(seconds * 1000)
         if ok and call.spending is None and self._counts_by_record(call):
-            ms = int(seconds * 1000)
             if ms == 0:
                 return
-            spent = Amounts(ms=ms)
         elif ok and call.spending is not None and self._fits_record(call):
             with self._lock:
-                call.spending.ms = ms = int(seconds * 1000)
+                call.spending.ms = ms
                 call.more().spent = spending.text_of(call.spending)
                 if not self._noted:
                     self._noted = True
                     self._resources.store.journal.ahead(*spending.mark(self._run.rid))
-            spent = Amounts(ms=ms)
         else:
-            with self._lock:
-                saved = self._begin(call)
-                saved.ms = int(seconds * 1000)
-                call.spending = None
-                self._resources.store.save_spending(saved)
-                spent = Amounts(ms=saved.ms)
-        for ledger in call.ledgers:
-            ledger.spend(spent)
+            self._save_row(call, ms)
+        if ms:
+            for ledger in call.ledgers:
+                ledger.spend(ms=ms)
 
     def count_failed(self, call: Call, seconds: float) -> None:
         """An attempt had ended well, and its call has failed all the same: no record will say that it was made."""
         if call.counted and call.spending is None:
             return
+        if call.extras is not None:
+            call.extras.spent = None
+        self._save_row(call, int(seconds * 1000))
+
+    def _hook(self) -> None:
+        """Calls of the run have to say how they end: without a budget, and if none spends, nothing asks."""
+        self._hooked = True
+        self._history.failed_after_all = self.count_failed
+        self._history.spent_saved = self._saved
+
+    def _save_row(self, call: Call, ms: int) -> None:
+        """What an attempt has spent becomes a row, with the next commit."""
         with self._lock:
-            saved = self._begin(call)
-            saved.ms = int(seconds * 1000)
+            saved = call.spending or self._begin(call)
+            saved.ms = ms
             call.spending = None
-            if call.extras is not None:
-                call.extras.spent = None
             self._resources.store.save_spending(saved)
 
     def _saved(self, call: Call) -> None:
         """The record of a call is saved, and says what it has spent."""
         serial, call.spending = call.spending.serial, None
-        self._resources.store.spending_saved(serial)
+        self._resources.store.spend_file.saved(serial)
 
     def _fits_record(self, call: Call) -> bool:
         """May what a call has spent stand in its record? It may not where `_counts_by_record` says so."""
-        if not self._in_records or call.spending.calls != 1 or call.spec.undo is not None:
-            return False
-        return all(ledger.rid == self._run.rid for ledger in call.ledgers)
+        return self._in_records and call.spending.calls == 1 and call.spec.undo is None and self._of_blocks(call)[2]
 
     def _counts_by_record(self, call: Call) -> bool:
         """Is the record of a call all that has to be kept of what it spent?
@@ -124,18 +134,27 @@ class RunSpending:
         Not if attempts of it have failed; if the record may be taken back, since what was spent stays spent; or if a
         budget of a run above counts the call, too, which does not read this run's records.
         """
-        if call.counted or call.spec.undo is not None or self._history.spent_by(call) is not NOTHING:
+        if call.counted or call.spec.undo is not None or self._before(call) is not NOTHING:
             return False
-        return all(ledger.rid == self._run.rid for ledger in call.ledgers)
+        return self._of_blocks(call)[2]
+
+    def _of_blocks(self, call: Call) -> tuple[tuple[Ledger, ...], str, bool]:
+        """The blocks around a call, their labels, and whether they are all this run's."""
+        known, blocks = self._blocks, call.ledgers
+        if known[0] is not blocks:
+            own = all(ledger.rid == self._run.rid for ledger in blocks)
+            known = self._blocks = blocks, " ".join(ledger.label for ledger in blocks), own
+        return known
+
+    def _before(self, call: Call) -> Amounts:
+        history = self._history
+        return history.spent_by(call) if history.spent or history.spent_by_children else NOTHING
 
     def _begin(self, call: Call) -> Spent:
-        spent: Spent | None = call.spending
-        if spent is None:
-            store = self._resources.store
-            first = not call.counted and self._history.spent_by(call).calls == 0
-            serial = store.spend_file.begin(store.holder.token)
-            labels = " ".join(ledger.label for ledger in call.ledgers)
-            who = (self._run.rid, call.spec.name, call.key, call.n)
-            spent = call.spending = Spent(serial, *who, 0, 0, int(first), 0, labels)
-            call.counted = True
+        store = self._resources.store
+        first = not call.counted and (not self._history.spent or self._history.spent_by(call).calls == 0)
+        serial = store.spend_file.begin(store.holder.token)
+        who = (self._run.rid, call.spec.name, call.key, call.n)
+        call.spending = spent = Spent(serial, *who, 0, 0, int(first), 0, self._of_blocks(call)[1])
+        call.counted = True
         return spent

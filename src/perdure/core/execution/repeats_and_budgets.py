@@ -1,0 +1,33 @@
+"""May a call begin that has no record? What its step says of repetitions, and the budgets around it."""
+
+from __future__ import annotations
+
+from perdure.core.execution.history import History
+from perdure.core.execution.spec import Call
+from perdure.core.execution.spending import NOTHING
+from perdure.core.values import codec
+from perdure.errors import BudgetExceeded, RepeatLimit
+
+
+def refuse_repeated(call: Call) -> RepeatLimit | None:
+    """The refusal of a call that was made as often as its step allows."""
+    spec = call.spec
+    if spec.max_repeats is None or call.n < spec.max_repeats:
+        return None
+    return RepeatLimit(
+        f"{spec.owner} has been called {spec.max_repeats} times with {codec.describe_inputs(call.input)} in this run, "
+        "and is not called once more (max_repeats)",
+        "let the workflow catch it, and go on with what there is: the same call comes to the same end",
+    )
+
+
+def admit(call: Call, history: History) -> BudgetExceeded | None:
+    """The refusal of a call that a budget around it does not let begin; without one, it counts from now on."""
+    earlier = history.spent_by(call) if history.spent or history.spent_by_children else NOTHING
+    for place, ledger in enumerate(call.ledgers):
+        refusal = ledger.admit(call.spec.owner, earlier)
+        if refusal is not None:
+            for other in call.ledgers[:place]:
+                other.withdraw()
+            return refusal
+    return None

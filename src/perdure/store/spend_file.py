@@ -1,0 +1,224 @@
+"""What attempts under way have spent, in a file that a kill spares: `<state>-spend/<token>`, one of each process.
+
+Each attempt has a place of its own, which is written over when it spends more, and is another attempt's once a commit
+has saved what it spent. So the file stays as long as there were attempts at a time, and a write costs what writing
+over a page of memory costs: no block is added, and no flush is waited for, since what a process has written is there
+when it is killed. It is written with pwrite(2), not mapped into memory (see `flight_recorder`).
+
+A place lies within one page up to its body, so a kill leaves the amounts as they were or as they are. The body, whose
+they are, is written once. A place that no attempt uses any more still says what the last one has spent; by `token` and
+`serial` who reads the file knows that a commit has saved it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from collections import defaultdict, deque
+from contextlib import suppress
+from errno import ENOSPC
+from itertools import count
+from pathlib import Path
+from typing import Final
+from zlib import crc32
+
+import msgspec
+
+from perdure.config import ownership
+from perdure.errors import StateIO, UsageError
+from perdure.store.flight_record import write_at
+
+SUFFIX: Final = "-spend"
+MAGIC: Final = b"perdure spend 2\n"
+"""The first bytes. A file of before has lines instead (`_of_lines`), none of which begins so."""
+
+SLOT: Final = 256
+"""Bytes that a place is a multiple of; the first are the header's."""
+
+_HEAD = struct.Struct("<HHIIQQQ")  # slots, calls, length and crc of the body, serial, usd, tokens; its own crc follows
+_HEAD_SIZE = _HEAD.size + 4
+
+
+class Spent(msgspec.Struct, array_like=True):
+    """What an attempt has spent so far. `ledgers` are the labels of the blocks that it counts for."""
+
+    serial: int
+    run: int
+    name: str
+    key: bytes
+    n: int
+    usd: int
+    tokens: int
+    calls: int
+    ms: int
+    ledgers: str
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_line = msgspec.msgpack.Decoder(Spent).decode
+_decode_body = msgspec.msgpack.Decoder(tuple[int, str, bytes, int, str]).decode
+
+
+class SpendFile:
+    """The file of this process. Any thread may use it.
+
+    Args:
+        state: the state file.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._folder = state.with_name(state.name + SUFFIX)
+        self._lock = threading.Lock()
+        self._file = -1
+        self._token = ""
+        self._serials = count(1)
+        self._forked = False
+        self._forget()
+
+    def begin(self, token: str) -> int:
+        """A number for an attempt that spends."""
+        if token != self._token:
+            with self._lock:
+                if token != self._token:
+                    self._close()
+                    self._token = token
+        return next(self._serials)
+
+    def note(self, spent: Spent) -> None:
+        """Write down what an attempt has spent so far; not called by two threads for one attempt at a time.
+
+        Raises:
+            StateIO: it cannot be.
+            UsageError: this process was forked from the one that executes the run.
+        """
+        serial = spent.serial
+        place = self._places.get(serial)
+        body = b""
+        if place is None:
+            body = _encode((spent.run, spent.name, spent.key, spent.n, spent.ledgers))
+            size = len(body)
+            slots = (_HEAD_SIZE + size + SLOT - 1) // SLOT
+            place = self._place(slots), slots, size, crc32(body)
+        at, slots, size, crc = place
+        head = _HEAD.pack(slots, spent.calls, size, crc, serial, spent.usd, spent.tokens)
+        data = head + crc32(head).to_bytes(4, "little") + body
+        try:
+            if write_at(self._file, data, at) != len(data):
+                raise OSError(ENOSPC, os.strerror(ENOSPC))
+        except OSError as error:
+            if body:
+                self._free[slots].append(at)
+            raise self._refused(error) from error
+        self._places[serial] = place
+
+    def saved(self, serial: int) -> None:
+        """A commit has saved what an attempt has spent that is over: its place is free."""
+        place = self._places.pop(serial, None)
+        if place is not None:
+            self._free[place[1]].append(place[0])
+
+    def close(self) -> None:
+        """The process is about to end; the file stays if it says what no commit has saved."""
+        with self._lock:
+            saved, token = not self._places, self._token
+            self._close()
+            if saved and token:
+                with suppress(OSError):
+                    (self._folder / token).unlink()
+
+    def close_in_child(self) -> None:
+        """After a fork: what the child spends would stand in the place of what the parent does."""
+        self._lock = threading.Lock()
+        self._close()
+        self._forked = True
+
+    def _place(self, slots: int) -> int:
+        try:
+            return self._free[slots].pop()
+        except IndexError:
+            with self._lock:
+                if self._file < 0:
+                    self._open()
+                self._end += slots * SLOT
+                return self._end - slots * SLOT
+
+    def _open(self) -> None:
+        if self._forked:
+            raise UsageError(
+                "perdure.spend() is called in a process that a step has forked",
+                "return what it has spent to the step, and call perdure.spend there",
+            )
+        try:
+            ownership.make_folder(self._folder)
+            file = ownership.make_file(self._folder / self._token, os.O_RDWR)
+            try:
+                if write_at(file, MAGIC, 0) != len(MAGIC):
+                    raise OSError(ENOSPC, os.strerror(ENOSPC))
+            except OSError:
+                os.close(file)
+                raise
+        except OSError as error:
+            raise self._refused(error) from error
+        self._file = file
+
+    def _refused(self, error: OSError) -> StateIO:
+        return StateIO(
+            f"what a step spends cannot be written: {self._folder} ({error.strerror})",
+            "see the space and the permissions of the folder, then run again",
+        )
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
+        self._forget()
+
+    def _forget(self) -> None:
+        self._places: dict[int, tuple[int, int, int, int]] = {}  # of attempts, by their numbers
+        self._free: defaultdict[int, deque[int]] = defaultdict(deque)  # places, by their size in slots
+        self._end = SLOT
+
+
+def read(path: Path) -> list[Spent]:
+    """What the attempts of a process have spent, as far as its file says.
+
+    A place that a kill has cut short says nothing: its `spend` had not returned.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(os.open(path, os.O_RDONLY | ownership.NO_LINK), "rb") as file:
+        data = file.read()
+    if not data.startswith(MAGIC):
+        return _of_lines(data)
+    found: dict[int, Spent] = {}
+    at = SLOT
+    while len(data) - at >= _HEAD_SIZE:
+        slots, calls, size, crc, serial, usd, tokens = _HEAD.unpack_from(data, at)
+        body = data[at + _HEAD_SIZE : at + _HEAD_SIZE + size]
+        own = int.from_bytes(data[at + _HEAD.size : at + _HEAD_SIZE], "little")
+        if crc32(data[at : at + _HEAD.size]) != own or len(body) != size or crc32(body) != crc:
+            at += SLOT
+            continue
+        with suppress(msgspec.DecodeError):
+            run, name, key, n, ledgers = _decode_body(body)
+            found[serial] = Spent(serial, run, name, key, n, usd, tokens, calls, 0, ledgers)
+        at += max(slots, 1) * SLOT
+    return list(found.values())
+
+
+def _of_lines(data: bytes) -> list[Spent]:
+    """A file of before: a line for each `spend`, of which the last one of an attempt counts."""
+    found: dict[int, Spent] = {}
+    at = 0
+    while len(data) - at >= 8:
+        size, crc = int.from_bytes(data[at : at + 4], "little"), int.from_bytes(data[at + 4 : at + 8], "little")
+        body = data[at + 8 : at + 8 + size]
+        if len(body) != size or crc32(body) != crc:
+            break
+        with suppress(msgspec.DecodeError):
+            spent = _decode_line(body)
+            found[spent.serial] = spent
+        at += 8 + size
+    return list(found.values())
