@@ -65,7 +65,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Looked:
             ),
             "codes": await shop.call(client, "explain_failure"),
             "list_dead_letters": await shop.call(client, "list_dead_letters", error="instructions"),
-            "show_dead_letter": await shop.call(client, "show_dead_letter", letter="1"),
+            "show_dead_letter": await shop.call(client, "show_dead_letter", letter=1),
             "list_breakers": await shop.call(client, "list_breakers"),
             "check_script": await shop.call(client, "check_script", path="unsound.py", hints=True),
         }

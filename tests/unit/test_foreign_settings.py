@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -123,3 +124,13 @@ def test_a_pipe_by_that_name_hangs_nothing(script: Path, above: Path) -> None:
     """It is not waited for a writer who never comes."""
     os.mkfifo(above)
     assert not decides(script)
+
+
+def test_a_folder_that_may_not_be_searched_has_no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever stands in a folder of somebody else can still look at a state file that is named."""
+
+    def closed(path: object) -> os.stat_result:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(project_file.os, "lstat", closed)
+    assert project_file._read_trusted(tmp_path / "pyproject.toml", [], None) is None

@@ -41,7 +41,7 @@ UNUSED = {
 }
 """Modules that only other programs need, or those in which something fails."""
 
-MOST_MODULES, MOST_STATEMENTS = 175, 50
+MOST_MODULES, MOST_STATEMENTS = 180, 50
 """Of perdure's own, and on a state file that is there: a few more than there are. Who needs more says so here."""
 
 

@@ -62,6 +62,7 @@ def _read_trusted(path: Path, on_the_way: list[Path], owner: int | None) -> str 
         owner: of the script.
     """
     trusted = () if owner is None else (owner,)
+    named: os.stat_result | None = None
     try:
         named = os.lstat(path)  # a link is its maker's word
         # Not blocking: another user may have put a pipe there.
@@ -69,7 +70,9 @@ def _read_trusted(path: Path, on_the_way: list[Path], owner: int | None) -> str 
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        if ownership.objection(named, trusted):
+        # In a folder that may not be searched nobody has said anything: it is as if there were no file.
+        unknown = isinstance(error, PermissionError) if named is None else ownership.objection(named, trusted)
+        if unknown:
             return None
         raise OptionError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
     with open(descriptor, "rb") as file:

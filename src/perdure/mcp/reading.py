@@ -250,9 +250,9 @@ def show_dead_letter(where: Where, given: ShowDeadLetter) -> Answer:
     from perdure.operations.dead_letters import details_of, find_letter, run_named, texts_of
 
     start = start_of(given.cursor)
-    run = run_named(given.letter)
+    run = run_named(str(given.letter))
     with opened(where.locate(), run, None if run else LETTER_RUNS) as store:
-        letter = find_letter(store, given.letter)
+        letter = find_letter(store, str(given.letter))
         details, texts = details_of(store, letter), texts_of(store, letter)
     names = (
         "letter",

@@ -17,9 +17,10 @@ Cursor = Annotated[str, msgspec.Meta(description="The next_cursor of the answer 
 RunReference = Annotated[
     str, msgspec.Meta(description='The id of a run, the beginning of it, or "last".', min_length=1, max_length=500)
 ]
-LetterReference = Annotated[
-    str, msgspec.Meta(description="The number of a dead letter, or RUN#STEP.", min_length=1, max_length=500)
-]
+LetterReference = (
+    Annotated[str, msgspec.Meta(description="The number of a dead letter, or RUN#STEP.", min_length=1, max_length=500)]
+    | int
+)
 
 
 class Arguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

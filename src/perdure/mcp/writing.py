@@ -79,8 +79,8 @@ def redrive_dead_letter(where: Where, given: RedriveDeadLetter) -> Answer:
     from perdure.operations.started_commands import REDRIVEN
 
     location = where.locate()
-    with opened(location, run_named(given.letter)) as store:
-        number = find_letter(store, given.letter).lid
+    with opened(location, run_named(str(given.letter))) as store:
+        number = find_letter(store, str(given.letter)).lid
     return carry_out(location, ["dlq", "redrive", "--json"], str(number), given.wait, {"letter": number}, REDRIVEN)
 
 

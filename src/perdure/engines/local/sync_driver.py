@@ -347,10 +347,10 @@ class SyncDriver:
         if self._resources.observer is not None:
             self._resources.observer.notify(RunWaits(effect.workflow, effect.reason))
         else:
-            from perdure.config.stderr_line import say
+            from perdure.config.script_identity import point_out
             from perdure.core.redaction.printable import one_line
 
-            say(f"perdure: {effect.workflow} waits: {one_line(effect.reason)}")
+            point_out(one_line(f"{effect.workflow} waits: {effect.reason}"))
 
     def recall(self, effect: Recall, scope: Any) -> Any:
         """Read what a run has done."""
