@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +41,14 @@ class Order:
     lines: list[Line]
     colour: Colour = Colour.RED
     labels: dict[str, int] = field(default_factory=dict)
+
+
+class Patch(pydantic.BaseModel):
+    email: str
+    tag: str | None = None
+
+
+def send(patch: Patch) -> None: ...
 
 
 def charge(order: Order, note: str = "", *, tries: int = 1) -> None: ...
@@ -196,3 +205,13 @@ def test_one_of_many_entries_is_edited() -> None:
     arguments = Arguments(pack_inputs([{1: "a", 2: "b", 3: "c", 4: "d"}], {}, owner=""), ["rows"])
     arguments.set("rows.3", "z")
     assert unpack_inputs(arguments.packed(), (), owner="")[0] == [{1: "a", 2: "b", 3: "z", 4: "d"}]
+
+
+def test_an_edited_field_of_a_model_counts_as_given() -> None:
+    """`model_dump(exclude_unset=True)`, which is how a PATCH is sent, has it; those that were not given stay so."""
+    spec = Spec("step", send, "send")
+    for path, value, expected in (("patch.tag", "vip", {"email", "tag"}), ("patch.email", "b@x", {"email"})):
+        arguments = Arguments(pack_inputs([Patch(email="a@x")], {}, owner=""), ["patch"])
+        arguments.set(path, value)
+        ((patch,), _) = unpack_inputs(arguments.packed(), spec.parameter_plans(), owner="")
+        assert patch.model_fields_set == expected

@@ -198,13 +198,28 @@ def _open(node: Any) -> tuple[Items, Callable[[Any], Any]] | None:
     if code == extensions.INSTANCE:
         label, fields, *more = parts
         rest = more[0] if more else {}
-        return rest | fields, lambda items: Ext(
-            code,
-            encode(
-                [label, {name: items[name] for name in fields}, *([{name: items[name] for name in rest}] * len(more))]
-            ),
-        )
+
+        def close(items: Items) -> Ext:
+            assert isinstance(items, dict)
+            kept = {name: items[name] for name in rest}
+            if "set" in kept and rest.keys() <= _BESIDE_FIELDS:
+                kept["set"] = _also_set(kept["set"], [name for name in fields if items[name] != fields[name]])
+            return Ext(code, encode([label, {name: items[name] for name in fields}, *([kept] * len(more))]))
+
+        return rest | fields, close
     return None
+
+
+_BESIDE_FIELDS: Final = {"other", "extra", "private", "set"}
+"""What is stored of a pydantic model beside its fields; `set`: the names of the fields that were given."""
+
+
+def _also_set(given: Any, changed: Sequence[str]) -> Any:
+    """The names of the fields that were given, with those that are given now."""
+    if not isinstance(given, Ext) or given.code != extensions.SET:
+        return given
+    names = _decode(given.data)
+    return Ext(extensions.SET, encode([*names, *(name for name in changed if name not in names)]))
 
 
 def _key(node: Any) -> str:
