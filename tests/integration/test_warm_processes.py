@@ -24,6 +24,8 @@ class Kept:
     def __del__(self):
         os.write(1, b"taken down\\n")
 kept = Kept()
+from perdure.config import command_line
+print(command_line._GIVEN, command_line.given())
 atexit.register(print, "registered")
 threading.Timer(0, print, ["by a thread"]).start()
 """
