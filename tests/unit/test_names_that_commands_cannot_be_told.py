@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from perdure import Queue, step, workflow
+from perdure import Queue, workflow
 from perdure.errors import OptionError
 
 
@@ -21,10 +21,9 @@ def nothing() -> None:
         lambda: workflow(nothing).with_options(id="last"),
         lambda: workflow(nothing, name="-x"),
         lambda: workflow(nothing, schedule="0 3 * * *", name="-x"),
-        lambda: step(nothing, name="-x"),
         lambda: Queue("-x"),
     ],
-    ids=["id", "last", "workflow", "schedule", "step", "queue"],
+    ids=["id", "last", "workflow", "schedule", "queue"],
 )
 def test_it_is_refused(name: Callable[[], object]) -> None:
     """A hint that names it could not be copied."""

@@ -218,12 +218,13 @@ def source_of(fn: Any) -> str:
 
 
 def refuse_reserved(kind: str, name: str) -> None:
-    """Keep the names of perdure's own steps for those, and out what no command could be told.
+    """Keep the names of perdure's own steps for those, and out names of runs and queues that no command could be told.
 
     Raises:
         OptionError: the name begins as they do, or with a dash.
     """
-    refuse_dash(f"the name of a {kind}", name)
+    if kind != "step":  # commands name steps as values of options
+        refuse_dash(f"the name of a {kind}", name)
     if name.startswith(RESERVED):
         other = name.removeprefix(RESERVED) or kind
         way = f"Queue({other!r})" if kind == "queue" else f"@{kind}(name={other!r})"

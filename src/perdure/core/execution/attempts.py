@@ -117,7 +117,7 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
         number += 1
         guard, ticket = spec.guard, None
         outcome: Outcome
-        if spec.isolate and (guard is not None or spec.timeout is not None):
+        if spec.isolate and spec.stub is None and (guard is not None or spec.timeout is not None):
             yield MakeReady(spec)
         if first_outcome is not None:
             outcome, first_outcome = first_outcome, None

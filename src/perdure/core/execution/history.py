@@ -327,8 +327,13 @@ class History(Claims):
         """A step has failed for good, with that record; or the record of an earlier life says so."""
         self._failures.append(Failure(error, seq, replayed, verdict))
 
-    def root_cause(self, error: BaseException) -> RootCause:
-        """Which failures end the run, given that `error` does: it is one of theirs, or was raised from one."""
+    def root_cause(self, error: BaseException, of_steps: Sequence[BaseException] = ()) -> RootCause:
+        """Which failures end the run, given that `error` does: it is one of theirs, or was raised from one.
+
+        Args:
+            error: what has left the function.
+            of_steps: what steps without an outcome were left by.
+        """
         causes: list[Failure] = []
         seen: set[int] = set()
         rest = [error]
@@ -339,7 +344,7 @@ class History(Claims):
             seen.add(id(one))
             found = [failure for failure in self._failures if failure.error is one]
             causes += found
-            if not found:
+            if not found and not any(one is other for other in of_steps):
                 # A failed step's own exception says nothing about those that were handled before it.
                 rest += [other for other in (one.__cause__, one.__context__) if other is not None]
                 rest += getattr(one, "exceptions", ())

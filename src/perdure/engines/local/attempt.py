@@ -138,6 +138,7 @@ class Attempt:
     def _left_by(self, error: BaseException) -> None:
         """The workflow may handle that, and go on: an exit is kept as a failure is, other than Ctrl-C."""
         scope, call = self._scope, self._call
+        scope.exits.append(error)
         is_item = self._effect.parked or (call.extras is not None and call.extras.batch is not None)
         if is_item or not scope.in_function or call.spec.record_kind != "step" or not is_exit(type(error)):
             scope.left = call.spec.owner, type(error).__name__

@@ -147,7 +147,7 @@ class FunctionBody:
         stop = run_lifecycle.stop_of(self._run, scope.stopped or error, self._now())
         # It was stopped, not ended: it can be resumed, as soon as no thread works on it.
         # As after a failure, what it was left for is no history: the step gets its chance.
-        cause = scope.history.root_cause(error) if scope.stopped is None and is_exit(type(error)) else None
+        cause = scope.history.root_cause(error, scope.exits) if scope.stopped is None and is_exit(type(error)) else None
         scope.holds.then(lambda: self._resources.store.release(self._run, self._now(), stop, scope.cut, cause))
         if not scope.abandoned:
             self._note_way_on(error)

@@ -104,6 +104,7 @@ class RunScope(BaseScope):
         self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
         self._suspects: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
         self.cut: list[Cut] = []
+        self.exits: list[BaseException] = [] if parent is None else parent.exits  # what steps were left by
         self.left: tuple[str, str] | None = None  # a step that Ctrl-C, say, has left, and by what
         self.in_function = spec is not None
         self._batches: dict[int, BatchRow] = {}  # maps under way
