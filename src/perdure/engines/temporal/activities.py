@@ -385,7 +385,10 @@ async def _although_cancelled(future: asyncio.Future[Any]) -> Any:
 
 def _isolated(call: Call, side: StepSide, number: int, seconds: float | None) -> Any:
     from perdure.engines.processes.isolated_step import run_isolated
+    from perdure.engines.processes.template import make_ready
 
+    if seconds is not None and call.spec.stub is None:
+        make_ready(call.spec)  # its time does not pass while a script is loaded
     return run_isolated(call, side.id, number, seconds)
 
 

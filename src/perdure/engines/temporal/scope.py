@@ -12,7 +12,7 @@ import msgspec
 
 from perdure.core.execution.call import perform
 from perdure.core.execution.call_end import Failed
-from perdure.core.execution.effects import Admit, Execute, Load, Save, SaveAttempt, Settle, Wait, WaitGivenUp
+from perdure.core.execution.effects import Admit, Execute, Load, MakeReady, Save, SaveAttempt, Settle, Wait, WaitGivenUp
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.map_items import MapOptions, Tally
@@ -381,6 +381,8 @@ class ClusterScope(BaseScope):
                 return None
             case SaveAttempt():
                 return None
+            case MakeReady():
+                return None  # the worker that executes the step does it
             case Admit():
                 raise self.stop(StopRun(unguarded(effect.guard)))
         raise TypeError(f"an effect that is not known here: {effect!r}")
