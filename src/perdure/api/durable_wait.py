@@ -10,17 +10,14 @@ import copy
 import time
 from collections.abc import Awaitable
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 from perdure.core.durations import LONGEST
 from perdure.core.execution.spec import Spec
+from perdure.core.execution.waiting import spec_of_wait
 from perdure.core.values import codec
 from perdure.engines.interface import Scope, StepContext, here
 from perdure.errors import OptionError, UsageError
-
-NOTHING = b"\xc0"
-"""None, as a record keeps it."""
 
 
 def scope_of(function: str, *, outside: bool = False) -> Any:
@@ -99,21 +96,9 @@ def _key(name: object) -> bytes:
 
 
 def _spec(wait: Any) -> Spec:
-    spec = copy.copy(_kind(wait.name))
+    spec = copy.copy(spec_of_wait(wait.name))
     spec.plan = wait.plan
     return spec
-
-
-@cache
-def _kind(name: str) -> Spec:
-    spec = Spec("wait", _nothing, name)
-    spec.owner = name
-    spec.record_kind = "builtin"
-    return spec
-
-
-def _nothing() -> None:
-    """A wait calls no function."""
 
 
 def event_name(value: object) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from perdure.api.durable_wait import NOTHING, awaited, blocking, moment_of, scope_of
+from perdure.api.durable_wait import awaited, blocking, moment_of, scope_of
 from perdure.core.callables import EMPTY
 from perdure.core.durations import Duration, seconds
+from perdure.core.execution.waiting import NOTHING
 from perdure.core.values import codec
 
 if TYPE_CHECKING:

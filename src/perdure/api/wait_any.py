@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
-from perdure.api.durable_wait import NOTHING, awaited, blocking, event_name, inside, moment_of, wait_key
+from perdure.api.durable_wait import awaited, blocking, event_name, inside, moment_of, wait_key
 from perdure.api.wait_for import annotation_of, payload
 from perdure.core.durations import Duration, seconds
 from perdure.core.execution.wait_any_record import WAIT_ANY, Winner, pack, unpack
+from perdure.core.execution.waiting import NOTHING
 from perdure.core.values import codec
 from perdure.errors import NotDecodable, OptionError
 

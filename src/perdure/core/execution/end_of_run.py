@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-from perdure.core.execution.spec import Spec
+from perdure.core.execution.waiting import NOTHING, spec_of_wait
 from perdure.core.values import codec
 from perdure.core.waits import Lapsed, Letter, RunEnd, Wanted, Won
 
 NAME = "perdure.result"
 """The name of the wait, which `Handle.result` in a workflow shares."""
-NOTHING = b"\xc0"
-"""None, as a record keeps it."""
 
 
 class EndOfRun:
@@ -24,7 +20,7 @@ class EndOfRun:
     def __init__(self, id: str) -> None:
         self.wanted: tuple[Wanted, ...] = (Wanted(run=id),)
         self.since: tuple[float, float] | None = None
-        self.spec = _kind()
+        self.spec = spec_of_wait(NAME)
         self.given = codec.pack_inputs([id, None], {}, owner=NAME)
         self.key = codec.digest(id.encode())
 
@@ -35,15 +31,3 @@ class EndOfRun:
     def late(self, lapsed: Lapsed) -> bytes | Exception:
         """It has no limit."""
         raise AssertionError("a wait without a limit is not late")
-
-
-@cache
-def _kind() -> Spec:
-    spec = Spec("wait", _nothing, NAME)
-    spec.owner = NAME
-    spec.record_kind = "builtin"
-    return spec
-
-
-def _nothing() -> None:
-    """A wait calls no function, and gives nothing to the workflow."""

@@ -8,6 +8,7 @@ nor what it waits for within, so an edit of those never strands a run, and a wai
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import cache
 from typing import Any, Protocol
 
 import msgspec
@@ -17,13 +18,29 @@ from perdure.core.execution.call import recall
 from perdure.core.execution.call_end import Decision, End, Failed, Succeeded
 from perdure.core.execution.effects import Load, Outcome, Settle, WaitGivenUp
 from perdure.core.execution.history import History
-from perdure.core.execution.spec import Call
+from perdure.core.execution.spec import Call, Spec
 from perdure.core.policies.classify import assess
 from perdure.core.policies.failure_rules import NO_RULES
 from perdure.core.policies.verdicts import pack_verdict
 from perdure.core.records import Row, StepStatus
 from perdure.core.waits import Lapsed, Letter, Open, RunEnd, View, Wanted, Won, verdict
 from perdure.errors import NotDecodable, PerdureError
+
+NOTHING = b"\xc0"
+"""None, as a record keeps it."""
+
+
+@cache
+def spec_of_wait(name: str) -> Spec:
+    """What stands for a wait of that name where a call has its step."""
+    spec = Spec("wait", _nothing, name)
+    spec.owner = name
+    spec.record_kind = "builtin"
+    return spec
+
+
+def _nothing() -> None:
+    """A wait calls no function."""
 
 
 class Wait(Protocol):
