@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePosixPath
-from typing import Any
-from uuid import UUID
+from typing import Any, Literal
+from uuid import UUID, uuid4
 
 import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.core.execution.argument_paths import Arguments, misfit
+from perdure.core.execution.argument_paths import Arguments
+from perdure.core.execution.edited_arguments import made_again
 from perdure.core.execution.spec import Spec
 from perdure.core.values.codec import pack_inputs, unpack_inputs
 from perdure.core.values.extensions import StandIn
@@ -163,14 +165,14 @@ def test_the_annotations_are_held() -> None:
     """Also where only builtins are declared, in fields too."""
     for path, value, says in [
         ("order.id", "seven", "order.id is 'seven', and int is declared there"),
-        ("order.labels.a", "x", "order.labels['a'] is 'x', and int"),
+        ("order.labels.a", "x", "order.labels.a is 'x', and int"),
         ("tries", "x", "tries is 'x', and int"),
         ("order.lines[0].name", 5, "order.lines[0].name is 5, and str"),
     ]:
-        arguments = Arguments(PACKED, ["order", "note"])
-        arguments.set(path, value)
-        assert says in str(misfit(arguments.packed(), SPEC))
-    assert misfit(PACKED, SPEC) is None
+        assert says in str(refused(SPEC, PACKED, path, value))
+    arguments = Arguments(PACKED, ["order", "note"])
+    assert made_again(arguments, PACKED, SPEC) == []
+    assert arguments.packed() == PACKED
 
 
 @given(
@@ -215,3 +217,116 @@ def test_an_edited_field_of_a_model_counts_as_given() -> None:
         arguments.set(path, value)
         ((patch,), _) = unpack_inputs(arguments.packed(), spec.parameter_plans(), owner="")
         assert patch.model_fields_set == expected
+
+
+@dataclass
+class Range:
+    low: int
+    high: int
+    width: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        self.width = self.high - self.low
+
+
+class Cat(pydantic.BaseModel):
+    kind: Literal["cat"] = "cat"
+    name: str
+    lives: int = 9
+
+
+class Dog(pydantic.BaseModel):
+    kind: Literal["dog"] = "dog"
+    name: str
+    tail: float = 1.0
+
+
+class Owner(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True)
+
+    email: str = pydantic.Field(alias="e-mail")
+    token: str = pydantic.Field(default_factory=lambda: uuid4().hex)
+    digest: str = ""
+    pet: Cat | Dog | None = None
+    since: date | None = None
+    _seen: list[str] = pydantic.PrivateAttr(default_factory=list)
+
+    @pydantic.field_validator("email")
+    @classmethod
+    def lowered(cls, email: str) -> str:
+        if "@" not in email:
+            raise ValueError("it has no @")
+        return email.lower()
+
+    @pydantic.field_validator("digest")
+    @classmethod
+    def digested(cls, digest: str) -> str:
+        return f"<{digest}>"
+
+
+def visit(owner: Owner, span: Range, price: Decimal | None = None, pets: list[Cat | Dog] | None = None) -> None: ...
+
+
+VISIT = Spec("step", visit, "visit")
+OWNER = Owner.model_validate({"e-mail": "a@x", "digest": "d", "pet": {"kind": "cat", "name": "Tom"}})
+OWNER._seen.append("once")
+GIVEN = pack_inputs([OWNER, Range(1, 3), None, []], {}, owner="")
+
+
+def edited(spec: Spec, packed: bytes, *places: tuple[str, Any]) -> list[Any]:
+    arguments = Arguments(packed, spec.signature.names(9), judged=True)
+    for path, value in places:
+        arguments.set(path, value)
+    assert made_again(arguments, packed, spec) == []
+    return spec.arguments(arguments.packed())[0]
+
+
+def refused(spec: Spec, packed: bytes, path: str, value: Any) -> OptionError:
+    arguments = Arguments(packed, spec.signature.names(9), judged=True)
+
+    def edit() -> None:
+        arguments.set(path, value)
+        made_again(arguments, packed, spec)
+
+    with pytest.raises(OptionError) as caught:
+        edit()
+    return caught.value
+
+
+def test_an_edited_value_is_one_that_its_class_makes() -> None:
+    """Validators change it, what is computed follows; what no edit touched stays, though validation would change it."""
+    owner, span, *_ = edited(VISIT, GIVEN, ("owner.email", "B@X"), ("span.low", 5), ("span.high", 9))
+    assert (owner.email, span.low, span.high, span.width) == ("b@x", 5, 9, 4)
+    assert (owner.token, owner.digest, owner._seen, owner.pet) == (OWNER.token, "<d>", ["once"], OWNER.pet)
+    assert owner.model_fields_set == OWNER.model_fields_set
+    assert edited(VISIT, GIVEN, ("owner.digest", "e"))[0].digest == "<e>"
+
+
+def test_what_the_class_refuses_is_refused_in_its_words() -> None:
+    """Nothing that could not exist is put into a call."""
+    assert "owner: Owner refuses it: email: Value error, it has no @" in str(refused(VISIT, GIVEN, "owner.email", "b"))
+    assert "span: Range refuses it: low is above high" in str(refused(VISIT, GIVEN, "span.low", 5))
+    assert "tail" in str(refused(VISIT, GIVEN, "owner.pet", {"kind": "dog", "name": "Rex", "tail": "long"}))
+    assert "Cat has no field 'fur'" in str(refused(VISIT, GIVEN, "owner.pet", {"kind": "cat", "name": "Tom", "fur": 1}))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "found"),
+    [
+        ("owner.pet", {"kind": "dog", "name": "Rex", "tail": 2}, lambda args: args[0].pet),
+        ("owner.pet", {"kind": "dog", "name": "Rex", "tail": 2.0}, lambda args: args[0].pet),
+        ("pets", [{"kind": "dog", "name": "Rex", "tail": 2.0}], lambda args: args[3][0]),
+    ],
+)
+def test_another_member_of_a_union_takes_the_place(path: str, value: Any, found: Callable[[list[Any]], Any]) -> None:
+    """By the fields that only it has, or by what tells the members apart; also where nothing stood."""
+    assert found(edited(VISIT, GIVEN, (path, value))) == Dog(name="Rex", tail=2.0)
+
+
+def test_a_place_that_held_none_takes_what_is_declared() -> None:
+    """Also what JSON cannot say by itself."""
+    args = edited(VISIT, GIVEN, ("price", "1.50"), ("owner.since", "2026-01-02"), ("owner.pet.kind", "dog"))
+    assert (args[2], args[0].since) == (Decimal("1.50"), date(2026, 1, 2))
+    assert args[0].pet == Dog(name="Tom")

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from perdure.config import secrets
-from perdure.core.execution.argument_paths import Arguments, misfit
+from perdure.core.execution.argument_paths import Arguments
+from perdure.core.execution.edited_arguments import made_again
 from perdure.core.execution.spec import Spec
 from perdure.core.redaction.nested import redact_nested
 from perdure.engines.features import Feature
@@ -30,6 +31,7 @@ class Editing(msgspec.Struct):
 
     `original`, `before` and `current` are packed; the letter had `before` when it was looked at, None for the recorded
     one. `spec` is the step, if its script could be loaded, else `unchecked` says why the new input cannot be checked.
+    `unasked`: of which values in it no constructor could be asked.
     """
 
     letter: int
@@ -39,6 +41,7 @@ class Editing(msgspec.Struct):
     arguments: Arguments
     spec: Spec | None = None
     unchecked: str = ""
+    unasked: list[str] = msgspec.field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Every argument by its name, as plain data: to be edited."""
@@ -82,22 +85,28 @@ def begin_edit(location: Location, reference: str, script: Path | None = None, v
         unchecked = str(error).partition("\n")[0] or type(error).__name__
     current = record.input if letter.input is None else letter.input
     names = spec.signature.names(MANY) if spec else parameters
-    return Editing(letter.lid, record.input, letter.input, current, Arguments(current, names), spec, unchecked)
+    arguments = Arguments(current, names, judged=spec is not None)
+    return Editing(letter.lid, record.input, letter.input, current, arguments, spec, unchecked)
 
 
 def end_edit(location: Location, editing: Editing) -> bool:
     """Give the letter the input that was made of it; returns whether it differs from the recorded one.
 
     Raises:
-        OptionError: it does not fit the annotations of the step.
+        OptionError: it does not fit the annotations of the step, or a class refuses it.
         RunError: the letter is not parked any more.
         InputHasChanged: it was edited since `begin_edit`.
         AlreadyRunning: it is being re-driven at this moment.
         StateError: the file cannot be written.
     """
-    given = editing.arguments.packed()
     if editing.spec is not None:
-        _check(given, editing, editing.spec)
+        try:
+            editing.unasked = made_again(editing.arguments, editing.current, editing.spec)
+        except NotDecodable as error:
+            raise OptionError(
+                f"the new input cannot be given to {editing.spec.owner}: {error.what}", error.hint
+            ) from None
+    given = editing.arguments.packed()
     edited = given if given != editing.original else None
     with opened_for_change(location) as store:
         store.journal.write((), letters.edit(store, editing.letter, edited, editing.before, time.time()))
@@ -117,19 +126,6 @@ def take_back(location: Location, reference: str, version: str | None = None) ->
             check_version(store, letter, version)
         store.journal.write((), letters.edit(store, letter.lid, None, letter.input, time.time()))
     return letter.lid
-
-
-def _check(given: bytes, editing: Editing, spec: Spec) -> None:
-    try:
-        bad = misfit(given, spec)
-    except NotDecodable as error:
-        raise OptionError(f"the new input cannot be given to {spec.owner}: {error.what}", error.hint) from None
-    try:
-        before = misfit(editing.original, spec)
-    except NotDecodable:
-        before = None
-    if bad is not None and bad != before:
-        raise OptionError(f"the new input does not fit {spec.owner}: {bad}", "give a value of that type")
 
 
 def drop(location: Location, lids: Sequence[int]) -> dict[int, PerdureError]:

@@ -179,6 +179,8 @@ def edit(
         Printer(sys.stderr).line(
             f"the new input was not checked, since the script cannot be loaded: {editing.unchecked}"
         )
+    for line in editing.unasked:
+        Printer(sys.stderr).line(f"the new input was taken as it is; {line}")
     how = f"is re-driven with another input: perdure dlq redrive {editing.letter}{location.option}"
     return dlq_tables.edited(
         editing.letter, how if differs else "has its recorded input again", editing.shown(), json=json

@@ -2,14 +2,13 @@
 
 Packed bytes say by themselves what they hold (see `builtins`), so a leaf is changed where it stands: what was a
 Decimal, a date or a member of an enumeration stays one, made of the JSON that was given; an instance stays one of
-its class. Whether the step takes the result is judged by `misfit`, with its annotations.
+its class. `edited_arguments` judges whether the step takes the result, with its annotations and classes.
 """
 
 from __future__ import annotations
 
 import datetime
 import decimal
-import inspect
 import json
 import re
 import uuid
@@ -18,10 +17,8 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.core.execution.spec import Spec
 from perdure.core.redaction.names import HIDDEN, is_secret
 from perdure.core.values import extensions
-from perdure.core.values.annotations import Closed, Position, type_name
 from perdure.core.values.codec import pack_call, to_builtins
 from perdure.core.values.extensions import Ext, encode
 from perdure.errors import OptionError
@@ -32,6 +29,7 @@ _PAIRS: Final = (extensions.DICT, extensions.ORDERED_DICT, extensions.COUNTER)
 _ITEMS: Final = (extensions.TUPLE, extensions.SET, extensions.FROZENSET)
 
 Items = dict[str, Any] | list[Any]
+Doubts = dict[tuple[str, ...], OptionError] | None
 
 
 class Arguments:
@@ -40,9 +38,13 @@ class Arguments:
     Args:
         data: what `pack_inputs` gave.
         names: the names of the step's parameters, in order, as far as they are known.
+        judged: `edited_arguments.made_again` follows: what cannot be of the kind that stood there is put in as plain
+            data, and `doubts` says why, for each place.
     """
 
-    def __init__(self, data: bytes, names: Sequence[str] = ()) -> None:
+    def __init__(self, data: bytes, names: Sequence[str] = (), *, judged: bool = False) -> None:
+        self.doubts: dict[tuple[str, ...], OptionError] = {}
+        self._doubts = self.doubts if judged else None
         whole = _decode(data)
         self._names = list(names)
         self._keyword: dict[str, Any] = {}
@@ -78,7 +80,7 @@ class Arguments:
         if first not in known and first.isdecimal() and int(first) < len(self._positional):
             first = list(known)[int(first)]  # by its place
         if first in known:
-            self._put(first, _at(known[first], rest, value, first))
+            self._put(first, _at(known[first], rest, value, first, self._doubts))
         elif not rest and first in self._names:
             self._keyword[first] = _generic(value)  # it had its default
         else:
@@ -93,12 +95,16 @@ class Arguments:
         known = self._all()
         for name, value in arguments.items():
             if name in known:
-                self._put(name, _refit(known[name], value, name))
+                self._put(name, _refit(known[name], value, name, self._doubts))
             else:
                 self.set(name, value)
         missing = [name for name in known if name not in arguments]
         if missing:
             raise OptionError(f"the input lacks {', '.join(missing)}", "give every argument; change its value")
+
+    def put(self, name: str, value: Any) -> None:
+        """Give an argument that is there another value."""
+        self._put(name, _generic(value))
 
     def _all(self) -> dict[str, Any]:
         names = self._names[: len(self._positional)]
@@ -112,41 +118,13 @@ class Arguments:
             self._positional[list(self._all()).index(name)] = node
 
 
-def misfit(data: bytes, spec: Spec) -> str | None:
-    """What in packed arguments does not fit the annotations of a step's parameters; None if all does.
-
-    Raises:
-        NotDecodable: they hold something that cannot be loaded for this step.
-    """
-    args, kwargs = spec.arguments(data)
-    plans = dict(zip(_parameters(spec), spec.parameter_plans(), strict=True))
-    closed = Closed(*(plan.annotation for plan in plans.values()), names=_scope(plans))
-    given = dict(zip(spec.signature.names(len(args)), args, strict=False)) | kwargs
-    for name, value in given.items():
-        position = closed.position(plans[name].annotation) if name in plans else None
-        bad = position.misfit(value) if isinstance(position, Position) else None
-        if bad is not None:
-            where, found, expected = bad
-            shown = HIDDEN if any(map(is_secret, re.split(r"[.\[\]]", f"{name}{where}"))) else repr(found)
-            return f"{name}{where} is {shown}, and {type_name(expected.annotation)} is declared there"
-    return None
-
-
-def _parameters(spec: Spec) -> list[str]:
-    return list(inspect.signature(spec.fn).parameters)
-
-
-def _scope(plans: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for plan in plans.values() for name, value in (plan.names or {}).items()}
-
-
 # -- places -----------------------------------------------------------------------------------------------------------
 
 
-def _at(node: Any, path: Sequence[str], value: Any, where: str) -> Any:
+def _at(node: Any, path: Sequence[str], value: Any, where: str, doubts: Doubts) -> Any:
     """The node with another value at the end of a path."""
     if not path:
-        return _refit(node, value, where)
+        return _refit(node, value, where, doubts)
     opened = _open(node)
     if opened is None:
         raise OptionError(f"{where} has no parts; it is {_shown(node, where)}", f"set it as a whole: {where}=JSON")
@@ -156,9 +134,9 @@ def _at(node: Any, path: Sequence[str], value: Any, where: str) -> Any:
     if isinstance(items, list):
         if not first.isdecimal() or int(first) >= len(items):
             raise _no_place(here, first, [str(place) for place in range(len(items))])
-        items[int(first)] = _at(items[int(first)], rest, value, here)
+        items[int(first)] = _at(items[int(first)], rest, value, here, doubts)
     elif first in items:
-        items[first] = _at(items[first], rest, value, here)
+        items[first] = _at(items[first], rest, value, here, doubts)
     elif not rest and not _is_instance(node):
         items[first] = _generic(value)
     else:
@@ -254,8 +232,18 @@ def _said(value: Any, where: str) -> str:
 # -- values -----------------------------------------------------------------------------------------------------------
 
 
-def _refit(node: Any, value: Any, where: str) -> Any:
-    """A node of the same kind that holds what JSON gave."""
+def _refit(node: Any, value: Any, where: str, doubts: Doubts) -> Any:
+    """A node of the same kind that holds what JSON gave; or what it gave, and a doubt, if there can be none."""
+    try:
+        return _of_its_kind(node, value, where, doubts)
+    except OptionError as error:
+        if doubts is None or (isinstance(node, Ext) and node.code == extensions.SECRET):
+            raise
+        doubts[tuple(filter(None, re.split(r"[.\[\]]", where)))] = error
+        return _generic(value)
+
+
+def _of_its_kind(node: Any, value: Any, where: str, doubts: Doubts) -> Any:
     if json.dumps(_plain(node), sort_keys=True) == json.dumps(value, sort_keys=True):
         return node
     if value is None or node is None:
@@ -264,7 +252,7 @@ def _refit(node: Any, value: Any, where: str) -> Any:
         return _generic(number)
     opened = _open(node)
     if opened is not None:
-        return _refit_parts(node, opened, value, where)
+        return _refit_parts(node, opened, value, where, doubts)
     if isinstance(node, Ext):
         return _refit_leaf(node, value, where)
     if type(node) is float and type(value) is int:
@@ -289,13 +277,16 @@ def _is_big(node: Any) -> bool:
     return isinstance(node, Ext) and node.code == extensions.BIG_INT
 
 
-def _refit_parts(node: Any, opened: tuple[Items, Callable[[Any], Any]], value: Any, where: str) -> Any:
+def _refit_parts(node: Any, opened: tuple[Items, Callable[[Any], Any]], value: Any, where: str, doubts: Doubts) -> Any:
     items, close = opened
     if isinstance(items, list) and isinstance(value, list):
         # What is added is modelled on the last one.
         models = [items[min(place, len(items) - 1)] if items else None for place in range(len(value))]
         return close(
-            [_refit(model, one, f"{where}[{at}]") for at, (model, one) in enumerate(zip(models, value, strict=True))]
+            [
+                _refit(model, one, f"{where}[{at}]", doubts)
+                for at, (model, one) in enumerate(zip(models, value, strict=True))
+            ]
         )
     if isinstance(items, dict) and isinstance(value, dict):
         unknown = [name for name in value if name not in items]
@@ -305,7 +296,7 @@ def _refit_parts(node: Any, opened: tuple[Items, Callable[[Any], Any]], value: A
             value = {name: value.get(name, _KEPT) for name in items}
         return close(
             {
-                name: items[name] if one is _KEPT else _refit(items.get(name), one, f"{where}.{name}")
+                name: items[name] if one is _KEPT else _refit(items.get(name), one, f"{where}.{name}", doubts)
                 for name, one in value.items()
             }
         )

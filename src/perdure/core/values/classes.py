@@ -208,8 +208,8 @@ class Subclass(Record):
     def __init__(self, cls: type, base: type) -> None:
         super().__init__(cls, {"value": None})
         self.base: Any = base
-        own = cls.__mro__[: cls.__mro__.index(base)]
-        self.slots = tuple(slot for slot in _slots_of(own) if slot not in _NOT_DATA)
+        self.own = cls.__mro__[: cls.__mro__.index(base)]
+        self.slots = tuple(slot for slot in _slots_of(self.own) if slot not in _NOT_DATA)
 
     def take(self, value: Any) -> tuple[Fields, Fields]:
         """The builtin value as the only field, and the attributes."""
