@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from perdure.api.sh import sh
     from perdure.api.signals import signal
     from perdure.api.sleep import sleep, sleep_until
-    from perdure.api.step import BoundStep, Step, step
+    from perdure.api.step import step
+    from perdure.api.step_call import BoundStep, Step
     from perdure.api.wait_any import Won, event, timer, wait_any
     from perdure.api.wait_for import wait_for
     from perdure.api.workflow import Workflow, workflow
@@ -101,7 +102,7 @@ __all__ = [
 _MODULES = {
     "Artifact": "perdure.api.artifact",
     "Batch": "perdure.api.batch",
-    "BoundStep": "perdure.api.step",
+    "BoundStep": "perdure.api.step_call",
     "Breaker": "perdure.api.breaker",
     "CommandFailed": "perdure.engines.runtime.command",
     "DeadLetter": "perdure.api.batch",
@@ -114,7 +115,7 @@ _MODULES = {
     "Retry": "perdure.core.policies.retry",
     "RunInfo": "perdure.api.runs",
     "Secret": "perdure.config.secrets",
-    "Step": "perdure.api.step",
+    "Step": "perdure.api.step_call",
     "Tick": "perdure.api.schedule",
     "Won": "perdure.api.wait_any",
     "Workflow": "perdure.api.workflow",

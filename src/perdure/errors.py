@@ -68,8 +68,6 @@ class PerdureError(Exception):
     """
 
     code: ClassVar[str] = "perdure"
-    what: str
-    hint: str
 
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(what)
@@ -189,8 +187,6 @@ class Suspended(RunError):
     """
 
     code = "suspended"
-    run: str
-    wake: float | None
 
     def __init__(self, what: str, hint: str = "", *, run: str = "", wake: float | None = None) -> None:
         super().__init__(what, hint)
@@ -417,8 +413,6 @@ class StateIO(StateError):
 
 class StopRun(BaseException):
     """Carries an error out of a running workflow; `error` is raised to the caller of the workflow."""
-
-    error: PerdureError
 
     def __init__(self, error: PerdureError) -> None:
         super().__init__(str(error))

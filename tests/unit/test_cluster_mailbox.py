@@ -7,7 +7,8 @@ import pytest
 pytest.importorskip("temporalio")
 
 from perdure.engines.temporal.mailbox import Mailbox
-from perdure.engines.temporal.payloads import ChildAsk, Letter, OpenRow
+from perdure.engines.temporal.messages import ChildAsk
+from perdure.engines.temporal.payloads import Letter, OpenRow
 
 ROW = OpenRow("n", "", None, 0.0, None)
 

@@ -19,8 +19,8 @@ from perdure.errors import (
     StateIO,
     StateReadOnly,
 )
-from perdure.store.database import refuse_argument, translate, translated
 from perdure.store.runs import Store
+from perdure.store.sqlite_errors import refuse_argument, translate, translated
 
 PATH = Path("/there/state.db")
 

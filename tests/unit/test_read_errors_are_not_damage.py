@@ -11,8 +11,9 @@ import pytest
 
 from perdure.core.policies.breaker import BreakerState
 from perdure.errors import StateCorrupt, StateError, StateIO
-from perdure.store.database import connect, translated
+from perdure.store.database import connect
 from perdure.store.services import Services
+from perdure.store.sqlite_errors import translated
 
 
 class Flaky(apsw.VFS):

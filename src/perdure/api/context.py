@@ -6,7 +6,8 @@ import uuid as _uuid
 from datetime import UTC, datetime
 from typing import Any, ParamSpec
 
-from perdure.api.step import BoundStep, builtin
+from perdure.api.step import builtin
+from perdure.api.step_call import BoundStep
 from perdure.core.execution.spec import Spec
 from perdure.core.records import DEFER_EVERY_NOTE, DEFER_NOTE
 from perdure.engines.interface import StepContext, here

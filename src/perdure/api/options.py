@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.callables import is_coroutine_function, signature_of, unwrap
-from perdure.core.execution.spec import IfLocked, InputKept, Spec
+from perdure.core.execution.spec import OWN_LOCK, IfLocked, InputKept, Spec
 from perdure.core.records import RESERVED
 from perdure.engines.interface import OnFailure
 from perdure.errors import OptionError, UsageError
@@ -130,6 +130,69 @@ def checked_if_locked(value: Any) -> IfLocked:
         raise OptionError(f"if_locked is {value!r}", 'give "skip", "wait" or "fail"')
     checked: IfLocked = value
     return checked
+
+
+def checked_workflow_lock(value: Any) -> str | None:
+    """The option `lock` of a workflow, checked.
+
+    Raises:
+        OptionError: it is neither True nor False nor printable text.
+    """
+    if isinstance(value, bool):
+        return OWN_LOCK if value else None
+    return checked_lock(value, "give True, or the name of a lock that several workflows share")
+
+
+def checked_once(value: Any) -> bool:
+    """The option `once`, checked.
+
+    Raises:
+        OptionError: it is neither True nor False.
+    """
+    if not isinstance(value, bool):
+        raise OptionError(f"once is {value!r}", "give True or False")
+    return value
+
+
+def checked_park_after(value: Any) -> int | None:
+    """The option `park_after`, checked.
+
+    Raises:
+        OptionError: it is not a whole number of 1 or more.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise OptionError(f"park_after is {value!r}", "give a whole number of failures of at least 1, or None")
+    checked: int | None = value
+    return checked
+
+
+def checked_fail_on_dead(value: Any) -> int | None:
+    """The option `fail_on_dead`, checked: from how many dead letters on; None for any number.
+
+    Raises:
+        OptionError: it is neither True nor False nor a whole number of 1 or more.
+    """
+    if not isinstance(value, int) or (not isinstance(value, bool) and value < 1):
+        raise OptionError(f"fail_on_dead is {value!r}", "give True, False, or a number of dead letters from 1")
+    return int(value) or None
+
+
+def checked_alerts(value: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """The option `alert`, checked, so that a mistake in an address is an error now, not when an alert is due.
+
+    Raises:
+        OptionError: it is neither an address nor a list of them.
+    """
+    named = [value] if isinstance(value, str) else value
+    if named is not None and not all(isinstance(each, str) for each in named):
+        raise OptionError(
+            "alert is neither an address nor a list of them", 'give one, such as alert="tgram://TOKEN/CHAT"'
+        )
+    if named:
+        from perdure.alerts.channels import target_address
+
+        target_address.parse(named)
+    return None if named is None else tuple(named)
 
 
 def checked_on_failure(value: Any) -> OnFailure:

@@ -13,8 +13,12 @@ import msgspec
 
 import perdure.api.artifact_codec  # noqa: F401  a step of before may have returned one
 from perdure.api.options import (
+    checked_alerts,
+    checked_fail_on_dead,
     checked_if_locked,
-    checked_lock,
+    checked_once,
+    checked_park_after,
+    checked_workflow_lock,
     function_name,
     refuse_in_child_process,
     refuse_reserved,
@@ -31,7 +35,7 @@ from perdure.config.script_loader import stop_load
 from perdure.core.callables import is_generator_function, mark_coroutine_function
 from perdure.core.durations import Duration, bound
 from perdure.core.execution.identity import identify
-from perdure.core.execution.spec import OWN_LOCK, IfLocked, Rules, Spec, spec_of
+from perdure.core.execution.spec import IfLocked, Rules, Spec, spec_of
 from perdure.engines.interface import Engine, StepContext, here
 from perdure.engines.registry import register
 from perdure.errors import OptionError, StateError, UsageError
@@ -376,12 +380,12 @@ def _spec(
     spec.on_unlike = say_unlike
     spec.rules = Rules(
         timeout=None if timeout is None else bound(timeout, option="timeout"),
-        lock=_lock(lock, spec),
+        lock=checked_workflow_lock(lock),
         if_locked=checked_if_locked(if_locked),
-        park_after=_times(park_after),
-        once=_yes_or_no(once),
-        fail_on_dead=_dead_letters(fail_on_dead),
-        alerts=_alerts(alert),
+        park_after=checked_park_after(park_after),
+        once=checked_once(once),
+        fail_on_dead=checked_fail_on_dead(fail_on_dead),
+        alerts=checked_alerts(alert),
         heartbeat=heartbeat,
         stall=None if stall is None else bound(stall, option="stall"),
         queue=None if queue is None else checked_queue(queue),
@@ -396,40 +400,3 @@ def _spec(
         )
     register(spec)
     return spec
-
-
-def _alerts(value: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    named = [value] if isinstance(value, str) else value
-    if named is not None and not all(isinstance(each, str) for each in named):
-        raise OptionError(
-            "alert is neither an address nor a list of them", 'give one, such as alert="tgram://TOKEN/CHAT"'
-        )
-    if named:
-        from perdure.alerts.channels import target_address
-
-        target_address.parse(named)  # a mistake in an address is an error now, not when an alert is due
-    return None if named is None else tuple(named)
-
-
-def _lock(value: bool | str, spec: Spec) -> str | None:
-    if isinstance(value, bool):
-        return OWN_LOCK if value else None
-    return checked_lock(value, "give True, or the name of a lock that several workflows share")
-
-
-def _yes_or_no(value: bool) -> bool:
-    if not isinstance(value, bool):
-        raise OptionError(f"once is {value!r}", "give True or False")
-    return value
-
-
-def _dead_letters(value: bool | int) -> int | None:
-    if not isinstance(value, int) or (not isinstance(value, bool) and value < 1):
-        raise OptionError(f"fail_on_dead is {value!r}", "give True, False, or a number of dead letters from 1")
-    return int(value) or None
-
-
-def _times(value: int | None) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise OptionError(f"park_after is {value!r}", "give a whole number of failures of at least 1, or None")
-    return value

@@ -21,7 +21,8 @@ from perdure.api.breaker import Breaker
 from perdure.api.budget import spend
 from perdure.api.options import unknown_option
 from perdure.api.rate import Rate
-from perdure.api.step import Step, step
+from perdure.api.step import step
+from perdure.api.step_call import Step
 from perdure.catalogue.rules import rules_for
 from perdure.config import settings
 from perdure.core.durations import Duration

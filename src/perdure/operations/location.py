@@ -17,8 +17,8 @@ from perdure.engines.features import Feature
 from perdure.engines.interface import Engine
 from perdure.engines.selection import capabilities_at, engine_at, records_at
 from perdure.errors import NotFound, OptionError, PerdureError, StateCorrupt, StateReadOnly
-from perdure.store.database import refuse_argument
 from perdure.store.runs import Store
+from perdure.store.sqlite_errors import refuse_argument
 from perdure.store.state_files import refuse_orphans
 
 VARIABLES = ("PERDURE_STATE", "WORKFLOW_STATE_PATH")

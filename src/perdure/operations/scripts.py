@@ -10,7 +10,7 @@ from threading import Lock
 from types import ModuleType
 from typing import Any
 
-from perdure.api.step import BoundStep
+from perdure.api.step_call import BoundStep
 from perdure.api.workflow import Workflow
 from perdure.config.kept_command_line import CommandLine
 from perdure.config.module_names import dotted_name

@@ -23,8 +23,8 @@ from perdure.core.values.pieces import INLINE
 from perdure.errors import LockLost, NotStorable, PerdureError, StateCorrupt, StateError, StateIO, StateReplaced
 from perdure.store import artifacts, pieces
 from perdure.store.connection import keep_journal
-from perdure.store.database import translate, translated
 from perdure.store.parked_readers import JournalLength
+from perdure.store.sqlite_errors import translate, translated
 from perdure.store.watch import Watch
 from perdure.store.write_turns import WriteTurns
 

@@ -25,7 +25,7 @@ from perdure.core.policies.rate import PauseState, RateState
 from perdure.errors import StateReadOnly
 from perdure.store.connection import open_connection, refuse_foreign_schema, run_script
 from perdure.store.damage import DAMAGE, is_damaged
-from perdure.store.database import translated
+from perdure.store.sqlite_errors import translated
 from perdure.store.statements import load
 
 Kind = Literal["breaker", "rate", "pause"]

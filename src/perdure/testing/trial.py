@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from perdure.api.step import BoundStep
+from perdure.api.step_call import BoundStep
 from perdure.core.execution.spec import NOT_STUBBED, Call, Spec, spec_of
 from perdure.core.records import called_step
 from perdure.crashtest.points import Point, PointKind, Points

@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from perdure.core.callables import EMPTY
+from perdure.core.values.builtin_bases import BASES
 from perdure.core.values.builtin_types import LOWERING
-from perdure.core.values.classes import BASES, Record, Subclass, is_typed_dict, record_of
+from perdure.core.values.classes import Record, Subclass, is_typed_dict, record_of
 from perdure.core.values.hints import own_annotations, resolve
 
 _WRAPPERS: Final = frozenset({"Required", "NotRequired", "ReadOnly", "Final", "ClassVar", "InitVar"})

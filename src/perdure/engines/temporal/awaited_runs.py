@@ -15,8 +15,8 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import FailureError
 
 from perdure.core.waits import RunEnd
-from perdure.engines.temporal.messages import AWAIT
-from perdure.engines.temporal.payloads import Awaiting, RunLook, decode, encode
+from perdure.engines.temporal.messages import AWAIT, Awaiting
+from perdure.engines.temporal.payloads import RunLook, decode, encode
 
 LOOK = "perdure.look"
 """What Temporal calls the local activity that sees how a run stands."""

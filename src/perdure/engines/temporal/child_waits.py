@@ -20,9 +20,9 @@ from perdure.core.execution.waiting import SetAside, Wait
 from perdure.core.waits import View, Wanted, Won, verdict
 from perdure.engines.temporal.awaited_runs import tell
 from perdure.engines.temporal.mailbox import Mailbox
-from perdure.engines.temporal.messages import ANSWER, ASK
+from perdure.engines.temporal.messages import ANSWER, ASK, ChildAnswer, ChildAsk
 from perdure.engines.temporal.open_waits import OpenWaits, Spot, identity_of
-from perdure.engines.temporal.payloads import ChildAnswer, ChildAsk, Identity, OpenRow, WaitNote, encode
+from perdure.engines.temporal.payloads import Identity, OpenRow, WaitNote, encode
 
 UNKNOWN = 0.0
 """The moment of a look, as long as the root has not answered: nothing is over then."""

@@ -18,15 +18,12 @@ from perdure.engines.temporal.commands import RECALL
 from perdure.engines.temporal.encryption import KeyRing, key_ring
 from perdure.engines.temporal.in_place import IN_PLACE
 from perdure.engines.temporal.mailbox import OVERHEAD, Mailbox
-from perdure.engines.temporal.messages import message_of
+from perdure.engines.temporal.messages import Awaiting, ChildAnswer, ChildAsk, message_of
 from perdure.engines.temporal.open_waits import NOTE
 from perdure.engines.temporal.payloads import (
     FIRED,
-    Awaiting,
     Carried,
     Carry,
-    ChildAnswer,
-    ChildAsk,
     Identity,
     Letter,
     OpenWaitNote,

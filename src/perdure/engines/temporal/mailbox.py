@@ -19,16 +19,8 @@ from temporalio.converter import DataConverter
 from perdure.core.records import RESERVED
 from perdure.core.values import codec
 from perdure.core.waits import RunEnd
-from perdure.engines.temporal.payloads import (
-    ChildAnswer,
-    ChildAsk,
-    Envelope,
-    Identity,
-    Letter,
-    Owner,
-    Published,
-    decode,
-)
+from perdure.engines.temporal.messages import ChildAnswer, ChildAsk
+from perdure.engines.temporal.payloads import Envelope, Identity, Letter, Owner, Published, decode
 from perdure.errors import PerdureError
 
 SIGNAL = "perdure"

@@ -14,8 +14,7 @@ from temporalio.common import RetryPolicy
 
 from perdure.core.waits import RunEnd
 from perdure.engines.temporal.awaited_runs import AwaitedRuns
-from perdure.engines.temporal.messages import ENDED
-from perdure.engines.temporal.payloads import RunEnded
+from perdure.engines.temporal.messages import ENDED, RunEnded
 from perdure.engines.temporal.schedule_state import STATE, Deed, TurnCommand, TurnDone
 
 TICKER = "perdure.ticker"

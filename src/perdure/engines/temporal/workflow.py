@@ -33,18 +33,14 @@ from perdure.engines.temporal.commands import recall, task_timeout
 from perdure.engines.temporal.event_loop import LockstepEventLoop
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Unwound
 from perdure.engines.temporal.mailbox import Mailbox
-from perdure.engines.temporal.messages import ENDED, Message, message_of
+from perdure.engines.temporal.messages import ENDED, Awaiting, ChildAnswer, ChildAsk, Message, RunEnded, message_of
 from perdure.engines.temporal.open_waits import OpenWaits
 from perdure.engines.temporal.payloads import (
     MOST,
-    Awaiting,
     Carry,
-    ChildAnswer,
-    ChildAsk,
     Letter,
     Published,
     RunCommand,
-    RunEnded,
     RunFailed,
     decode,
     encode,
