@@ -68,15 +68,35 @@ class PerdureError(Exception):
     """
 
     code: ClassVar[str] = "perdure"
+    what: str
+    hint: str
+    _exit_code: ClassVar[int | None] = None  # of a script that does not catch it, which says nothing more then
 
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.hint = hint
+        if self._exit_code is not None:
+            _end_script_quietly()
 
     def __str__(self) -> str:
         text = f"{self.what} [{type(self).code}]"
         return f"{text}\n  what to do: {self.hint}" if self.hint else text
+
+
+def _end_script_quietly() -> None:
+    """Let the interpreter end without a traceback if an error with an exit code comes out of the top of the script."""
+    before = sys.excepthook
+    if getattr(before, "perdure", False):
+        return
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+        if isinstance(error, PerdureError) and error._exit_code is not None:
+            raise SystemExit(error._exit_code)
+        before(kind, error, traceback)
+
+    hook.perdure = True  # type: ignore[attr-defined]
+    sys.excepthook = hook
 
 
 class UsageError(PerdureError):
@@ -171,9 +191,7 @@ class Skipped(AlreadyRunning):
     Elsewhere (in a task of an event loop, in a thread, in a scheduler's job) it is an exception like any other.
     """
 
-    def __init__(self, what: str, hint: str = "") -> None:
-        super().__init__(what, hint)
-        _end_script_quietly()
+    _exit_code = 0
 
 
 class Suspended(RunError):
@@ -187,33 +205,14 @@ class Suspended(RunError):
     """
 
     code = "suspended"
+    _exit_code = 75  # EX_TEMPFAIL of sysexits.h
+    run: str
+    wake: float | None
 
     def __init__(self, what: str, hint: str = "", *, run: str = "", wake: float | None = None) -> None:
         super().__init__(what, hint)
         self.run = run
         self.wake = wake
-        _end_script_quietly()
-
-
-EX_TEMPFAIL = 75
-"""The exit code of a script whose run is suspended (sysexits.h)."""
-
-
-def _end_script_quietly() -> None:
-    """Let the interpreter end without a traceback if a Skipped or a Suspended comes out of the top of the script."""
-    before = sys.excepthook
-    if getattr(before, "perdure", False):
-        return
-
-    def hook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
-        if isinstance(error, Skipped):
-            raise SystemExit(0)
-        if isinstance(error, Suspended):
-            raise SystemExit(EX_TEMPFAIL)
-        before(kind, error, traceback)
-
-    hook.perdure = True  # type: ignore[attr-defined]
-    sys.excepthook = hook
 
 
 class CrashLoop(RunError):
@@ -413,6 +412,8 @@ class StateIO(StateError):
 
 class StopRun(BaseException):
     """Carries an error out of a running workflow; `error` is raised to the caller of the workflow."""
+
+    error: PerdureError
 
     def __init__(self, error: PerdureError) -> None:
         super().__init__(str(error))

@@ -41,7 +41,6 @@ from perdure.engines.temporal.commands import RECALL
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.encryption import is_unread, key_ring
 from perdure.engines.temporal.event_history import EventHistory, read_history
-from perdure.engines.temporal.executions import look_at
 from perdure.engines.temporal.in_place import IN_PLACE
 from perdure.engines.temporal.open_waits import NOTE
 from perdure.engines.temporal.payloads import (
@@ -56,6 +55,7 @@ from perdure.engines.temporal.payloads import (
     fits,
 )
 from perdure.engines.temporal.placed_calls import LONGEST_NOTE, make, note_of
+from perdure.engines.temporal.run_ends import look_at
 from perdure.engines.temporal.schedules import take_turn
 from perdure.engines.temporal.step_side import StepSide
 from perdure.engines.temporal.ticker import TURN

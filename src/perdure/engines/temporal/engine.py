@@ -10,15 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from temporalio.client import WorkflowFailureError
-from temporalio.exceptions import CancelledError
-
 from perdure.core.declared_schedule import DeclaredSchedule
-from perdure.core.exceptions import notes
-from perdure.core.execution.run_refusals import cancelled
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import Bounds
-from perdure.core.records import CLEAN_UPS, RunRecord, RunStatus
+from perdure.core.records import RunRecord, RunStatus
 from perdure.engines import registry
 from perdure.engines.events import Observer, RunEnded, RunResumed, RunStarted, RunStopped
 from perdure.engines.features import TEMPORAL, Capabilities, Feature
@@ -27,17 +22,17 @@ from perdure.engines.runtime.clock import RealWorld
 from perdure.engines.schedule_declarations import declaration_of
 from perdure.engines.temporal import schedules
 from perdure.engines.temporal.address import Address
-from perdure.engines.temporal.commands import failure_of, queue_of
+from perdure.engines.temporal.commands import queue_of
 from perdure.engines.temporal.connection import Cluster
-from perdure.engines.temporal.event_history import read_history
-from perdure.engines.temporal.executions import Found, ending, find, published_of, recorded_steps, root_of
+from perdure.engines.temporal.executions import find, published_of, recorded_steps, root_of
 from perdure.engines.temporal.queued_runs import cancel_waiting, refuse_waiting, status_of
+from perdure.engines.temporal.run_ends import end_of, ending
 from perdure.engines.temporal.run_start import RunStarter
 from perdure.engines.temporal.schedule_state import Deed
 from perdure.engines.temporal.signals import send, send_once
 from perdure.engines.temporal.unsupported import refuse_counting, refuse_locks, refuse_parking, refuse_queueing
 from perdure.engines.temporal.worker import Workers
-from perdure.errors import Cancelled, NotFound, StopRun
+from perdure.errors import NotFound
 from perdure.store.cluster_snapshot import ListedRun, Snapshot
 from perdure.store.runs import Store
 from perdure.store.schedule_copies import scratch
@@ -144,37 +139,18 @@ class TemporalEngine:
                 self.observer.notify(RunResumed(found.memo.id, spec.name, await recorded_steps(self.cluster, found)))
             else:
                 self.observer.notify(RunStarted(found.memo.id, spec.name))
-        client = await self.cluster.client()
-        handle = client.get_workflow_handle(found.workflow_id, run_id=found.run_id, result_type=bytes)
-        status: RunStatus | None = None
         try:
             async with self.workers.working(queue_of(spec.module)) if under_way else nullcontext():
-                payload = await self.cluster.asked(handle.result())
-            status = "done"
-        except WorkflowFailureError as failed:
-            status = "failed"
-            if isinstance(failed.cause, CancelledError):
-                status = "cancelled"
-                raise await self._cancelled(found) from None
-            raise _error(failed.cause, found.memo.id, call) from None
+                end = await end_of(self.cluster, found, call)
         except BaseException as error:
             if self.observer is not None and under_way:
                 self.observer.notify(RunStopped(found.memo.id, spec.name, error))  # here; the cluster goes on with it
             raise
-        finally:
-            if self.observer is not None and under_way and status is not None:
-                self.observer.notify(RunEnded(found.memo.id, spec.name, status))
-        return spec.plan.unpack(payload)
-
-    async def _cancelled(self, found: Found) -> Cancelled:
-        """The error for a run that was cancelled, with what it could not clean up; Temporal keeps no error of it."""
-        error = cancelled(found.memo.id)
-        history = await read_history(await self.cluster.client(), found.workflow_id, found.run_id)
-        for record in history.records:
-            if record.status == "dead" and record.kind in CLEAN_UPS:
-                notes.add(error, f"perdure: clean-up {record.name} has failed, and is a dead letter")
-        notes.add(error, f"perdure: run {found.memo.id} was cancelled; a run of the same inputs starts anew")
-        return error
+        if self.observer is not None and under_way:
+            self.observer.notify(RunEnded(found.memo.id, spec.name, end.status))
+        if end.error is not None:
+            raise end.error
+        return spec.plan.unpack(end.payload)
 
     # -- how they stand -----------------------------------------------------------------------------------------------
 
@@ -404,13 +380,6 @@ class TemporalEngine:
         from perdure.engines.temporal.replay_check import check_runs
 
         return self.cluster.wait(check_runs(self.cluster, modules))
-
-
-def _error(cause: BaseException | None, id: str, call: Call) -> Exception:
-    try:
-        return failure_of(cause, id, call.spec)
-    except StopRun as stop:
-        return stop.error
 
 
 _engines: dict[str, TemporalEngine] = {}

@@ -220,11 +220,9 @@ class EventHistory:
         if scheduled in self._portions:
             portion = decode(data, Portion)
             self._take_over(portion.records)
-            self.mailbox.take_over(portion.letters)
+            self.mailbox.take_over(portion.letters, portion.handed, portion.awaiting)
             self.waits |= {(one.name, one.key, one.n): one for one in portion.waits}
             self.children.update(portion.children)
-            self.mailbox.handed.update(portion.handed)
-            self.mailbox.awaiting.update(dict.fromkeys(portion.awaiting))
             self.exempt += portion.exempt
             self.epoch = portion.epoch
             self.recalled = portion.more is None

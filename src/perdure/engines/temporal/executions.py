@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import time
 from contextlib import suppress
 from typing import Any
 
 import msgspec
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
-from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from perdure.core.exceptions import capture
-from perdure.core.records import RunRecord, RunStatus
+from perdure.core.records import RunStatus
 from perdure.core.values import codec
-from perdure.engines.temporal.commands import MEMO, ended_by_cluster
+from perdure.engines.temporal.commands import MEMO
 from perdure.engines.temporal.connection import Cluster, is_gone
 from perdure.engines.temporal.encryption import KEYS, key_ring
 from perdure.engines.temporal.event_history import read_history
-from perdure.engines.temporal.payloads import Published, RunCommand, RunFailed, RunLook, RunMemo, decode
+from perdure.engines.temporal.payloads import Published, RunCommand, RunMemo, decode
 from perdure.engines.temporal.published_values import published_in
 from perdure.errors import DecryptionError, EngineError, NotFound
 
@@ -131,37 +127,6 @@ async def describe(cluster: Cluster, workflow_id: str) -> Found | None:
     return Found(workflow_id, description.run_id, memo, STATUS.get(description.status, "running"))
 
 
-async def ending(cluster: Cluster, id: str) -> RunRecord:
-    """The run of that id, as soon as it has ended: also if that is in a later execution.
-
-    Raises:
-        NotFound: there is none.
-        EngineError: the cluster does not say any more how it has ended.
-    """
-    found = await find(cluster, id)
-    client = await cluster.client()
-    handle = client.get_workflow_handle(found.workflow_id, run_id=found.run_id, result_type=bytes)
-    status, output = "done", None
-    try:
-        output = await handle.result()
-    except WorkflowFailureError as failed:
-        cause = failed.cause
-        status = "cancelled" if isinstance(cause, CancelledError) else "failed"
-        if isinstance(cause, ApplicationError) and cause.details and type(cause.details[0]) is bytes:
-            output = decode(cause.details[0], RunFailed).fault
-        elif status == "failed":
-            output = capture.encode(capture.to_fault(ended_by_cluster(cause, id)))
-    except RPCError as error:
-        if is_gone(error):
-            raise
-        raise EngineError(
-            f"the cluster does not say how run {id} ends: {error}", "see it with `perdure show`"
-        ) from None
-    memo = found.memo
-    about = (0, memo.id, os.path.basename(memo.script), memo.script, memo.name, memo.key, True, None, status, None, 0)
-    return RunRecord(*about, b"", output, memo.created, memo.created, time.time(), 0)  # type: ignore[arg-type]
-
-
 async def published_of(cluster: Cluster, found: Found) -> dict[str, Published]:
     """What a run has published, by name, if people know it by its id."""
     client = await cluster.client()
@@ -179,21 +144,6 @@ async def root_of(cluster: Cluster, id: str) -> Found:
     while root.memo.parent is not None:
         root = await find(cluster, root.memo.parent)
     return root
-
-
-async def look_at(cluster: Cluster, id: str) -> RunLook:
-    """How the run of that id stands at this moment; one that does not exist has failed with that."""
-    try:
-        found = await find(cluster, id)
-    except NotFound as error:
-        return RunLook("", "failed", time.time(), capture.encode(capture.to_fault(error)))
-    if found.status == "running":
-        return RunLook(found.workflow_id)
-    client = await cluster.client()
-    description = await client.get_workflow_handle(found.workflow_id, run_id=found.run_id).describe()
-    closed = description.close_time
-    end = await ending(cluster, id)
-    return RunLook(found.workflow_id, end.status, closed.timestamp() if closed else time.time(), end.output)
 
 
 async def recorded_steps(cluster: Cluster, found: Found) -> int:

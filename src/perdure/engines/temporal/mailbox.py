@@ -19,7 +19,7 @@ from temporalio.converter import DataConverter
 from perdure.core.records import RESERVED
 from perdure.core.values import codec
 from perdure.core.waits import RunEnd
-from perdure.engines.temporal.messages import ChildAnswer, ChildAsk
+from perdure.engines.temporal.messages import Awaiting, ChildAnswer, ChildAsk, Message, RunEnded
 from perdure.engines.temporal.payloads import Envelope, Identity, Letter, Owner, Published, decode
 from perdure.errors import PerdureError
 
@@ -50,8 +50,12 @@ class Mailbox:
         self._ids: set[str] = set()
         self._stored: dict[tuple[str, str], list[int]] = defaultdict(list)
 
-    def take_over(self, letters: Iterable[Letter]) -> None:
+    def take_over(
+        self, letters: Iterable[Letter], handed: Iterable[tuple[Owner, int]] = (), awaiting: Iterable[str] = ()
+    ) -> None:
         """These came to earlier executions of the run: they stand before what came to this one."""
+        self.handed.update(handed)
+        self.awaiting.update(dict.fromkeys(awaiting))
         before, after = [*self.letters[: self._carried], *letters], self.letters[self._carried :]
         self.letters, self.size, self._carried = [], 0, len(before)
         self._ids.clear()
@@ -69,6 +73,20 @@ class Mailbox:
         """
         letter = _letter(name, payloads, now)
         return letter if self._add(letter) else None
+
+    def put(self, message: Message) -> None:
+        """Something has come that is no letter."""
+        match message:
+            case ChildAsk():
+                self.asks.append(message)
+            case ChildAnswer():
+                self.answers[message.name, message.key, message.n] = message
+            case Awaiting():
+                self.awaiting[message.workflow_id] = None
+            case Published():
+                self.published.append(message)
+            case RunEnded():
+                self.ends[message.run] = RunEnd(message.status, message.stamp, message.output)
 
     def _add(self, letter: Letter) -> bool:
         if letter.id is not None:

@@ -21,7 +21,7 @@ from perdure.engines.schedule_declarations import declaration_of
 from perdure.engines.temporal import schedule_state
 from perdure.engines.temporal.commands import queue_of
 from perdure.engines.temporal.connection import Cluster
-from perdure.engines.temporal.executions import look_at
+from perdure.engines.temporal.run_ends import look_at
 from perdure.engines.temporal.run_start import RunStarter
 from perdure.engines.temporal.schedule_state import STATE, Deed, TurnCommand, TurnDone
 from perdure.engines.temporal.ticker import DEED, TICKER, id_of

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-import msgspec
 from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -21,7 +20,6 @@ from perdure.core.execution.run_effects import Begin, Body, End, Forget, Recall,
 from perdure.core.execution.run_refusals import cancelled
 from perdure.core.execution.spec import Call
 from perdure.core.records import Place, RunRecord, RunStatus
-from perdure.core.waits import RunEnd
 from perdure.engines import registry
 from perdure.engines.interface import here
 from perdure.engines.runtime.deadline import Deadline, earlier
@@ -29,15 +27,14 @@ from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.engines.temporal.awaited_runs import tell
 from perdure.engines.temporal.child_waits import ChildAsks, ChildWaits
 from perdure.engines.temporal.cleanup_scope import CleanupScope
-from perdure.engines.temporal.commands import recall, task_timeout
+from perdure.engines.temporal.commands import task_timeout
+from perdure.engines.temporal.continue_as_new import next_command, shortened, take_over
 from perdure.engines.temporal.event_loop import LockstepEventLoop
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Unwound
 from perdure.engines.temporal.mailbox import Mailbox
-from perdure.engines.temporal.messages import ENDED, Awaiting, ChildAnswer, ChildAsk, Message, RunEnded, message_of
+from perdure.engines.temporal.messages import ENDED, ChildAsk, Message, RunEnded, message_of
 from perdure.engines.temporal.open_waits import OpenWaits
 from perdure.engines.temporal.payloads import (
-    MOST,
-    Carry,
     Letter,
     Published,
     RunCommand,
@@ -49,7 +46,7 @@ from perdure.engines.temporal.payloads import (
 from perdure.engines.temporal.published_values import PublishedValues
 from perdure.engines.temporal.run_records import RunRecords
 from perdure.engines.temporal.scope import ClusterScope
-from perdure.errors import Cancelled, DeadlineExceeded, NotStorable, OtherInputs, PerdureError, RunError, StopRun
+from perdure.errors import Cancelled, DeadlineExceeded, OtherInputs, PerdureError, RunError, StopRun
 
 LONGEST_MESSAGE = 1_000
 """Characters of an error that Temporal shows."""
@@ -57,8 +54,6 @@ PATIENCE = 0.7
 """How much of the time that a worker may hold a workflow's task its function may compute between two steps."""
 LONGEST_RECORD = 45_000
 """Events that a record may have whose end cannot be left to a new one; at 51,200 Temporal would end the run."""
-LARGEST_FAULT = 1_000_000
-"""Bytes. One that is larger is shortened."""
 
 
 @workflow.defn(dynamic=True, sandboxed=False)
@@ -82,17 +77,8 @@ class DynamicWorkflow:
         payloads = [one.payload for one in args]
         message = message_of(name, payloads)
         letter = self._mailbox.receive(name, payloads, workflow.time()) if message is None else None
-        match message:
-            case ChildAsk():
-                self._mailbox.asks.append(message)
-            case ChildAnswer():
-                self._mailbox.answers[message.name, message.key, message.n] = message
-            case Awaiting():
-                self._mailbox.awaiting[message.workflow_id] = None
-            case Published():
-                self._mailbox.published.append(message)
-            case RunEnded():
-                self._mailbox.ends[message.run] = RunEnd(message.status, message.stamp, message.output)
+        if message is not None:
+            self._mailbox.put(message)
         if self._execution is not None:
             self._execution.received(letter or message)
 
@@ -108,7 +94,7 @@ class _Execution:
         self._children: dict[str, str] = {}
         # Whose functions the steps are, as the workflow's function has called them.
         self._places = {name: Place(module, qualname) for name, (module, qualname) in command.places.items()}
-        self._before: int | None = None
+        self._before = 0
         self._epoch = 0
         self._deadline = command.deadline
         self._cancelled = False
@@ -201,24 +187,9 @@ class _Execution:
 
     async def _take_over(self) -> None:
         """Begin with what an earlier execution of the run has done."""
-        carry = self._command.carry
-        if carry is None:
-            return
-        first: int | None = 0
-        while first is not None:
-            portion = await recall(self._command, carry, first)
-            self._records.take_over(portion.records, portion.exempt)
-            self._mailbox.take_over(portion.letters)
-            self._waits.take_over(portion.waits)
-            self._mailbox.handed.update(portion.handed)
-            self._mailbox.awaiting.update(dict.fromkeys(portion.awaiting))
-            self._children.update(portion.children)
-            self._epoch = portion.epoch
-            first = portion.more
-        count = len(self._records.records)
-        self._before = count if carry.before is None else carry.before
-        if carry.accepted:
-            self._records.drop((), (1, count))
+        if (carry := self._command.carry) is not None:
+            left = await take_over(self._command, carry, self._records, self._mailbox, self._waits, self._children)
+            self._epoch, self._before = left
 
     def _call(self) -> Call:
         command = self._command
@@ -288,7 +259,7 @@ class _Execution:
 
     def _history(self) -> History:
         records = self._records
-        index, before = records.index(), self._before or 0
+        index, before = records.index(), self._before
         return History(0, self._command.id, index, exempt=records.exempt, epoch=self._epoch, before=before)
 
     def _ending(self, effect: Body) -> Outcome | None:
@@ -387,50 +358,20 @@ class _Execution:
         """The same while the clean-ups are made; a function that has failed is not called again for them."""
         if effect.cause is not None:
             self._records.drop(effect.cause.records, effect.cause.aftermath)
-        ending = effect.fault
-        if len(ending) + len(self._command.input) > LARGEST_FAULT:
-            ending = _shortened(capture.decode(ending))
-        self._renew(effect.history, ending)
+        self._renew(effect.history, shortened(effect.fault, beside=len(self._command.input)))
 
     def _renew(self, history: History, ending: bytes = b"") -> NoReturn:
         """Temporal's record of this execution is full: go on in a new one."""
-        self._records.add(history.with_notes(()))
-        carry = Carry(
-            workflow.info().run_id,
-            kept=self._records.failures(),
-            exempt=self._records.spared(),
-            before=self._before or 0,
-            races=self._records.races(),
-        )
-        places = {name: (place.module, place.qualname) for name, place in self._places.items()} if ending else {}
-        command = msgspec.structs.replace(
-            self._command,
-            carry=carry,
-            timeout=None,
-            deadline=self._deadline,
-            ending=ending,
-            places=places,
-            not_before=None,
-        )
-        data = encode(command)
-        if len(data) > MOST:
-            raise StopRun(
-                NotStorable(
-                    f"run {command.id} cannot go on in a new record of the cluster: its inputs, and what it has to know"
-                    f" of its failures and races, take {len(data):,} bytes; a Temporal cluster stores at most 2 MB at"
-                    " a time",
-                    "pass large inputs as where they are, or split the run into child workflows",
-                )
-            )
+        command, execution = self._command, workflow.info().run_id
+        known = (self._before, self._places, self._deadline)
+        data = next_command(command, execution, history, self._records, *known, ending)
         if command.root is None:
             self._published.show()
         workflow.continue_as_new(data, memo=dict(workflow.memo()))
 
     async def _fail(self, error: Exception, *, stopped: bool) -> NoReturn:
         fault = capture.to_fault(error)
-        packed = capture.encode(fault)
-        if len(packed) > LARGEST_FAULT:
-            packed = _shortened(fault)
+        packed = shortened(capture.encode(fault))
         records = self._records
         # As on one machine, what the workflow has seen after its last call is not history if the run fails.
         await self._leave("failed", packed)
@@ -442,13 +383,6 @@ class _Execution:
             non_retryable=True,
             category=ApplicationErrorCategory.BENIGN,
         ) from None
-
-
-def _shortened(fault: capture.Fault) -> bytes:
-    """An error in short: its class and its message."""
-    return capture.encode(
-        capture.Fault(module=fault.module, qualname=fault.qualname, bases=fault.bases, message=fault.message[:100_000])
-    )
 
 
 def _function(call: Call, scope: ClusterScope) -> Any:
