@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import apsw
 
 from perdure.config.script_identity import source_digest
-from perdure.core.execution.queueing import DEFAULT, QueuedRun, other_inputs
+from perdure.core.execution.queueing import DEFAULT, QueuedRun
 from perdure.core.records import RunRecord
 from perdure.store.rows import ENDED, corrupt, sealed, sound
 from perdure.store.statements import load
@@ -169,6 +169,8 @@ def _refuse_other(before: QueuedRun | RunRecord, now: QueuedRun) -> None:
         else (before.start.key, before.start.workflow, before.start.input)
     )
     if (key, workflow) != (now.start.key, now.start.workflow):
+        from perdure.core.execution.run_refusals import other_inputs
+
         raise other_inputs(now.id, workflow, given, now.start.workflow, now.start.input)
 
 

@@ -10,7 +10,6 @@ import msgspec
 
 from perdure.config.script_identity import source_digest
 from perdure.core.execution.run_effects import Answer, Asleep, Finished, Held, Locked, Other, Start, Superseded, Taken
-from perdure.core.execution.run_refusals import after_others
 from perdure.core.records import RunRecord
 from perdure.errors import RunError
 from perdure.store import flight_record, pieces, sessions, spending
@@ -137,6 +136,8 @@ class RunBegin(RunRows):
                 )
             return Held(run, None, self._last(connection, run.rid))
         if run.status == "queued" and run.hold == queue.AFTER_OTHERS:
+            from perdure.core.execution.run_refusals import after_others
+
             raise after_others(run.id)
         elsewhere = start.rid is None and run.parent != start.parent  # it is run once, and was called from there first
         if run.status == "suspended" and start.rid is None:

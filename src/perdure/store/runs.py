@@ -12,7 +12,6 @@ import msgspec
 
 from perdure.core.execution.effects import Save
 from perdure.core.execution.history import RootCause
-from perdure.core.execution.queueing import QueuedRun
 from perdure.core.execution.run_effects import End, Forget, HolderInfo, Locked, Reopen
 from perdure.core.execution.spending import Bounds
 from perdure.core.function_code import Code

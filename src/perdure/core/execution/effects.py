@@ -175,6 +175,17 @@ class WaitGivenUp(msgspec.Struct, frozen=True, gc=False):
     call: Call
 
 
+class Resolve(msgspec.Struct, frozen=True):
+    """Resolve the letter `lid` with the first of these rows, and take back the records `drop`.
+
+    Answer: whether the letter's run will see it.
+    """
+
+    lid: int
+    rows: tuple[Row, ...]
+    drop: tuple[int, ...] = ()
+
+
 Effect = (
     Load
     | Execute

@@ -12,10 +12,7 @@ from perdure.core.execution.call_end import End, Succeeded
 from perdure.core.execution.effects import Load, Save
 from perdure.core.execution.history import History
 from perdure.core.execution.run_effects import Start
-from perdure.core.execution.run_refusals import other_inputs
 from perdure.core.execution.spec import Call
-
-__all__ = ["DEFAULT", "QueuedRun", "enqueue", "other_inputs"]
 
 DEFAULT = "default"
 """The queue of runs that were enqueued without naming one."""

@@ -14,23 +14,12 @@ import msgspec
 
 from perdure.core.execution.attempts import attempts
 from perdure.core.execution.call_end import End, Failed
-from perdure.core.execution.effects import Effect, Save, SaveAttempt
+from perdure.core.execution.effects import Effect, Resolve, Save, SaveAttempt
 from perdure.core.execution.history import History
 from perdure.core.execution.inputs import pack_leniently
 from perdure.core.execution.spec import Call, Spec
-from perdure.core.records import CLEAN_UPS, UNDO_NOTE, Row, RunRecord, StepRecord
+from perdure.core.records import CLEAN_UPS, UNDO_NOTE, RunRecord, StepRecord
 from perdure.core.values import codec
-
-
-class Resolve(msgspec.Struct, frozen=True):
-    """Resolve the letter `lid` with the first of these rows, and take back the records `drop`.
-
-    Answer: whether the letter's run will see it.
-    """
-
-    lid: int
-    rows: tuple[Row, ...]
-    drop: tuple[int, ...] = ()
 
 
 class Redriven(msgspec.Struct, frozen=True):

@@ -18,13 +18,13 @@ from perdure.core.execution.effects import (
     MakeReady,
     Outcome,
     Report,
+    Resolve,
     Save,
     SaveAttempt,
     Settle,
     Wait,
     WaitGivenUp,
 )
-from perdure.core.execution.redrive import Resolve
 from perdure.core.execution.run import unwinding
 from perdure.core.execution.run_effects import (
     Answer,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.core.execution.effects import ClearCrashes, SaveAttempt
-from perdure.core.execution.redrive import Resolve
+from perdure.core.execution.effects import ClearCrashes, Resolve, SaveAttempt
 from perdure.core.execution.run_effects import Begin, Forget, Reopen
 from perdure.engines.local.resources import Resources
 from perdure.store import crashes
