@@ -52,7 +52,7 @@ RULES: dict[str, Rule] = {
             "write `await` before the call",
         ),
         lost_global=(
-            "a step changes a variable of its module; a resumed run does not execute the step, and does not see it",
+            "a step changes a variable outside of it; a resumed run does not execute the step, and does not see it",
             "return the value from the step",
         ),
         unstorable=(

@@ -331,9 +331,11 @@ class Flow:
         if isinstance(value, str):
             found = origins.called(value, node, taint)
             if found is not None:
+                if value == "random.shuffle" and node.args and (name := dotted(node.args[0])):  # in place
+                    self.env[name] = self.env.get(name, EMPTY) | found
                 return found
         elif isinstance(value, Class | Instance):
-            return taint
+            return taint | self._defaults_of(value, node) if isinstance(value, Class) else taint
         receiver = self._eval(node.func)
         if isinstance(node.func, ast.Attribute):
             if node.func.attr in origins.DAY_METHODS:
@@ -347,6 +349,20 @@ class Flow:
             if node.func.attr in ("pop", "join"):
                 return origins.listed(receiver | taint)
         return taint | receiver
+
+    def _defaults_of(self, cls: Class, node: ast.Call) -> Taint:
+        """What the fields come from that a call does not give: `field(default_factory=uuid4)`."""
+        given = {keyword.arg for keyword in node.keywords}
+        if None in given or any(isinstance(arg, ast.Starred) for arg in node.args):
+            return EMPTY
+        taint = EMPTY
+        kept = (self.env, self.function, self.module)
+        self.env, self.function, self.module = {}, cls.parent, cls.module
+        for name, factory in cls.factories[len(node.args) :]:
+            if name not in given and factory is not None:
+                taint |= self._eval(factory)
+        self.env, self.function, self.module = kept
+        return taint
 
     def _declared_result(self, step: Function) -> Taint:
         if step.node is None or isinstance(step.node, ast.Lambda):

@@ -280,6 +280,9 @@ class Names:
                 return self._decorated(node, called, module, function)
             if called == "builtins.open":
                 return "builtins.open()"
+            if called == "functools.partial" and node.args:
+                target = self.value(node.args[0], module, function)
+                return target if isinstance(target, Function) and target.kind else None
             if called in ("builtins.getattr", "builtins.super"):
                 return None
             return f"{called}()" if not called.startswith("builtins.") or called.count(".") == 1 else None

@@ -58,7 +58,8 @@ CALLED: dict[str, Label] = {
     ),
     **dict.fromkeys(
         ("os.getpid", "os.getppid", "threading.get_ident", "threading.get_native_id", "socket.gethostname",
-         "platform.node", "os.uname", "socket.getfqdn", "tempfile.mkdtemp", "tempfile.mkstemp", "tempfile.gettempdir"),
+         "platform.node", "os.uname", "socket.getfqdn", "tempfile.mkdtemp", "tempfile.mkstemp", "tempfile.gettempdir",
+         "tempfile.TemporaryDirectory", "tempfile.NamedTemporaryFile", "tempfile.mktemp"),
         "process",
     ),
     **dict.fromkeys(("os.getenv", "os.environ.get", "os.environ.copy", "os.environ.items"), "environment"),

@@ -71,6 +71,21 @@ class Class:
     methods: dict[str, Function] = field(default_factory=dict)
 
     @cached_property
+    def factories(self) -> list[tuple[str, ast.expr | None]]:
+        """Its fields in their order, each with the expression of its default, if that is made for each instance."""
+        found: list[tuple[str, ast.expr | None]] = []
+        for line in self.node.body:
+            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+                given = line.value.keywords if isinstance(line.value, ast.Call) else []
+                factory = next((one.value for one in given if one.arg in ("default_factory", "factory")), None)
+                if isinstance(factory, ast.Lambda):
+                    factory = factory.body
+                elif factory is not None:
+                    factory = ast.copy_location(ast.Call(factory, [], []), factory)
+                found.append((line.target.id, factory))
+        return found
+
+    @cached_property
     def attributes(self) -> dict[str, list[tuple[ast.expr, Function | None]]]:
         """Each with the expressions that it is given, and the method where."""
         found: dict[str, list[tuple[ast.expr, Function | None]]] = {}

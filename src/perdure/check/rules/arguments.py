@@ -8,7 +8,7 @@ import re
 from perdure.check.names import Instance, Names
 from perdure.check.project import Function, all_parameters, is_name
 from perdure.check.reach import Place
-from perdure.check.rules.globals import MUTATORS
+from perdure.check.rules.globals import MUTATORS, base_of, is_data, looked_into
 
 _SERVICES = re.compile(
     r"(?i)(session|db|conn|connection|cursor|client|queue|pipe|pipeline|bar|progress|hasher|digest|writer|registry|bus|pool"
@@ -126,12 +126,24 @@ class _Changes:
             self._set(target.id, self._root(value) if value is not None else "")
         elif isinstance(target, ast.Subscript):
             self._note(target.value, node)
+            self._of_self(target.value, node, remembered=True)
         elif isinstance(target, ast.Attribute):
             if is_name(target.value, "self") and self.function.owner is not None:
                 if not self._lazy(node, target.attr):
                     self.found.setdefault(f"self.{target.attr}", node)
             else:
                 self._note(target.value, node)
+
+    def _of_self(self, base: ast.expr, node: ast.AST, remembered: bool = False) -> None:
+        """Data of the instance that is changed in place; `remembered`: not if it is looked into here, as a cache is."""
+        base = base_of(base)
+        if self.function.owner is None or not isinstance(base, ast.Attribute) or not is_name(base.value, "self"):
+            return
+        attributes, attribute = self.function.owner.attributes, base.attr
+        if not any(is_data(self.names, value, self.function.module) for value, _ in attributes.get(attribute, ())):
+            return
+        if not remembered or not looked_into(self.function.facts, f"self.{attribute}"):
+            self.found.setdefault(f"self.{attribute}", node)
 
     def _lazy(self, node: ast.stmt, attribute: str) -> bool:
         """`if self.client is None: self.client = ...` makes it once in each process; nothing is lost."""
@@ -148,6 +160,7 @@ class _Changes:
                 self.found.setdefault(f"self.{target.attr}", node)
             else:
                 self._note(target.value, node)
+                self._of_self(target.value, node)
         elif self.alias.get(target.id) == target.id:
             arg = self.parameters[target.id]
             base = arg.annotation.value if isinstance(arg.annotation, ast.Subscript) else arg.annotation
@@ -195,6 +208,7 @@ class _Changes:
             if isinstance(one.func, ast.Attribute):
                 inplace = any(k.arg == "inplace" and getattr(k.value, "value", False) is True for k in one.keywords)
                 if one.func.attr in MUTATORS or inplace:
+                    self._of_self(one.func.value, one)
                     root = self._root(one.func.value)
                     if root and root not in self.foreign and not self._is_method(one.func):
                         self._note(one.func.value, one)

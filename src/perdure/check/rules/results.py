@@ -166,10 +166,14 @@ def not_awaited(place: Place) -> None:
                 place.found("not-awaited", call, text)
 
 
-def _dropped(place: Place, call: ast.Call, parent: ast.AST | None) -> bool:
+def _dropped(place: Place, node: ast.AST, parent: ast.AST | None) -> bool:
+    while isinstance(parent, ast.Tuple | ast.List | ast.Set) or (
+        isinstance(parent, ast.ListComp | ast.SetComp) and parent.elt is node
+    ):
+        node, parent = parent, place.facts.parents.get(parent)
     if isinstance(parent, ast.Expr):
         return True
-    name = assigned_name(call, parent)
+    name = assigned_name(node, parent)
     return bool(name) and isinstance(parent, ast.Assign | ast.AnnAssign) and not _ever_read(place, name)
 
 
@@ -221,7 +225,10 @@ def unread_letters(place: Place) -> None:
         if most is not None and not (isinstance(most, ast.Constant) and most.value is None):
             continue  # how many are put up with has been decided
         node, parent = used_as(place, call)
-        if isinstance(parent, ast.Expr):
+        above = place.facts.parents.get(parent) if isinstance(parent, ast.NamedExpr) else None
+        if isinstance(above, ast.Attribute) and above.attr != "results":
+            unread = False
+        elif isinstance(parent, ast.Expr):
             unread = True
         elif isinstance(parent, ast.Attribute):
             unread = parent.attr == "results"
