@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from perdure.api.breaker import Breaker
     from perdure.api.budget import budget, spend
     from perdure.api.codecs import register_codec
-    from perdure.api.context import attempt, defer, defer_every_end, idempotency_key, now, progress, random, uuid
+    from perdure.api.context import attempt, now, progress, random, uuid
+    from perdure.api.defer import defer, defer_every_end
     from perdure.api.handle import Handle
+    from perdure.api.idempotency_key import idempotency_key
     from perdure.api.ids import deterministic_id
     from perdure.api.lock import HeldLock, lock
     from perdure.api.published import publish, set_progress
@@ -124,11 +126,11 @@ _MODULES = {
     "artifact": "perdure.api.artifact",
     "attempt": "perdure.api.context",
     "budget": "perdure.api.budget",
-    "defer": "perdure.api.context",
-    "defer_every_end": "perdure.api.context",
+    "defer": "perdure.api.defer",
+    "defer_every_end": "perdure.api.defer",
     "deterministic_id": "perdure.api.ids",
     "event": "perdure.api.wait_any",
-    "idempotency_key": "perdure.api.context",
+    "idempotency_key": "perdure.api.idempotency_key",
     "lock": "perdure.api.lock",
     "now": "perdure.api.context",
     "progress": "perdure.api.context",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from perdure.crashtest.effects import Effect
+from perdure.crashtest.file_contents import Content
 from perdure.crashtest.life import Outcome
 from perdure.crashtest.lives import Life
 from perdure.crashtest.names import Names
 from perdure.crashtest.reference import End, Other, Reference
-from perdure.crashtest.scratch import Content
 
 
 @pytest.mark.parametrize(

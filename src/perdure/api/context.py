@@ -1,44 +1,13 @@
-"""Functions to call inside a step or a workflow: idempotency_key, attempt, progress; defer, now, uuid, random."""
+"""Functions to call inside a step or a workflow: attempt, progress; now, uuid, random."""
 
 from __future__ import annotations
 
 import uuid as _uuid
 from datetime import UTC, datetime
-from typing import Any, ParamSpec
 
+from perdure.api.idempotency_key import inside
 from perdure.api.step import builtin
-from perdure.api.step_call import BoundStep
-from perdure.core.execution.spec import Spec
-from perdure.core.records import DEFER_EVERY_NOTE, DEFER_NOTE
 from perdure.engines.interface import StepContext, here
-from perdure.errors import OptionError, UsageError
-
-P = ParamSpec("P")
-
-
-def _inside(function: str) -> StepContext:
-    context = here.get()
-    if not isinstance(context, StepContext):
-        raise UsageError(
-            f"perdure.{function}() is called outside a step of a running workflow",
-            "call it inside a function decorated with @step, which a workflow calls",
-        )
-    return context
-
-
-def idempotency_key() -> str:
-    """The idempotency key of this call of this step, for a header such as Idempotency-Key.
-
-    It is the same for every attempt, also after a crash, and another one for every other call. A service that honours
-    such keys (IETF draft-ietf-httpapi-idempotency-key-header) does the work once.
-
-    Returns:
-        32 hexadecimal digits.
-
-    Raises:
-        UsageError: called outside a step of a running workflow.
-    """
-    return _inside("idempotency_key").idempotency_key()
 
 
 def attempt() -> int:
@@ -47,66 +16,7 @@ def attempt() -> int:
     Raises:
         UsageError: called outside a step of a running workflow.
     """
-    return _inside("attempt").attempt
-
-
-@builtin(DEFER_NOTE, kind="defer")
-def _note(module: str, name: str, given: bytes) -> None:
-    """What is deferred, as a record; see core/execution/cleanup.py."""
-
-
-@builtin(DEFER_EVERY_NOTE, kind="defer")
-def _note_every(module: str, name: str, given: bytes) -> None:
-    """The same of what is called at every end."""
-
-
-def defer(step: BoundStep[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
-    """Register a step as clean-up: it is called once, when the run is done or was cancelled.
-
-    A failure is not the end of a run: it is resumed, and stands on what it has made. So the call stays pending then, in
-    the state file, as it does in a run that was parked as a whole; `perdure cancel` makes it if the run is not to be
-    gone on with. A crash does not lose it either. What was deferred last is called first. Each call is retried by the
-    step's own policy; one that fails for good becomes a dead letter.
-
-    Args:
-        step: the step to call at the end.
-        args: its positional arguments. All arguments are stored.
-        kwargs: its keyword arguments.
-
-    Raises:
-        UsageError: called outside a workflow, or with an async step in a sync workflow.
-        OptionError: `step` is not a step.
-        NotStorable: an argument cannot be stored without loss.
-    """
-    _defer("defer", step, args, kwargs, _note._spec)
-
-
-def defer_every_end(step: BoundStep[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
-    """Register a step as clean-up that is called at every end of the run, also each time that it fails.
-
-    For what has to happen however a run ends, such as letting go of something that it takes again when it is resumed.
-    Write a step that may run twice. Everything else is as with `defer`, whose errors it raises.
-
-    Args:
-        step: the step to call at each end.
-        args: its positional arguments. All arguments are stored.
-        kwargs: its keyword arguments.
-    """
-    _defer("defer_every_end", step, args, kwargs, _note_every._spec)
-
-
-def _defer(function: str, step: Any, args: tuple[Any, ...], kwargs: dict[str, Any], note: Spec) -> None:
-    scope = here.get()
-    if scope is None or isinstance(scope, StepContext):
-        raise UsageError(
-            f"perdure.{function}() is called outside a workflow, so there is no end to defer to",
-            "call it in a function decorated with @workflow, right after the step that makes what has to be removed",
-        )
-    if not isinstance(step, BoundStep):
-        raise OptionError(
-            f"perdure.{function}() is given {step!r}, which is not a step", "decorate the function with @step"
-        )
-    scope.defer(step._spec, step._arguments(args), kwargs, note)
+    return inside("attempt").attempt
 
 
 def progress(done: float, total: float | None = None, note: str = "") -> None:

@@ -16,8 +16,8 @@ from perdure.config.stderr_line import say
 from perdure.config.steady_clock import steady
 from perdure.core.durations import Duration, seconds
 from perdure.core.exceptions import notes
+from perdure.core.execution.already_running import describe_locked
 from perdure.core.execution.run_effects import Locked
-from perdure.core.execution.run_refusals import describe_locked
 from perdure.core.execution.spec import IfLocked
 from perdure.core.redaction.printable import one_line
 from perdure.engines.interface import StepContext, here

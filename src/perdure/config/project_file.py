@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def owner_of(script: str) -> int | None:
     return None if found is None else found.st_uid
 
 
-def table(folder: Path, owner: int | None) -> tuple[dict[str, Any], Path]:
+def table(folder: Path, owner: int | None, known: Collection[str]) -> tuple[dict[str, Any], Path]:
     """`[tool.perdure]` of the project, and the folder that its paths are relative to.
 
     The first pyproject.toml upwards that can be trusted, but none from above the root of a checkout
@@ -37,9 +38,10 @@ def table(folder: Path, owner: int | None) -> tuple[dict[str, Any], Path]:
     Args:
         folder: the script's.
         owner: of the script; None: not known.
+        known: the settings that there are.
 
     Raises:
-        OptionError: the file cannot be read, or is not TOML.
+        OptionError: the file cannot be read, is not TOML, or has a setting that does not exist.
     """
     on_the_way: list[Path] = []
     for place in (folder, *folder.parents):
@@ -47,7 +49,7 @@ def table(folder: Path, owner: int | None) -> tuple[dict[str, Any], Path]:
         path = place / NAME
         text = _read_trusted(path, on_the_way, owner)
         if text is not None:
-            return _parsed(text, path), place
+            return _parsed(text, path, known), place
         if any(os.path.lexists(place / mark) for mark in CHECKOUT):
             return {}, place
     return {}, folder
@@ -102,7 +104,7 @@ def _open_to_all(folder: Path) -> bool:
         return False
 
 
-def _parsed(text: str, path: Path) -> dict[str, Any]:
+def _parsed(text: str, path: Path, known: Collection[str]) -> dict[str, Any]:
     if "tool.perdure" not in text:
         return {}  # most scripts: not worth the import of a parser
     import tomllib
@@ -115,4 +117,7 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
     table: dict[str, Any] = tools.get("perdure", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
         raise OptionError(f"tool.perdure in {path} is {table!r}, and a table is needed", "write [tool.perdure]")
+    for key in table:
+        if key not in known:
+            raise OptionError(f"unknown setting {key!r} in [tool.perdure] of {path}", f"use one of: {', '.join(known)}")
     return table

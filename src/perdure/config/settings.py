@@ -393,11 +393,8 @@ def forget_files() -> None:
 @cache
 def _table(folder: Path, owner: int | None = None) -> tuple[dict[str, Any], Path]:
     """`[tool.perdure]` of the project, checked, and the folder that its paths are relative to."""
-    table, where = project_file.table(folder, owner)
-    path = where / project_file.NAME
-    for key in table:
-        if key not in KNOWN:
-            raise OptionError(f"unknown setting {key!r} in [tool.perdure] of {path}", f"use one of: {', '.join(KNOWN)}")
+    table, where = project_file.table(folder, owner, KNOWN)
     if "failures" in table:
-        _failure_rules(table["failures"], path)  # a mistake in a rule is an error now, not at the first failure
+        # A mistake in a rule is an error now, not at the first failure.
+        _failure_rules(table["failures"], where / project_file.NAME)
     return table, where

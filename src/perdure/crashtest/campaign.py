@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from perdure.crashtest.effects import Refusal
+from perdure.crashtest.file_contents import contents
 from perdure.crashtest.judge import Finding, Repeated, differences, left_alone, repeated, replayed, said
 from perdure.crashtest.life import Outcome
 from perdure.crashtest.lives import FIRST, OTHER, Laboratory, Life, Target, World
 from perdure.crashtest.points import RUN, Point
 from perdure.crashtest.reference import End, Reference
-from perdure.crashtest.scratch import contents
 from perdure.errors import UsageError
 
 PATIENCE = 30.0

@@ -14,10 +14,10 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from perdure.crashtest.effects import Effect
+from perdure.crashtest.file_contents import Content
 from perdure.crashtest.life import Outcome
 from perdure.crashtest.lives import Life
 from perdure.crashtest.names import Names
-from perdure.crashtest.scratch import Content
 
 FIELDS = {
     "end": "the end",

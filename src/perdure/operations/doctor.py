@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from perdure.config import cluster_options
-from perdure.core.execution.run_refusals import describe_locked
+from perdure.core.execution.already_running import describe_locked
 from perdure.engines.selection import worker_engine_at
 from perdure.errors import PerdureError, StateError
 from perdure.operations.location import Location, damage_named

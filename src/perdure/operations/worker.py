@@ -17,15 +17,13 @@ from perdure.config.script_identity import refuse_path
 from perdure.config.setting_values import http_address
 from perdure.core.durations import Duration, seconds
 from perdure.engines.features import Feature
+from perdure.engines.local.worker.options import GRACE
 from perdure.engines.observers.attach import observers_of
 from perdure.engines.observers.fanout import FanOut
 from perdure.engines.selection import capabilities_at, worker_engine_at
 from perdure.errors import NotFound, OptionError
 from perdure.operations.location import Location, locate, pin
 from perdure.operations.scripts import load_scripts
-
-GRACE = 30.0
-"""Seconds that steps in flight have to end when the worker is to end."""
 
 MOST_SLOTS = 1_000
 MOST_PROCESSES = 256

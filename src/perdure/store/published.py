@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import apsw
 
 from perdure.core.records import is_time
+from perdure.core.sizes import LARGEST_SENT
 from perdure.errors import TooLarge
 from perdure.store.group_commit import Operation
 from perdure.store.rows import corrupt, sealed, sound
 from perdure.store.runs import Store
-from perdure.store.signals import LARGEST, root_of
+from perdure.store.signals import root_of
 from perdure.store.statements import load
 
 _SQL = load("published.sql")
@@ -57,9 +58,9 @@ def refuse_large(name: str, value: bytes) -> None:
     Raises:
         TooLarge: it is.
     """
-    if len(value) > LARGEST:
+    if len(value) > LARGEST_SENT:
         raise TooLarge(
-            f"the value published as {name!r} takes {len(value):,} bytes, more than {LARGEST:,}",
+            f"the value published as {name!r} takes {len(value):,} bytes, more than {LARGEST_SENT:,}",
             "keep large data in a file, and publish its path",
         )
 

@@ -17,8 +17,9 @@ import msgspec
 from perdure.core import commands
 from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.records import RESERVED, RunRecord, is_time
+from perdure.core.sizes import check_signal
 from perdure.core.values import artifact_names
-from perdure.errors import AlreadyDecided, NotFound, RunHasEnded, TooLarge
+from perdure.errors import AlreadyDecided, NotFound, RunHasEnded
 from perdure.store import pieces
 from perdure.store.group_commit import Operation
 from perdure.store.rows import corrupt, sealed, sound
@@ -27,9 +28,6 @@ from perdure.store.statements import load
 from perdure.store.waits import WaitRow
 
 _SQL = load("signals.sql")
-
-LARGEST = 1_000_000
-"""Bytes of a value, packed. What is larger lies in a file, and its path or artifact is sent."""
 
 Outcome = Literal["taken", "stored", "repeated"]
 """`taken`: an open wait of it was there; `stored`: it is kept for one to come; `repeated`: its id was sent before."""
@@ -92,11 +90,7 @@ def send(
         TooLarge: at once, if the value is.
         NotFound, RunHasEnded: in the operation; nothing is stored then.
     """
-    if len(value) > LARGEST:
-        raise TooLarge(
-            f"the value of signal {event!r} takes {len(value):,} bytes, more than {LARGEST:,}",
-            "keep large data in a file or in a perdure.artifact, and send what names it",
-        )
+    check_signal(event, value)
 
     def operation(connection: apsw.Connection) -> Sent:
         root = root_of(store, connection, run)

@@ -11,8 +11,9 @@ from cyclopts import Parameter
 from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import Engine, State
 from perdure.cli.view.terminal import Printer, safe
+from perdure.engines.local.worker.options import GRACE
 from perdure.errors import OptionError
-from perdure.operations.worker import GRACE, Wanted, is_local, links, place_of, serve, serve_here
+from perdure.operations.worker import Wanted, is_local, links, place_of, serve, serve_here
 
 
 def worker(

@@ -294,7 +294,7 @@ def _taking(call: Call, start: Start) -> Generator[RunEffect, Any, Answer]:
     answer: Answer = yield Begin(start)
     looks = 0
     while _waits_for_place(answer, call, start):
-        from perdure.core.execution.run_refusals import who
+        from perdure.core.execution.already_running import who
 
         yield StandBy(call.spec.name, who(answer), PAUSES[min(looks, len(PAUSES) - 1)], first=looks == 0)
         answer = yield Begin(start)
@@ -318,7 +318,7 @@ def _not_taken(call: Call, start: Start, answer: NotTaken, began: Callable[[str]
     if (start.attach and isinstance(answer, Held)) or (start.parent is not None and isinstance(answer, Asleep)):
         raise UnderWay(answer.run.id)
     if isinstance(answer, Held | Locked):
-        from perdure.core.execution.run_refusals import refused
+        from perdure.core.execution.already_running import refused
 
         raise refused(call, start, answer)
     run = answer.run

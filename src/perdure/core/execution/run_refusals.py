@@ -1,15 +1,12 @@
-"""Why a run is not begun, or not gone on with, in words: somebody has it, it has ended, it is another one."""
+"""Why a run is not begun, or not gone on with, in words: it has ended, it waits, it is another one."""
 
 from __future__ import annotations
 
 import shlex
-from datetime import datetime
 
-from perdure.core.execution.run_effects import Held, HolderInfo, Locked, Start
-from perdure.core.execution.spec import Call
-from perdure.core.records import RunRecord, StepRecord
+from perdure.core.records import RunRecord
 from perdure.core.values import codec
-from perdure.errors import AlreadyRunning, Cancelled, OtherInputs, RunError, Skipped, Suspended
+from perdure.errors import Cancelled, OtherInputs, RunError, Suspended
 
 
 def cancelled(id: str) -> Cancelled:
@@ -55,44 +52,3 @@ def superseded(run: RunRecord, by: RunRecord) -> RunError:
         f"run {run.id} is superseded by its fork {by.id}, which stands on what it has done",
         f"name the fork: `perdure resume {fork}`, `perdure fork {fork} --from STEP` or `perdure cancel {fork}`",
     )
-
-
-def refused(call: Call, start: Start, answer: Held | Locked) -> AlreadyRunning:
-    """Somebody has the run, or its lock: for a script that is begun again, nothing is to be done then."""
-    what = who(answer)
-    if answer.by is None and not (isinstance(answer, Locked) and answer.run is not None):
-        return AlreadyRunning(what, "wait until it has ended, or start another run under an id: with_options(id=...)")
-    if call.spec.rules.if_locked == "fail" or start.parent is not None:  # a parent run needs the result: no skipping
-        return AlreadyRunning(what, 'run again when it is free, or wait for it: if_locked="wait"')
-    return Skipped(what, "do nothing: it goes on there by itself; `perdure ps` shows it")
-
-
-def who(answer: Held | Locked) -> str:
-    """Who has the run, or its lock, in a line."""
-    if isinstance(answer, Locked):
-        return describe_locked(answer)
-    by = answer.by
-    if by is None:
-        return f"run {answer.run.id} is already running in this process"
-    return f"run {answer.run.id} is already running: {_process(by, by.started)}, {_last(answer.last)}"
-
-
-def describe_locked(locked: Locked) -> str:
-    """Who has a lock, in a line: the process, since when, and what it does with it."""
-    run = locked.run
-    if locked.by is None and run is not None:
-        return f"lock {locked.name!r} is taken by run {run.id} of workflow {run.workflow!r}, which is suspended"
-    if locked.by is None:
-        return f"lock {locked.name!r} is taken by this process"
-    text = f"lock {locked.name!r} is taken: {_process(locked.by, locked.since)}"
-    if locked.run is None:
-        return text
-    return f"{text}, run {locked.run.id} of workflow {locked.run.workflow!r}, {_last(locked.last)}"
-
-
-def _process(by: HolderInfo, since: float) -> str:
-    return f"pid {by.pid} on {by.host} since {datetime.fromtimestamp(since).isoformat(' ', 'seconds')}"
-
-
-def _last(record: StepRecord | None) -> str:
-    return f"last saved step: #{record.seq} {record.name}" if record else "no step saved yet"

@@ -1,4 +1,4 @@
-"""Credentials that only their surroundings give away, as data: command lines, SQL, XML, cookies, prose, newer tokens.
+"""Credentials that only their surroundings give away, as data: command lines, SQL, XML, cookies, prose.
 
 Each row says which texts it is for, what it looks like, and what the value must be like. In a pattern the group `v` is
 what is hidden, and `n`, if there is one, is a name that must be that of a secret. Every repetition is bounded, so that a
@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from perdure.core.redaction import tokens
 from perdure.core.redaction.names import is_mixed, is_secret, words
 
 _Check = Callable[[str], bool]
@@ -38,24 +39,10 @@ _STEMS: Final = (
 )
 """One of these is in every name of a secret."""
 
-_BEGINNINGS: Final = (
-    *("r8_", "1//0", "atctt3", "atbb", "secret_", "ntn_", "figd_", "fig-", "pscale_", "pmak-", "tfp_", "sntry", "dapi"),
-    *("dp.", "rubygems_", "cfpat-", "eaac", "sl.", "tk_", "phc_", "phx_", "lsv2_", "re_", "sbp_", "sb_s", "vercel_", "nfp_"),
-    *("fo1_", "fm", "tskey-", "ops_ey", "mglyk-", "nrak-", "nral-", "nraa-", "nrii-", "glc_", "gaaaaa", "ezak", "eztk"),
-    *("_live_", "_test_", "cmvmdgtu", "akcp", "jina_", "tvly-", "pa-", "fw_", "tgp_", "cfut_", "cfat_", "absk", "bedrock-api"),
-    *("age-secret", "oy2", "ltai"),
-)  # fmt: skip
-
-_PREFIXES: Final = (
-    r"r8_|1//0|ATCTT3|ATBB|secret_|ntn_|figd?[_-]|pscale_(?:pw|tkn|oauth)_|PMAK-|tfp_|sntry[su]_|dapi|dp\.[a-z]{2,5}\.(?:[a-z]{1,20}\.)?"
-    r"|rubygems_|CFPAT-|EAAC|sl\.|tk_|ph[cx]_|lsv2_(?:pt|sk)_|re_|sbp_|sb_secret_|vercel_blob_rw_|nfp_|fo1_|fm[12][a-z]?_|tskey-"
-    r"|ops_eyJ|mglyk-|NRA[KAL]-|NRII-|glc_|gAAAAA|EZ[AT]K|(?:shippo|duffel|easypost|lob|mollie)_(?:live|test)_|cmVmdGtu|AKCp"
-    r"|jina_|tvly-|pa-|fw_|tgp_v1_|cf[ua]t_|ABSK|bedrock-api-key-|AGE-SECRET-KEY-1|oy2|LTAI"
-)
 
 _ROWS: Final[tuple[tuple[tuple[str, ...], str, _Check], ...]] = (
     # Newer tokens, by how they begin.
-    (_BEGINNINGS, rf"(?<![A-Za-z0-9_\-.])(?:{_PREFIXES})(?=[A-Za-z_\-.]{{0,60}}[0-9])(?P<v>[A-Za-z0-9_.=\-]{{16,4096}}+)", is_mixed),
+    (tokens.MIXED_HINTS, tokens.MIXED, is_mixed),
     (("atlasv1",), r"\.atlasv1\.(?P<v>[A-Za-z0-9_=\-]{20,4096}+)", _any),
     (("pat",), r"(?<![A-Za-z0-9])pat(?P<v>[A-Za-z0-9]{14}\.[0-9a-f]{64})", _any),
     (("v1.0-",), r"(?<![A-Za-z0-9])v1\.0-(?P<v>[0-9a-f]{24,64}-[0-9a-f]{64,160})", _any),

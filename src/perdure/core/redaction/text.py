@@ -18,7 +18,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from perdure.core.redaction import shapes
+from perdure.core.redaction import shapes, tokens
 from perdure.core.redaction.names import HIDDEN, is_secret, words
 
 """Stands where a secret stood."""
@@ -197,15 +197,6 @@ def _by_shape(text: str) -> str:
 _PEM = re.compile(
     r"(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)(?>(?:[^-]|-(?!----))*)(-----END [A-Z0-9 ]{0,60}-----)?"
 )
-_START = r"(?<![A-Za-z0-9_-])"
-_TOKENS = re.compile(
-    _START + r"(?:(gh[pousr]_|github_pat_|gl(?:pat|rt|dt|cbt|ptt|soat|ft|agent)-|npm_|pypi-|hf_|dop_v1_|doo_v1_"
-    r"|shp(?:at|ss|ca|pa)_|pdl_|dckr_pat_|glsa_|lin_api_|gsk_|nvapi-|xai-|pplx-|hv[sb]\.|ATATT|GOCSPX-|ya29\.|AIza|xox[a-z](?:\.xox[a-z])?-|xapp-"
-    r"|[srp]k_(?:live|test)_|whsec_|rzp_(?:live|test)_|sq0[a-z]{3}-|SG\.|key-(?=[0-9a-f]{32}))[A-Za-z0-9_.+/=-]{8,}+"
-    r"|(sk-(?:ant-|proj-|svcacct-|or-)?)(?=[A-Za-z_-]{0,200}[0-9])[A-Za-z0-9_-]{16,}+"
-    r"|(A(?:KIA|SIA|BIA|CCA))[A-Z0-9]{12,}+"
-    r"|(eyJ)[A-Za-z0-9_-]{6,}+\.[A-Za-z0-9_-]{4,}+(?:\.[A-Za-z0-9_-]*+){0,3})"
-)
 _TELEGRAM = re.compile(r"(?<![0-9])([0-9]{6,12}(?::|%3[Aa]))[A-Za-z0-9_-]{30,}+|(/bot)[0-9]++:[A-Za-z0-9_-]++")
 _AWS = re.compile(r"(?<![A-Za-z0-9/+=])(?![0-9a-f]{40})[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
 _SCHEME = re.compile(
@@ -351,15 +342,7 @@ _RULES: tuple[_Rule, ...] = (
     (("@",), lambda text: _LONE_LOGIN.sub(rf"\1{HIDDEN}@", _LOGIN.sub(_login, text))),
     (("/bot", ":a", "%3aa"), lambda text: _TELEGRAM.sub(_kind_and_hidden, text)),
     (("akia", "asia"), lambda text: _AWS.sub(HIDDEN, text)),
-    (
-        (
-            *("gh", "gl", "npm_", "pypi-", "hf_", "do", "shp", "pat_", "sa_", "api", "gsk_", "xai-", "pplx-", "hv"),
-            "pdl_",
-            *("atatt", "gocspx", "ya29", "aiza", "xox", "xapp", "k_live", "k_test", "whsec", "rzp_", "sq0", "sg."),
-            *("sk-", "akia", "asia", "abia", "acca", "eyj", "key-"),
-        ),
-        lambda text: _TOKENS.sub(_kind_and_hidden, text),
-    ),
+    (tokens.HINTS, lambda text: tokens.ANY.sub(_kind_and_hidden, text)),
     (
         ("bearer ", "basic ", "negotiate ", "ntlm ", "bot ", "apikey ", "sharedaccess", "sharedkey"),
         lambda text: _SCHEME.sub(_scheme, text),

@@ -14,13 +14,14 @@ from uuid import uuid4
 
 from temporalio.service import RPCError, RPCStatusCode
 
+from perdure.core.sizes import check_signal
 from perdure.engines.temporal.connection import Cluster, is_gone
 from perdure.engines.temporal.event_history import read_whole
 from perdure.engines.temporal.executions import Found, find, root_of
 from perdure.engines.temporal.mailbox import SIGNAL
 from perdure.engines.temporal.payloads import Envelope, Letter, encode
-from perdure.errors import EngineError, RunHasEnded, TooLarge
-from perdure.store.signals import LARGEST, Outcome
+from perdure.errors import EngineError, RunHasEnded
+from perdure.store.signals import Outcome
 
 FIRST_LOOK = 0.02
 LONGEST_LOOK = 60.0
@@ -54,11 +55,7 @@ async def send(
         RunHasEnded: it has ended, or it has failed and was not resumed.
         EngineError: the cluster does not take it.
     """
-    if len(value) > LARGEST:
-        raise TooLarge(
-            f"the value of signal {event!r} takes {len(value):,} bytes, more than {LARGEST:,}",
-            "keep large data in a file or an object store, and send where it is",
-        )
+    check_signal(event, value)
     root = await root_of(cluster, run)
     if root.status != "running":
         raise _ended(root)

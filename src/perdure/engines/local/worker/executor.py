@@ -48,6 +48,7 @@ from perdure.engines.local.worker.messages import (
     of_supervisor,
     send,
 )
+from perdure.engines.local.worker.options import GRACE
 from perdure.engines.local.worker.program import Program
 from perdure.engines.local.worker.slots import Slots
 from perdure.engines.local.worker.waker import Waker
@@ -66,8 +67,6 @@ from perdure.errors import (
 from perdure.store import claims, command_lines, crashes
 from perdure.store.group_commit import Entry
 
-GRACE = 30.0
-"""Seconds that steps in flight have, if the supervisor is gone and cannot say."""
 OFTEN = 1.0
 """Seconds after which the clock is looked at again, in case it is set, where a run is to begin at a moment."""
 HOMELESS = 60.0

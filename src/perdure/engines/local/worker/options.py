@@ -7,6 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+GRACE = 30.0
+"""Seconds that steps in flight have to end when the worker is to end (SIGTERM), unless it is told otherwise."""
+
 
 class Options(msgspec.Struct, frozen=True):
     """What a worker serves, and how.
@@ -30,5 +33,5 @@ class Options(msgspec.Struct, frozen=True):
     queues: Sequence[str] = ()
     slots: int = 10
     processes: int = 1
-    grace: float = 30.0
+    grace: float = GRACE
     once: bool = False
