@@ -20,8 +20,8 @@ TICK = 0.1
 class Life:
     """One process: how long steps take in it, which steps it must not execute, and what its workflows came across.
 
-    `calls` is where in the trace each call was made; `begun` how often the function of each run was called, `left` the
-    runs whose function was left by an exception.
+    `calls` is where in the trace each call was made, `acted` those whose step has begun; `begun` how often the function
+    of each run was called, `left` the runs whose function was left by an exception.
     """
 
     def __init__(self, seed: int, saved: frozenset[str]) -> None:
@@ -30,6 +30,7 @@ class Life:
         self.traces: dict[str, list[str]] = {}
         self.calls: dict[tuple[str, str], tuple[str, int]] = {}
         self.executed: Counter[str] = Counter()
+        self.acted: set[tuple[str, str]] = set()
         self.again: list[str] = []
         self.begun: Counter[str] = Counter()
         self.left: set[str] = set()
@@ -52,8 +53,9 @@ class Life:
         """Steps with a `!` always fail, those with a `?` in every other life."""
         return "!" in name or ("?" in name and random.Random(f"{self.seed} fails {name}").random() < 0.5)
 
-    def begin(self, key: str, name: str) -> None:
+    def begin(self, key: str, step: str, name: str) -> None:
         self.executed[name] += 1
+        self.acted.add((step, name))
         if key in self.saved:
             self.again.append(name)
 
@@ -64,7 +66,7 @@ life = Life(0, frozenset())
 
 @step(retry=None, timeout=None)
 async def work(name: str) -> str:
-    life.begin(idempotency_key(), name)
+    life.begin(idempotency_key(), "work", name)
     await asyncio.sleep(life.seconds(name))
     if life.fails(name):
         raise ValueError(name)
@@ -73,7 +75,7 @@ async def work(name: str) -> str:
 
 @step(retry=None, timeout=None)
 async def mark(decision: str) -> str:
-    life.begin(idempotency_key(), decision)
+    life.begin(idempotency_key(), "mark", decision)
     return decision
 
 

@@ -192,10 +192,10 @@ def _die_after(journal: Journal, commits: int) -> None:
 
 
 def same_so_far(before: Life, after: Life, durable: set[tuple[str, str]]) -> str | None:
-    """Where the second life went another way before the last call whose result the first one has saved."""
+    """Where the second life went another way before the last call that the first one has begun, or had saved before."""
     last = dict.fromkeys(before.traces, -1)
     for call, (run, place) in before.calls.items():
-        if call in durable:
+        if call in durable or call in before.acted:
             last[run] = max(last[run], place)
     for run, trace in after.traces.items():  # those of child runs that have ended are not there
         if run in before.left or after.begun[run] > 1:

@@ -81,7 +81,7 @@ def test_what_only_another_branch_has_seen_of_a_failure_is_history(
     monkeypatch.setattr(race_programs.Life, "fails", lambda self, name: fails[0])
     monkeypatch.setattr(race_programs.Life, "seconds", lambda self, name: 0.0)
     node = ["alarm", "a", ["sleep", "z", 1]]
-    first, _ = deaths.live(node, 1, commit=3)
+    first, _ = deaths.live(node, 1, commit=4)
     assert first.executed == {"a?": 1, "a: ['failed']": 1}
     fails[0] = False
     second, result = deaths.live(node, 2)
@@ -102,7 +102,7 @@ def test_a_call_that_was_given_up_is_not_made_again(deaths: Deaths, monkeypatch:
     took = {"slow": 50.0, "backup": 1.0, "more": 1.0}
     monkeypatch.setattr(race_programs.Life, "seconds", lambda self, name: took.get(name, 0.0))
     node = ["sequence", "s", [["wait_for", "w", ["work", "slow"], 8], ["work", "backup"], ["work", "more"]]]
-    first, _ = deaths.live(node, 1, commit=3)
+    first, _ = deaths.live(node, 1, commit=4)
     assert first.executed == {"slow": 1, "w timed out": 1, "backup": 1}
     with deaths.records() as records:
         assert ("work", "abandoned") in [(record.name, record.status) for record in records]

@@ -219,3 +219,20 @@ def test_a_script_without_a_file_says_what_it_is_taken_for(tmp_path: Path):
 
     assert "standard input" not in given("raise PermissionError")
     assert "is taken for this script, edited: a file tells two apart" in given("return 1")
+
+
+def test_what_a_call_follows_from_is_saved_before_it_begins(tmp_path: Path) -> None:
+    """A fallback has done its work, and its process dies before its commit: the exit that led to it is not undone."""
+    (tmp_path / "falls_back.py").write_text(
+        "import os, sys\nfrom perdure import step, workflow\n"
+        "@step(retry=None)\ndef primary():\n    print('PRIMARY') if os.path.exists('died') else sys.exit(4)\n"
+        "@step(retry=None)\ndef fallback():\n    print('FALLBACK', flush=True)\n"
+        "    if not os.path.exists('died'): open('died', 'w').close(); os.kill(os.getpid(), 9)\n"
+        "@workflow\ndef main():\n    try: primary()\n    except SystemExit: fallback()\n"
+        "main()\n"
+    )
+    out = [
+        warm.run([sys.executable, "falls_back.py"], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+        for _ in range(2)
+    ]
+    assert out == ["FALLBACK\n", "FALLBACK\n"]

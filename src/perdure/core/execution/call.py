@@ -11,7 +11,7 @@ from perdure.core.exceptions import capture
 from perdure.core.exceptions.program_faults import Suspicion, suspicion
 from perdure.core.execution.attempts import attempts
 from perdure.core.execution.call_end import Decision, End, Failed, Parked, Succeeded, fail, first_success, parked
-from perdure.core.execution.effects import Effect, Execute, Load, Outcome, SaveAttempt, WaitGivenUp
+from perdure.core.execution.effects import Effect, Execute, Load, Outcome, Save, SaveAttempt, WaitGivenUp
 from perdure.core.execution.history import History
 from perdure.core.execution.repeats_and_budgets import admit
 from perdure.core.execution.spec import Call
@@ -40,6 +40,8 @@ def perform(call: Call, history: History, seq: int | None = UNCLAIMED) -> Decisi
         record = yield from _unrecorded(call, history, seq)
         if record is not None:
             return recall(call, history, record, park)
+    if history.unsaved or history.fired:
+        yield Save(history.with_notes(()), beforehand=True)
     first = None
     if at_once(call, history):
         first = yield Execute(call, 1, park)
@@ -157,6 +159,8 @@ def item(
         doubted: says whether the program may be at fault rather than the item, as matters stand.
         around: what is put around all that comes after a first attempt that has not succeeded.
     """
+    if history.unsaved or history.fired:
+        yield Save(history.with_notes(()), beforehand=True)
     first = None
     if at_once(call, history):
         first = yield Execute(call, 1, park)

@@ -138,7 +138,8 @@ class Save(msgspec.Struct, frozen=True, gc=False):
 
     `aftermath`: first and last number of the records that are not held against the script any more. `marks` are
     added to rows of calls that were executed more than once. `enqueue`: a run that is queued with it; if its dedup key
-    stands for another, the last row's output is the id of that. Answer: None.
+    stands for another, the last row's output is the id of that. `beforehand`: what has led to a call that begins now;
+    the workflow sees nothing of it, so it has no turn among the events. Answer: None.
     """
 
     rows: tuple[Row, ...]
@@ -148,6 +149,7 @@ class Save(msgspec.Struct, frozen=True, gc=False):
     aftermath: tuple[int, int] | None = None
     marks: tuple[Marks, ...] = ()
     enqueue: Any = None  # a queueing.QueuedRun
+    beforehand: bool = False
 
 
 class SaveAttempt(msgspec.Struct, frozen=True, gc=False):

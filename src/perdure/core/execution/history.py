@@ -128,14 +128,14 @@ class History(Claims):
         self._to_clean: dict[int, str] = {}
         self._cleaned: set[tuple[str, str, bytes, int]] = set()
         self._timer_notes: list[int] = []
-        self._notes: list[Row] = []
+        self.unsaved: list[Row] = []
         self.tried_calls: Callable[[str], set[tuple[bytes, int]]] | None = None  # of a step, by earlier lives
         self._tried: dict[str, set[tuple[bytes, int]]] = {}
         # A call that counts has failed after its attempt had ended well, and will have no record to count by.
         self.failed_after_all: Callable[[Call, float], None] | None = None
         # The record of a call that says what it has spent is saved.
         self.spent_saved: Callable[[Call], None] | None = None
-        self._fired: list[tuple[int, float]] = []
+        self.fired: list[tuple[int, float]] = []
         self.undone: Counter[bytes] = Counter()
         self.known_tries: dict[tuple[str, bytes, int], Tries] = {}  # of earlier processes, that no call has claimed
         self.last = last
@@ -251,12 +251,12 @@ class History(Claims):
     def give_up(self, call: Call) -> bool:
         """The workflow goes on without this call, which has not ended; False if it has, and was not seen.
 
-        It becomes history with the next commit of the run, as do the timers that have fired: what becomes durable later
-        may be due to it.
+        It becomes history with the next commit of the run, as do the timers that have fired, and before another call
+        begins at the latest: what is done or becomes durable later may be due to it.
         """
         if call.seq:
             return self.is_abandoned(call.seq)
-        self._notes.append(self.row(call, "abandoned", _NONE, 0.0, 0.0, 0))
+        self.unsaved.append(self.row(call, "abandoned", _NONE, 0.0, 0.0, 0))
         return True
 
     def left_by_exit(self, call: Call, error: BaseException, started: float, seconds: float, attempts: int) -> None:
@@ -266,26 +266,26 @@ class History(Claims):
         """
         fault = capture.encode(capture.to_fault(cast(Exception, error)))
         row = self.row(call, "failed", fault, started, seconds, attempts)
-        self._notes.append(row)
+        self.unsaved.append(row)
         self.failed(error, row[records.SEQ])
 
     def exits(self, but: Sequence[int]) -> tuple[Row, ...]:
         """The records of calls that were left by an exit and that are not saved yet, without those of these numbers."""
-        found = (row for row in self._notes if row[records.STATUS] == "failed" and row[records.SEQ] not in but)
+        found = (row for row in self.unsaved if row[records.STATUS] == "failed" and row[records.SEQ] not in but)
         return tuple(found)
 
     def timer_fired(self, number: int) -> None:
         """The timer of that number, counted by the order in which the workflow made them, has fired."""
-        self._fired.append((number, self.last))
+        self.fired.append((number, self.last))
 
     def with_notes(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
         """These rows, and those that have to become durable with them at the latest."""
-        if self._fired:
-            given = msgspec.msgpack.encode(self._fired)
-            self._fired = []
-            self._notes.append(self.note("timers", TIMERS_NOTE, bytes(16), 0, "done", given, _NONE))
-        if self._notes:
-            notes, self._notes = tuple(self._notes), []
+        if self.fired:
+            given = msgspec.msgpack.encode(self.fired)
+            self.fired = []
+            self.unsaved.append(self.note("timers", TIMERS_NOTE, bytes(16), 0, "done", given, _NONE))
+        if self.unsaved:
+            notes, self.unsaved = tuple(self.unsaved), []
             return notes + rows
         return rows
 

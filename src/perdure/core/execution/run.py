@@ -365,7 +365,7 @@ def _child(
     while True:
         # A child run saves what it does apart, so what has led to it (a timeout) is saved before.
         if notes := history.with_notes(()):
-            yield Save(notes)
+            yield Save(notes, beforehand=True)
         try:
             return (yield from live(call, start()))
         except UnderWay as other:  # it is run once, was begun by another run, and is suspended with that

@@ -205,7 +205,7 @@ class AsyncDriver:
         more = effect.drop or effect.marks or effect.attempt is not None or effect.enqueue is not None
         if not effect.letters and more:
             operation = self._saving(effect, scope)
-        if order is None or order.alone() or not (in_branch or scope.branch() is not None):
+        if order is None or effect.beforehand or order.alone() or not (in_branch or scope.branch() is not None):
             return self._save_more(effect, scope, commit) if effect.letters else commit.write(effect.rows, operation)
         if not effect.letters:
             future, on_durable = order.expect(effect.rows[-1][SEQ])

@@ -363,7 +363,7 @@ class ClusterScope(BaseScope):
     async def _save(self, effect: Save) -> None:
         self.perform(effect)
         order = self.order
-        if order is not None and not order.alone() and self.branch() is not None:
+        if order is not None and not effect.beforehand and not order.alone() and self.branch() is not None:
             await order.pass_by(effect.rows[-1][SEQ])
 
     def perform(self, effect: Any) -> Any:
