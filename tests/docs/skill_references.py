@@ -36,6 +36,9 @@ SOURCES: dict[str, list[str]] = {
         "guards.md",
         "large-values.md#Data in files of its own: `perdure.artifact`",
     ],
+    "waiting": [
+        f"how-to/{name}.md" for name in ("sleep-and-wait", "approval", "webhook", "schedule", "queue", "worker")
+    ],
     "testing": ["testing.md#Your own tests", "crashtest.md"],
     "failures": ["failures.md", "errors.md"],
     "operations": ["how-to/operations.md"],

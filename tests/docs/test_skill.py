@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, is_typeddict
 
@@ -139,7 +140,8 @@ def unknown_names(code: str) -> list[str]:
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "perdure":
-            found += [] if hasattr(perdure, node.attr) else [f"perdure.{node.attr}"]
+            there = hasattr(perdure, node.attr) or find_spec(f"perdure.{node.attr}")
+            found += [] if there else [f"perdure.{node.attr}"]
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if owner := OWNERS.get(name):

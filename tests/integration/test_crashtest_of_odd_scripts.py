@@ -12,6 +12,7 @@ import pytest
 from tests.integration.crash_victims import target
 
 from conftest import Scripts
+from perdure.crashtest.answers import Given
 from perdure.crashtest.campaign import crashtest
 from perdure.errors import UsageError
 from waiting import until
@@ -257,3 +258,35 @@ def test_a_method_is_no_workflow_that_a_command_line_can_start(tmp_path: Path) -
     text = WORKFLOW + "class Shop:\n    @workflow\n    def total(self) -> int:\n        return 1\n"
     with pytest.raises(UsageError, match=r"'Shop\.total' is a method"):
         crashtest(target(tmp_path, text), patience=60)
+
+
+WAITING = """
+import perdure
+from perdure import step, workflow
+@step
+def pay(how: str) -> str:
+    return how
+@workflow
+def main() -> str:
+    paid = perdure.wait_for("paid", key="a")["by"]
+    if perdure.approval("refund?", timeout="2d").approved:
+        return pay(paid)
+    return "no"
+"""
+
+
+def test_what_is_waited_for_is_given(tmp_path: Path) -> None:
+    """Signals and answers, once each, also if the run is killed as they arrive; what is behind them is tested."""
+    given = Given({"paid": {"by": "card"}}, approval=True)
+    report = crashtest(target(tmp_path, WAITING, given=given), kills=12, patience=60)
+    assert (report.ending, report.findings, report.names, report.missing) == ("", [], ["pay"], [])
+    report = crashtest(target(tmp_path, WAITING, given=Given(given.signals)), kills=1, patience=60)
+    assert (report.names, report.missing) == ([], ["approval 'refund?'"])
+
+
+def test_arguments_that_do_not_fit_are_named_with_those_that_do(tmp_path: Path) -> None:
+    """They are the workflow's, which are often others than the script's."""
+    text = WORKFLOW + "@workflow\ndef main(day: str, count: int) -> None: ...\n"
+    with pytest.raises(UsageError, match="do not fit: Parameter --count requires") as raised:
+        crashtest(target(tmp_path, text, arguments=["monday"]), patience=60)
+    assert raised.value.hint.endswith("-- DAY COUNT")

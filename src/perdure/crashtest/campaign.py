@@ -31,6 +31,12 @@ EACH = 2
 CONTROLS = 5
 """Undisturbed runs, at most, that are made when a killed one ends otherwise: the clock may be what has changed."""
 
+GIVE_LESS = (
+    "give it less to do, stub what waits (--stub STEP=JSON), or give it what it waits for: --signal NAME=JSON,"
+    " --approval yes"
+)
+"""What to do about a run that does not end by itself."""
+
 FRESH = 10
 """Every so many kills happen in an interpreter of their own."""
 
@@ -53,6 +59,7 @@ class Report(msgspec.Struct):
         ending: how the undisturbed run ends, if not well.
         expected: the same, if it is meant to (`expect_error`).
         at_the_end: the same, if it fails when all is done, by its dead letters (`fail_on_dead=`).
+        missing: signals and answers that the undisturbed run waits for, and that are not given.
     """
 
     workflow: str
@@ -69,6 +76,7 @@ class Report(msgspec.Struct):
     ending: str = ""
     expected: str = ""
     at_the_end: str = ""
+    missing: list[str] = []
 
     @property
     def finished(self) -> bool:
@@ -157,6 +165,7 @@ def _undisturbed(
     elif outcome.end == "failed":
         report.ending = outcome.error_line
     report.enqueued = dict(Counter(outcome.queued))
+    report.missing = outcome.missing
     saved = [point.step for point in life.points if point.kind == "after-save" and point.step != RUN]
     report.steps, report.names = len(saved), list(dict.fromkeys(saved))
     other = _one_undisturbed(laboratory, oracle)
@@ -192,7 +201,7 @@ def _never_ending(life: Life, patience: float) -> Finding:
         text = f"the script is not loaded within {patience:g} s"
         return Finding("stuck", RUN, text, 'put what it does at its top level under `if __name__ == "__main__":`')
     text = f"undisturbed, it does not end within {patience:g} s"
-    return Finding("stuck", RUN, text, "give it less to do, or stub what waits: --stub STEP=JSON")
+    return Finding("stuck", RUN, text, GIVE_LESS)
 
 
 def _in_our_words(outcome: Outcome) -> Outcome:

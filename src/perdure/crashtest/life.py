@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import gc
+import inspect
 import math
 import os
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure.config import secrets
+from perdure.crashtest.answers import Answers, Given
 from perdure.crashtest.points import Point
 from perdure.errors import BudgetExceeded, HasDeadLetters, NotFound, PerdureError, StateError
 
@@ -48,6 +50,7 @@ class Order(msgspec.Struct, frozen=True):
         shift: seconds that the time of day is off.
         hosts, programs: as of `Effects`.
         stubs: results of steps that are not executed, by name.
+        given: what is sent to the run when it waits for it.
     """
 
     script: str
@@ -62,6 +65,7 @@ class Order(msgspec.Struct, frozen=True):
     hosts: list[str] = []
     programs: list[str] = []
     stubs: dict[str, Any] = {}
+    given: Given = Given()
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -79,6 +83,7 @@ class Outcome(msgspec.Struct, frozen=True):
         returned: it failed when the workflow's function had returned, by its dead letters.
         queued: the workflows of runs that stand in queues, one for each run.
         over_budget: a step was not called since a budget was used up.
+        missing: signals and answers that were waited for, and that nothing was given for.
     """
 
     end: str
@@ -91,6 +96,7 @@ class Outcome(msgspec.Struct, frozen=True):
     returned: bool = False
     queued: list[str] = []
     over_budget: bool = False
+    missing: list[str] = []
 
     @property
     def error_line(self) -> str:
@@ -119,6 +125,8 @@ class Note(msgspec.Struct, omit_defaults=True):
 class HurriedWorld:
     """The real world, but that waits are over at once, and the clock is then where it would be after them.
 
+    What a durable wait is for is sent instead, if there is something (`answers`).
+
     A life a day later is later for the script alone (`shift_clock`): the timeout of its run would be over otherwise.
     """
 
@@ -131,6 +139,7 @@ class HurriedWorld:
         self._ahead = 0.0
         self.uniform = self._real.uniform
         self.new_id = self._real.new_id
+        self.answers: Answers | None = None
 
     def now(self) -> float:
         """The time of day."""
@@ -156,11 +165,13 @@ class HurriedWorld:
 
     def rest(self, ear: Ear, seconds: float) -> None:
         """Wait for a moment in a durable wait; what has no time of its own is waited for as it comes."""
-        self.sleep(seconds) if math.isfinite(seconds) else ear.wait(NAP)
+        if self.answers is None or not self.answers.give():
+            self.sleep(seconds) if math.isfinite(seconds) else ear.wait(NAP)
 
     async def arest(self, ear: Ear, seconds: float) -> None:
         """The same for one task."""
-        await self.asleep(seconds) if math.isfinite(seconds) else await ear.await_ring(NAP)
+        if self.answers is None or not self.answers.give():
+            await self.asleep(seconds) if math.isfinite(seconds) else await ear.await_ring(NAP)
 
 
 _time, _monotonic, _sleep = time.time, time.monotonic, time.sleep
@@ -213,12 +224,17 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
         return outcome
     try:
         queued = [run.workflow for run in engine.store.runs(status="queued", most=MOST_QUEUED)]
-        return msgspec.structs.replace(outcome, queued=queued, over_budget=_over_budget(engine.store, outcome))
+        missing = list(engine.resources.world.answers.missing)  # type: ignore[attr-defined]
+        return msgspec.structs.replace(
+            outcome, queued=queued, over_budget=_over_budget(engine.store, outcome), missing=missing
+        )
     except StateError:  # what has ended it
         return outcome
 
 
 def _ended(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
+    from cyclopts import CycloptsError
+
     from perdure.cli.workflow_arguments import parse_arguments
     from perdure.core.execution.spec import spec_of
     from perdure.engines.local import engine as local
@@ -229,7 +245,9 @@ def _ended(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
     execution = None
     try:
         state = Path(order.scratch, "state", "state.db")
-        engine = local._engines[state] = local.LocalEngine(state, world=HurriedWorld())
+        world = HurriedWorld()
+        engine = local._engines[state] = local.LocalEngine(state, world=world)
+        world.answers = Answers(engine.store, RUN_ID, order.given, world.now)
         engine.resources.suspend_after = math.inf  # a wait is over at once
         engine.resources.starts_again = False  # an end that a kill broke off is written, and is the end
         # Processes are killed, and the machine is not: nothing has to outlive it.
@@ -237,7 +255,15 @@ def _ended(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
         engine.store.journal.around = commit
         workflow = find_workflow(Path(order.script), order.workflow)
         replace(order.stubs)
-        parsed = parse_arguments(spec_of(workflow), "perdure crashtest FILE --", order.arguments)
+        try:
+            parsed = parse_arguments(spec_of(workflow), "perdure crashtest FILE --", order.arguments)
+        except CycloptsError as error:
+            names = " ".join(name.upper() for name in inspect.signature(spec_of(workflow).fn).parameters)
+            return Outcome(
+                "unusable",
+                error=f"its arguments do not fit: {error}",
+                hint=f"give those of the workflow, which are not always those of the script: -- {names}".rstrip(),
+            )
         if parsed is None:
             return Outcome("unusable", error="help was asked for")
         execution = Execution(workflow, locate(state), _Silent())

@@ -19,6 +19,7 @@ import msgspec
 
 from perdure.config import secrets
 from perdure.config.interpreter import module_command
+from perdure.crashtest.answers import Given
 from perdure.crashtest.effects import Effect, Refusal
 from perdure.crashtest.life import Note, Order, Outcome
 from perdure.crashtest.nursery import Birth, Death, Nursery
@@ -94,7 +95,7 @@ class Target(msgspec.Struct, frozen=True):
         arguments: as on a command line.
         folder: what is copied; the script lies below it.
         cwd: where it is started from.
-        hosts, programs, stubs: as of `Order`.
+        hosts, programs, stubs, given: as of `Order`.
     """
 
     script: Path
@@ -105,6 +106,7 @@ class Target(msgspec.Struct, frozen=True):
     hosts: list[str] = []
     programs: list[str] = []
     stubs: dict[str, Any] = {}
+    given: Given = Given()
 
 
 class World:
@@ -143,6 +145,7 @@ class World:
             hosts=target.hosts,
             programs=target.programs,
             stubs=target.stubs,
+            given=target.given,
         )
 
     def variables(self) -> dict[str, str]:

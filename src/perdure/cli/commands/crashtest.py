@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from cyclopts import Parameter
@@ -31,6 +31,12 @@ def crashtest(
     ] = (),
     allow_program: Annotated[tuple[str, ...], Parameter(help="A program that may be started; for real.")] = (),
     stub: Annotated[tuple[str, ...], Parameter(help="Instead of executing a step, give its result: STEP=JSON.")] = (),
+    signal: Annotated[
+        tuple[str, ...], Parameter(help="What each wait for a signal of that name is sent: NAME=JSON.")
+    ] = (),
+    approval: Annotated[
+        Literal["yes", "no"] | None, Parameter(help="How every perdure.approval of the workflow is answered.")
+    ] = None,
     oracle: Annotated[
         str | None, Parameter(help="A shell command, run in the copy at each end: its lines have to be the same.")
     ] = None,
@@ -56,6 +62,7 @@ def crashtest(
     Exit codes: 0 nothing was found, 1 something was, 2 wrong usage, 3 not everything was
     tested: the time was over before each step was killed, or the run fails by itself.
     """
+    from perdure.crashtest.answers import Given
     from perdure.crashtest.campaign import crashtest as campaign
     from perdure.crashtest.lives import Target
 
@@ -76,7 +83,11 @@ def crashtest(
         Path.cwd() if Path.cwd().is_relative_to(folder) else script.parent,
         list(allow_host),
         list(allow_program),
-        dict(_stub(each) for each in stub),
+        dict(_value("--stub", each, "charge", "the name of a step and its result") for each in stub),
+        Given(
+            dict(_value("--signal", each, "paid", "the name of a signal and its value") for each in signal),
+            None if approval is None else approval == "yes",
+        ),
     )
     aside = Printer(sys.stderr)
     try:
@@ -99,13 +110,11 @@ def crashtest(
     return exit_code(report)
 
 
-def _stub(text: str) -> tuple[str, object]:
-    name, equals, value = text.partition("=")
+def _value(option: str, text: str, name: str, what: str) -> tuple[str, object]:
+    given, equals, value = text.partition("=")
     try:
-        if equals and name:
-            return name, msgspec.json.decode(value)
+        if equals and given:
+            return given, msgspec.json.decode(value)
     except msgspec.DecodeError:
         pass
-    raise OptionError(
-        f"--stub is {text!r}", "give the name of a step and its result as JSON: --stub 'charge={\"id\": 7}'"
-    )
+    raise OptionError(f"{option} is {text!r}", f"give {what} as JSON: {option} '{name}={{\"id\": 7}}'")

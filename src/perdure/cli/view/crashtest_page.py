@@ -59,6 +59,9 @@ def show_report(report: Report, arguments: str) -> None:
     for workflow, number in report.enqueued.items():
         which = f"{count(number, 'run')} of {workflow}, which the workflow enqueues"
         printer.line(one_line(f"not executed: {which}; test it by itself: perdure crashtest FILE:{workflow}"), "dim")
+    for what in report.missing:
+        option = "--approval yes" if what.startswith("approval ") else "--signal NAME=JSON"
+        printer.line(one_line(f"not given, so its time was over at once: {what}; give it: {option}"), "yellow")
     printer.line(one_line(f"not killed: {', '.join(report.not_killed) or 'nothing'}"))
     refused = sorted({f"{each.what} ({each.kind})" for each in report.refused})
     printer.line(one_line(f"refused: {', '.join(refused) or 'nothing'}"))
