@@ -28,10 +28,11 @@ class Fate:
         self.store = Store(state)
         self.rid = 0
 
-    def live(self) -> Recorder:
+    def live(self, *, collects: bool = True) -> Recorder:
         """A process begins: it collects what others left, and takes the run."""
         self.store = Store(self.state)
-        crashes.collect(self.store)
+        if collects:
+            crashes.collect(self.store)
         path = str(self.state.with_name("nightly.py"))
         start = Start("nightly.py", path, "nightly", KEY, b"", "nightly-1", id="nightly-1", named=True)
         taken = self.store.journal.write((), self.store.begin(start, 1.0))
@@ -79,6 +80,18 @@ def test_each_crash_counts_once(fate: Fate) -> None:
     assert fate.counted() == {("charge", KEY, 0): 2, ("other", KEY, 0): 1}
     crash(fate, "charge")
     assert fate.counted()["charge", KEY, 0] == 3
+
+
+def test_who_takes_the_run_counts_its_death(fate: Fate) -> None:
+    """Also if nobody has collected anything since: the process that takes it had looked before that death."""
+    for _ in range(2):
+        recorder = fate.live(collects=False)
+        recorder.begin("nightly-1", "charge", KEY, 0, 1, 2.0)
+        fate.die(recorder)
+    assert fate.counted() == {("charge", KEY, 0): 2}
+    fate.store = Store(fate.state)
+    assert crashes.deaths_in_a_row(fate.store, fate.rid) == 2
+    fate.store.close()
 
 
 def test_a_call_that_ends_is_cleared(fate: Fate) -> None:

@@ -16,7 +16,7 @@ from perdure.core.execution.crash_loop import fitted
 from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
-from perdure.store import crashes, flight_record, listing
+from perdure.store import crashes, deaths, flight_record, listing
 from perdure.store.flight_record import CallWaits, Flight, InFlight
 from perdure.store.liveness import lives
 from perdure.store.runs import Store
@@ -138,7 +138,7 @@ def suspects_of(store: Store, run: RunRecord) -> list[Suspect]:
     holder = _holder(store, run)
     if holder is not None and not lives(store.path, holder.token):
         record = flight_record.read(flight_record.record_of(store.path, holder.token))
-        if record is not None and record.cause not in crashes.ASKED:
+        if record is not None and record.cause not in deaths.ASKED:
             counted = {died for _, _, died, _ in known}
             mine = [call for call in record.calls if call.run == fitted(run.id) and record.seen not in counted]
             known += [((one.name, one.key, one.n), one.attempt, record.seen, record.cause) for one in mine]

@@ -154,7 +154,7 @@ class Waiting:
             self._say(_nobody(living, run))
             self.ways.append(Way("start a worker", f"perdure worker {script}{self._location.option}"))
             return
-        busy = Counter(claims.executing(self._store))
+        busy = Counter(each.token for each in claims.executed(self._store))
         free = [one for one in serving if sum(busy[each] for each in one.executors) < one.slots * len(one.executors)]
         pids = ", ".join(str(one.pid) for one in (free or serving)[:5])
         slots = sum(one.slots * len(one.executors) for one in serving)

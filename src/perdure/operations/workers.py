@@ -44,7 +44,7 @@ def list_workers(store: Store) -> list[WorkerView]:
     Raises:
         StateError: the file cannot be read.
     """
-    busy = Counter(claims.executing(store))
+    busy = Counter(each.token for each in claims.executed(store))
     return [
         WorkerView(
             pid=one.pid,

@@ -55,19 +55,18 @@ def left_by_dead(store: Store, served: Served) -> list[Executed]:
     Raises:
         StateError: the file cannot be read.
     """
-    found = [Executed(*row) for row in _all(store, "executed")]
-    mine = [one for one in found if (one.script, one.workflow) in served]
+    mine = [one for one in executed(store) if (one.script, one.workflow) in served]
     dead = {token: not is_alive(store.path, token) for token in {one.token for one in mine}}
     return [one for one in mine if dead[one.token]]
 
 
-def executing(store: Store) -> list[str]:
-    """For each run that is executed, or was when its process died: what that process goes by.
+def executed(store: Store) -> list[Executed]:
+    """Each run that is executed, or was when its process died.
 
     Raises:
         StateError: the file cannot be read.
     """
-    return [token for *_, token in _all(store, "executed")]
+    return [Executed(*row) for row in _all(store, "executed")]
 
 
 def claim(
@@ -76,7 +75,7 @@ def claim(
     most: int,
     now: float,
     *,
-    crashed: Collection[int] = (),
+    crashed: Collection[Executed] = (),
     queues: Collection[str] = (),
     others: bool = True,
 ) -> list[Taken]:
@@ -87,7 +86,8 @@ def claim(
         served: what this process has loaded.
         most: how many at most.
         now: seconds since the epoch.
-        crashed: the runs, by number, that may be taken from dead processes: their crashes have been written down.
+        crashed: the runs that may be taken from these dead processes: their crashes have been written down. From
+            a process that has taken one since, and died too, it is not taken: nobody has looked at that death.
         queues: only queued runs of these queues; empty: of all, and those without one.
         others: also runs that are due or queued.
 
@@ -115,13 +115,14 @@ class Claim:
         most: int,
         now: float,
         *,
-        crashed: Collection[int] = (),
+        crashed: Collection[Executed] = (),
         queues: Collection[str] = (),
         others: bool = True,
         line: bytes | None = None,
     ) -> None:
         self._store, self._served, self._most, self._now = store, served, most, now
-        self._crashed, self._queues, self._others = crashed, queues, others
+        self._crashed = {one.rid: one.holder for one in crashed}
+        self._queues, self._others = queues, others
         self._line = line
         self.elsewhere: set[bytes] = set()
         self.later: float | None = None
@@ -141,7 +142,11 @@ class Claim:
             self._go_on(connection, [rid for rid, *_ in due])
         if self._crashed:
             rows: Any = connection.execute(_SQL["executed"]).fetchall()
-            left = [rid for rid, *place, _, _ in rows if rid in self._crashed and tuple(place) in self._served]
+            left = [
+                rid
+                for rid, *place, holder, _ in rows
+                if self._crashed.get(rid) == holder and tuple(place) in self._served
+            ]
             self._go_on(connection, left)
         if self._others and not self._line:  # a queued run has no command line
             self._begin(connection)

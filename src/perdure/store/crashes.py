@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import apsw
 import msgspec
@@ -21,20 +21,17 @@ from perdure.config.os_errors import remove
 from perdure.core.durations import show
 from perdure.core.execution.crash_loop import Crashes, fitted
 from perdure.core.execution.spec import Call
-from perdure.core.records import BETWEEN, NO_KEY, is_time
-from perdure.store import flight_record, sessions
+from perdure.core.records import BETWEEN, is_time
+from perdure.store import deaths, flight_record, sessions
 from perdure.store.flight_record import Flight
 from perdure.store.group_commit import Operation
 from perdure.store.liveness import file_token, locks_of
 from perdure.store.liveness import lives as is_alive
-from perdure.store.rows import corrupt, sealed, sound
+from perdure.store.rows import corrupt, sound
 from perdure.store.runs import Store
 from perdure.store.statements import load
 
 _SQL = load("crashes.sql")
-
-ASKED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
-"""The end of the process was asked for."""
 
 KEPT = 100
 """Records of runs that are as a crash left them; a start looks at no more."""
@@ -87,10 +84,11 @@ def collect(store: Store) -> list[Flight]:
     """
     gone = flight_record.dead(flight_record.folder_of(store.path), locks_of(store.path))
     found = [settled(one) for one in gone]
-    suspects = [one for one in found if one.calls or one.cause not in ASKED]
+    suspects = [one for one in found if one.calls or one.cause not in deaths.ASKED]
     left = store.journal.read(lambda at: sessions.is_open(at, [one.token for one in found])) if found else ()
-    if suspects or left:
-        store.journal.write((), _adding(suspects, [one for one in found if one.token in left]))
+    died = [one for one in found if one in suspects or one.token in left]
+    if died:
+        store.journal.write((), lambda connection: deaths.count(connection, died))
     holders = dict(_all(store, "holders"))
     explaining = []
     for one in found:
@@ -126,43 +124,6 @@ def settled(one: Flight) -> Flight:
         time.sleep(LOOK)
         one = flight_record.read(one.path) or one
     return one
-
-
-def _adding(flights: Sequence[Flight], executing: Sequence[Flight]) -> Operation:
-    def operation(connection: apsw.Connection) -> None:
-        from perdure.store import lives
-
-        sessions.died(connection, executing)
-        for one in flights:
-            asked = (
-                one.cause in ASKED
-            )  # which speaks against no step, but its calls are executed in another life as well
-            runs = [] if asked else connection.execute(_SQL["runs_of"], (one.token,)).fetchall()
-            for rid, progress, started in runs:
-                death = (
-                    rid,
-                    BETWEEN,
-                    NO_KEY,
-                    progress,
-                    one.token,
-                    0,
-                    float(cast(float, started)),
-                    float(one.seen),
-                    one.cause,
-                )
-                connection.execute(_SQL["add"], sealed(*death))
-            for call in one.calls:
-                found = connection.execute(_SQL["run_of"], (call.run, one.token)).fetchone()
-                if found is not None:
-                    cut = lives.Cut(call.name, call.key, call.n, call.attempt, call.started)
-                    lives.add(connection, found[0], one.token, [cut], one.seen, one.cause)
-                    if asked:
-                        continue
-                    times = (float(call.started), float(one.seen))
-                    row = (found[0], call.name, call.key, call.n, one.token, call.attempt, *times, one.cause)
-                    connection.execute(_SQL["add"], sealed(*row))
-
-    return operation
 
 
 def crashes_of(store: Store, rid: int) -> Crashes:

@@ -157,7 +157,9 @@ class RunBegin(RunRows):
             self.holder.bury(connection, run.holder)
             token = self.holder.known_as(connection, run.holder).token
             if (flight := flight_record.read(flight_record.record_of(self.path, token))) is not None:
-                sessions.died(connection, [flight])
+                from perdure.store import deaths
+
+                deaths.count(connection, [flight])
         queued = run.status == "queued"
         if not queued:  # it may have spent something, and have been left with a note
             self._spend_files += spending.take_over(connection, self.path, self.holder.token)

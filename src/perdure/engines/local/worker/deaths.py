@@ -30,7 +30,7 @@ class Deaths:
         Raises:
             StateError: it cannot be read.
         """
-        self._tokens = set(claims.executing(store))
+        self._tokens = {each.token for each in claims.executed(store)}
         self._reported = {token: at for token, at in self._reported.items() if token in self._tokens}
 
     def look(self, now: float) -> bool:

@@ -87,7 +87,7 @@ class Executor:
         self._state = Path(orders.state)
         self._waker = Waker()
         self._slots = Slots(orders.slots, self._carry, self._left_by, self._changed, self._waker)
-        self._crashed: list[int] = []  # what the claim under way may take from dead processes
+        self._crashed: list[claims.Executed] = []  # what the claim under way may take from dead processes
         self._served: claims.Served = {}
         self._line: bytes | None = None  # that of the runs it executes, packed; empty: none; None: it does not matter
         self._look = self._dead = True
@@ -294,10 +294,10 @@ class Executor:
             if left:
                 engine.resources.monitor.look_back(program.spec(left[0].script, left[0].workflow))
             apart = self._orders.line is not None  # it executes what no other process can
-            suspects = [one.rid for one in left if not apart and self._is_suspect(engine, program, one)]
+            suspects = [one for one in left if not apart and self._is_suspect(engine, program, one)]
             if suspects and not alone:
                 self._tell(Suspects(len(suspects)))
-            self._crashed = suspects if alone else [one.rid for one in left if one.rid not in suspects]
+            self._crashed = suspects if alone else [one for one in left if one not in suspects]
         for broken in program.broken:
             why = f"{program.version()} cannot be loaded: {broken.why}"
             claims.hold_due(store, broken.script, why, now, self._orders.line)
