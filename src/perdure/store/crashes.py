@@ -22,7 +22,7 @@ from perdure.core.durations import show
 from perdure.core.execution.crash_loop import Crashes, fitted
 from perdure.core.execution.spec import Call
 from perdure.core.records import BETWEEN, is_time
-from perdure.store import deaths, flight_record, sessions
+from perdure.store import flight_record
 from perdure.store.flight_record import Flight
 from perdure.store.group_commit import Operation
 from perdure.store.liveness import file_token, locks_of
@@ -84,11 +84,8 @@ def collect(store: Store) -> list[Flight]:
     """
     gone = flight_record.dead(flight_record.folder_of(store.path), locks_of(store.path))
     found = [settled(one) for one in gone]
-    suspects = [one for one in found if one.calls or one.cause not in deaths.ASKED]
-    left = store.journal.read(lambda at: sessions.is_open(at, [one.token for one in found])) if found else ()
-    died = [one for one in found if one in suspects or one.token in left]
-    if died:
-        store.journal.write((), lambda connection: deaths.count(connection, died))
+    if found:
+        _count(store, found)
     holders = dict(_all(store, "holders"))
     explaining = []
     for one in found:
@@ -100,6 +97,15 @@ def collect(store: Store) -> list[Flight]:
             remove(one.path)
     _expire(store, explaining[:-KEPT], holders)
     return found
+
+
+def _count(store: Store, found: Sequence[Flight]) -> None:
+    from perdure.store import deaths, sessions
+
+    left = store.journal.read(lambda at: sessions.is_open(at, [one.token for one in found]))
+    died = [one for one in found if one.calls or one.cause not in deaths.ASKED or one.token in left]
+    if died:
+        store.journal.write((), lambda connection: deaths.count(connection, died))
 
 
 def _expire(store: Store, old: Sequence[Flight], holders: dict[str, int]) -> None:
