@@ -51,7 +51,7 @@ def make(path: Path, runs: int, steps: int) -> None:
         for rid in range(1, runs + 1):
             status = "done" if rid == long else STATUSES[rid % len(STATUSES)]
             output = {"done": value, "failed": error}.get(status)
-            ended = None if status == "suspended" else BEGAN + rid + 1
+            ended = None if status == "suspended" else BEGAN + rid + 1 + (steps / 100 if rid == long else 0)
             made = msgspec.structs.replace(
                 first, rid=rid, id=f"run-{rid}" if rid != long else "long", workflow=WORKFLOWS[rid % 3], status=status,
                 input=given[rid % 1000], output=output, created=BEGAN + rid, started=BEGAN + rid, ended=ended,
@@ -68,14 +68,14 @@ def make(path: Path, runs: int, steps: int) -> None:
                 yield step(rid, 1, "load", "done", value, 1)
 
     def step(rid: int, seq: int, name: str, status: Any, output: bytes, tries: int) -> tuple[Any, ...]:
-        about = (seq, name, seq.to_bytes(16, "big"), 0, status, given[seq % 1000], output, BEGAN + seq / 100, 30, tries)
+        about = (seq, name, seq.to_bytes(16, "big"), 0, status, given[seq % 1000], output, BEGAN + rid + seq / 100, 30, tries)
         return (rid, *msgspec.structs.astuple(StepRecord(*about, 0, "step").sealed(rid)))
 
     def tries_of() -> Iterator[tuple[Any, ...]]:
         for seq in range(500, steps + 1, 500):
             for number in range(1, 4 if seq % 1000 == 0 else 2):
                 about = AttemptRecord(0, "charge", seq.to_bytes(16, "big"), 0, number, True, given[seq % 1000], error,
-                                      BEGAN + seq / 100, 30, 0)  # fmt: skip
+                                      BEGAN + long + seq / 100 - 0.1 * (4 - number), 30, 0)  # fmt: skip
                 yield (long, *msgspec.structs.astuple(about.sealed(long)))
 
     def operation(connection: apsw.Connection) -> None:

@@ -9,9 +9,7 @@ price of being watched. Aims: the overview 100 ms CPU, the long run 60 KB, the r
 from __future__ import annotations
 
 import argparse
-import gzip
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -25,7 +23,7 @@ from statistics import median
 import httpx
 from listings import make
 
-import perdure.web.app
+from perdure.web import packing
 
 TOKEN = "the-token-of-the-benchmark-0123456789"
 TABS = 4
@@ -210,24 +208,10 @@ def watched(folder: Path, which: str, steps: int, rounds: int) -> None:
 
 
 def assets() -> None:
-    """The size of what the browser gets."""
-    files = [path for path in perdure.web.app.PAGE.iterdir() if path.suffix in perdure.web.app.KINDS]
-    packed = sum(len(gzip.compress(path.read_bytes())) for path in files)
-    print(f"assets: {sum(path.stat().st_size for path in files):,} bytes, {packed:,} if they were compressed")
-    around = [path for path in files if path.suffix != ".js"]
-    for view in ("overview", "runs", "run", "dead", "around", "deeds", "search"):
-        loaded = [*around, *_imported(perdure.web.app.PAGE, {"app.js", f"{view}.js"})]
-        size = sum(len(gzip.compress(path.read_bytes())) for path in loaded)
-        print(f"  of which the view {view:<9} loads {size:,} compressed, in {len(loaded)} files")
-
-
-def _imported(folder: Path, names: set[str]) -> list[Path]:
-    """Files of the page, with those that they import as they are loaded."""
-    known: set[str] = set()
-    while new := names - known:
-        known |= new
-        names |= {one for name in new for one in re.findall(r'from "./([a-z]+\.js)"', (folder / name).read_text())}
-    return [folder / name for name in sorted(known)]
+    """The size of what the browser gets, whatever the view."""
+    files = [packing.script(), packing.style(), *((packing.PAGE / name).read_bytes() for name in ("shell.html", "icon.svg"))]
+    raw, packed = sum(map(len, files)), sum(len(packing.packed(one)) for one in files)
+    print(f"assets: {raw:,} bytes in {len(files)} files, {packed:,} packed")
 
 
 def main() -> None:

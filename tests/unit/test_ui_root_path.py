@@ -46,16 +46,16 @@ def test_what_is_below_the_path(tmp_path: Path) -> None:
     app = make_app(desk, Session(TOKEN), Hosts(("127.0.0.1:1",)), "/ops/perdure")
     for root in ("/ops/perdure", ""):
         status, shell = asked(app, f"{root}/runs")
-        assert (status, b'src="/ops/perdure/assets/app.js"' in shell) == (200, True)
-        assert asked(app, f"{root}/assets/app.js")[0] == 200
+        assert (status, b'src="/ops/perdure/assets/page.js"' in shell) == (200, True)
+        assert asked(app, f"{root}/assets/page.js")[0] == 200
         assert asked(app, f"{root}/api/v1/openapi.json")[0] == 401
         assert asked(app, f"{root}/api/v1/openapi.json", ("authorization", f"Bearer {TOKEN}"))[0] == 200
     assert asked(app, "/ops/perdure")[0] == 200
-    assert asked(app, "/ops/perdurex/assets/app.js")[0] == 401
+    assert asked(app, "/ops/perdurex/assets/page.js")[0] == 401
     plain = make_app(desk, Session(TOKEN), Hosts(("127.0.0.1:1",)))
     for name in ("x-forwarded-prefix", "x-script-name", "x-forwarded-host"):
-        assert b'"/assets/app.js"' in asked(plain, "/", (name, "/ops/perdure"))[1]
-        assert asked(plain, "/ops/perdure/assets/app.js", (name, "/ops/perdure"))[0] == 401
+        assert b'"/assets/page.js"' in asked(plain, "/", (name, "/ops/perdure"))[1]
+        assert asked(plain, "/ops/perdure/assets/page.js", (name, "/ops/perdure"))[0] == 401
 
 
 @pytest.mark.parametrize("path", ["perdure", "/perdure/", "/a//b", "/../x", '/"><script>', "/"])

@@ -166,14 +166,14 @@ def step_rows(
     return StepRows(Rows(store, run).of(records), following, last, total)
 
 
-def every_step(store: Store, run: RunRecord, most: int) -> list[StepRow]:
-    """The steps of a run, up to `most` of them, in the order in which they were saved.
+def every_step(store: Store, run: RunRecord, most: int, wanted: Wanted = Wanted()) -> list[StepRow]:  # noqa: B008
+    """The steps of a run, or those that are meant, up to `most` of them, in the order in which they were saved.
 
     Raises:
         StateError: the file cannot be read.
     """
     records: list[StepRecord] = []
-    for part in step_pages.every(store, run.rid, Wanted()):
+    for part in step_pages.every(store, run.rid, wanted):
         records += part
         if len(records) >= most:
             break

@@ -16,6 +16,7 @@ from perdure.operations.processes import ProcessView, process_of
 from perdure.operations.step_rows import Rows, StepRow, Try, every_step
 from perdure.store import lives, step_pages, timeline
 from perdure.store.runs import Store
+from perdure.store.step_pages import Wanted
 
 MOST = 2_000
 """Calls that are given one by one."""
@@ -60,8 +61,9 @@ class BrokenOff(msgspec.Struct, frozen=True):
 
 
 class Timeline(msgspec.Struct, frozen=True):
-    """How the calls of a run lie in time. `length` is in milliseconds from `began`. Of a run with many calls `calls` is
-    None and `bins` counts them. `openings` are those of the breakers of its steps, at that time. `open` are calls that
+    """How the calls of a run lie in time. `length` is in milliseconds from `began`; `since` and `until`, in the same, are
+    the part of it that is shown, all of it unless a part was asked for. If many calls are in that, `calls` is None and
+    `bins` counts them. `openings` are those of the breakers of its steps, at that time. `open` are calls that
     have no record, `cut` attempts that were broken off; the last ones of many."""
 
     began: datetime | None
@@ -72,15 +74,21 @@ class Timeline(msgspec.Struct, frozen=True):
     openings: list[OpeningView] = []
     open: list[OpenCall] = []
     cut: list[BrokenOff] = []
+    since: float = 0.0
+    until: float = 0.0
 
 
-def timeline_of(store: Store, run: RunRecord, bins: int = 1_000) -> Timeline:
+def timeline_of(
+    store: Store, run: RunRecord, bins: int = 1_000, since: float | None = None, until: float | None = None
+) -> Timeline:
     """How the calls of a run lie in time.
 
     Args:
         store: the state file.
         run: which.
-        bins: into how many spans the calls of a long run are counted.
+        bins: into how many spans the calls are counted where they are many.
+        since: the part that is shown begins there, in milliseconds from the start of the run; None: at the start.
+        until: it ends there; None: at the end.
 
     Raises:
         StateError: the file cannot be read.
@@ -90,24 +98,41 @@ def timeline_of(store: Store, run: RunRecord, bins: int = 1_000) -> Timeline:
     under_way = run.status == "running" and store.holding(run) is not None
     end = run.ended or (time.time() if under_way else found[1] if found else run.started)
     tried, cut = _open(store, run), _cut(store, run)
-    last = [one.at + one.ms for one in cut] + [one.at + one.ms for call in tried for one in call.failures]
-    length = max(end - run.created, found[1] - run.created if found else 0.0, FINEST, *(one / 1000 for one in last))
+    ends = [one.at + one.ms for one in cut] + [one.at + one.ms for call in tried for one in call.failures]
+    length = max(end - run.created, found[1] - run.created if found else 0.0, FINEST, *(one / 1000 for one in ends))
     guarded = {one.options["breaker"] for one in functions_of(store, run) if "breaker" in one.options}
     opened = openings_of(store.path, run.created, end, guarded) if guarded else []
     began, ms = moment(run.created), length * 1000
     around = (opened, tried, cut)
-    if total <= MOST:
-        return Timeline(began, ms, total, every_step(store, run, MOST), None, *around)
-    width = max(length / bins, FINEST)
-    found_in = counted(store, run, ("bins", bins, width), lambda: _bins(store, run, bins, width))
-    return Timeline(began, ms, total, None, found_in, *around)
+    first = min(max(since or 0.0, 0.0), ms)
+    last = max(min(ms if until is None else until, ms), first + FINEST * 1000)
+    if since is None and until is None:
+        if total <= MOST:
+            return Timeline(began, ms, total, every_step(store, run, MOST), None, *around, first, last)
+        width = max(length / bins, FINEST)
+        found_in = counted(store, run, ("bins", bins, width), lambda: _bins(store, run, bins, 0.0, width, whole=True))
+        return Timeline(began, ms, total, None, found_in, *around, first, last)
+    start, stop = run.created + first / 1000, run.created + last / 1000
+    if counted(store, run, ("within", first, last), lambda: timeline.within(store, run.rid, start, stop)) <= MOST:
+        part = every_step(store, run, MOST, Wanted(until=stop, over=start))
+        return Timeline(began, ms, total, part, None, *around, first, last)
+    width = max((stop - start) / bins, FINEST)
+    counts = counted(
+        store, run, ("bins", bins, width, first), lambda: _bins(store, run, bins, first / 1000, width, whole=False)
+    )
+    return Timeline(began, ms, total, None, counts, *around, first, first + width * bins * 1000)
 
 
-def _bins(store: Store, run: RunRecord, bins: int, width: float) -> Bins:
+def _bins(store: Store, run: RunRecord, bins: int, since: float, width: float, *, whole: bool) -> Bins:
+    """Calls that began in each span, the first of which begins `since` seconds after the run did. All, if `whole`: what
+    a clock that was set says lies beside the run is at its ends."""
     counts = {status: [0] * bins for status in ("done", "failed", "dead", "retried")}
-    for part in timeline.bins(store, run.rid, run.created, width):
+    for part in timeline.bins(store, run.rid, run.created + since, width):
         for place, status, count, again in part:
-            place = min(max(place, 0), bins - 1)
+            if whole:
+                place = min(max(place, 0), bins - 1)
+            elif not 0 <= place < bins:
+                continue
             counts[status if status in ("done", "dead") else "failed"][place] += count
             counts["retried"][place] += again
     return Bins(**counts)

@@ -55,6 +55,7 @@ class Wanted(msgspec.Struct, frozen=True):
         batch: the items of the map of this number.
         since: begun then or later, in seconds since the epoch.
         until: begun before then.
+        over: whose last attempt ended then or later.
         slow: whose last attempt took so many milliseconds or more.
         meets: those that it is true of, by what no statement can tell; it is given the record as it is stored.
     """
@@ -68,6 +69,7 @@ class Wanted(msgspec.Struct, frozen=True):
     batch: int | None = None
     since: float | None = None
     until: float | None = None
+    over: float | None = None
     slow: int | None = None
     meets: Callable[[StepRecord], bool] | None = None
 
@@ -129,6 +131,7 @@ def chunk(
         "only_batch": wanted.batch is not None,
         "only_since": wanted.since is not None,
         "only_until": wanted.until is not None,
+        "only_over": wanted.over is not None,
         "only_slow": wanted.slow is not None,
     }
     filters = " ".join(_SQL[name] for name, asked in names.items() if asked)

@@ -50,6 +50,17 @@ def bins(store: Store, rid: int, origin: float, width: float) -> Iterator[list[t
         after = max(seq for seq, *_ in rows)
 
 
+def within(store: Store, rid: int, since: float, until: float) -> int:
+    """How many calls were executed, with their last attempt, in a time (seconds since the epoch)."""
+    found, after = 0, 0
+    while True:
+        given = {"run": rid, "after": after, "most": SLICE, "since": since, "until": until}
+        last, count = _all(store, "within", given)[0]
+        if last is None:
+            return found
+        found, after = found + count, last
+
+
 def _all(store: Store, query: str, given: Any) -> list[Any]:
     rows: list[Any] = store.journal.read(lambda connection: connection.execute(_SQL[query], given).fetchall())
     return rows

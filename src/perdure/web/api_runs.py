@@ -69,15 +69,18 @@ def why(desk: Desk, names: Names, given: Nothing) -> Why:
 
 
 class TimelineQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Into how many spans of time the calls of a long run are counted."""
+    """Into how many spans of time the calls are counted where they are many, and which part of the run is shown
+    (milliseconds from its start)."""
 
     bins: Annotated[int, Meta(ge=10, le=1_200)] = 1_000
+    since: Annotated[float, Meta(ge=0)] | None = None
+    until: Annotated[float, Meta(ge=0)] | None = None
 
 
 def timeline(desk: Desk, names: Names, given: TimelineQuery) -> Timeline:
     """How the calls of a run lie in time."""
     with opened(desk.location, names["run"]) as store:
-        return timeline_of(store, find_run(store, names["run"]), given.bins)
+        return timeline_of(store, find_run(store, names["run"]), given.bins, given.since, given.until)
 
 
 class StepsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

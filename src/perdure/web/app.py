@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -19,25 +18,17 @@ from perdure.web.endpoints import PREFIX, Desk, Endpoint, asked
 from perdure.web.guard import SESSION, App, Guard, Hosts
 from perdure.web.live import Live
 from perdure.web.openapi import document
+from perdure.web.packing import PAGE, packed, script, style
 from perdure.web.session import Session
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-PAGE: Final = Path(__file__).parent / "page"
-
 VIEWS: Final = re.compile(
     r"/|/(runs|dead|services|schedules|waits|alerts|doctor|deeds|search)|/runs/[^/?#]{1,512}|/dead/\d{1,16}|/jobs/[0-9a-f]{16}"
 )
 """The addresses of the page's views; all of them are the same shell."""
-
-MODULES: Final = {
-    "": "overview", "runs": "runs", "runs/": "run", "dead": "dead", "deeds": "deeds", "jobs": "deeds",
-    "search": "search",
-    **dict.fromkeys(("services", "schedules", "waits", "alerts", "doctor"), "around"),
-}  # fmt: skip
-"""The module of each view, by the first part of its address."""
 
 KINDS: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 
@@ -67,9 +58,8 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
 
     from perdure.web import downloads
 
-    packed: dict[str, bytes] = {}
-    files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix in KINDS}
-    shells = {view: _shell(files, name, root) for view, name in MODULES.items()}
+    files = {"page.js": script, "style.css": style, "icon.svg": (PAGE / "icon.svg").read_bytes}
+    shown = (PAGE / "shell.html").read_bytes().replace(b'="/assets/', b'="' + root.encode() + b"/assets/")
     endpoints = endpoints_of(desk)
     description = document(endpoints)
     live = Live(desk.location.path)
@@ -78,20 +68,16 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
     async def shell(request: Request) -> Response:
         if VIEWS.fullmatch(request.url.path) is None:
             return problem(404, "not-found", "there is nothing here")
-        first = request.url.path.split("/")[1]
-        view = f"{first}/" if first == "runs" and request.url.path.count("/") > 1 else first
-        return Response(shells[view], media_type=KINDS[".html"])
+        return Response(shown, media_type=KINDS[".html"])
 
     async def asset(request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in files or name == "shell.html":
+        if name not in files:
             return problem(404, "not-found", "there is nothing here")
-        kind = KINDS[Path(name).suffix]
+        kind, content = KINDS[Path(name).suffix], files[name]()
         if "gzip" not in request.headers.get("accept-encoding", ""):
-            return Response(files[name], media_type=kind)
-        if name not in packed:
-            packed[name] = gzip.compress(files[name], mtime=0)
-        return Response(packed[name], media_type=kind, headers={"content-encoding": "gzip"})
+            return Response(content, media_type=kind)
+        return Response(packed(content), media_type=kind, headers={"content-encoding": "gzip"})
 
     async def sign_in(request: Request) -> Response:
         if session.is_limited:
@@ -164,17 +150,6 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
     app.router.redirect_slashes = False
     guard = Guard(app, hosts, session, VIEWS)
     return _Below(guard, root) if root else guard
-
-
-def _shell(files: dict[str, bytes], view: str, root: str) -> bytes:
-    """The shell of a view. It names all modules that the view needs, so that none waits for the one that imports it."""
-    names, known = {"app.js", f"{view}.js"}, set[str]()
-    while new := names - known:
-        known |= new
-        names = {found.decode() for name in new for found in re.findall(rb'from "\./([a-z]+\.js)"', files[name])}
-    links = "".join(f'<link rel="modulepreload" href="/assets/{name}">\n' for name in sorted(known))
-    shell = files["shell.html"].replace(b"<script ", links.encode() + b"<script ", 1)
-    return shell.replace(b'="/assets/', b'="' + root.encode() + b"/assets/")
 
 
 class _Below:

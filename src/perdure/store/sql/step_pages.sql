@@ -43,6 +43,9 @@ AND started >= :since
 -- name: only_until
 AND started < :until
 
+-- name: only_over
+AND started + ms / 1000.0 >= :over
+
 -- name: only_slow
 AND ms >= :slow
 

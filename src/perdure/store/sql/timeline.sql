@@ -14,3 +14,8 @@ SELECT max(seq), bin, status, count(*), sum(again) FROM (
     SELECT seq, status, attempts > 1 AS again, CAST((started - :origin) / :width AS INTEGER) AS bin
     FROM step WHERE run = :run AND seq > :after ORDER BY seq LIMIT :most
 ) GROUP BY bin, status
+
+-- name: within
+SELECT max(seq), sum(started < :until AND started + ms / 1000.0 >= :since) FROM (
+    SELECT seq, started, ms FROM step WHERE run = :run AND seq > :after ORDER BY seq LIMIT :most
+)

@@ -1,14 +1,21 @@
 // The frame around the views, and which view an address is.
 
 import { exchange, get, introduce, listen, signIn } from "./api.js";
+import { alerts, doctor, schedules, services, waits } from "./around.js";
+import { dead } from "./dead.js";
+import { deeds, job } from "./deeds.js";
 import { h, mark, patch, ROOT, s, toast } from "./dom.js";
+import { overview } from "./overview.js";
+import { run } from "./run.js";
+import { runs } from "./runs.js";
+import { search } from "./search.js";
 import { n } from "./words.js";
 
-// A view's file is loaded when it is first shown: its address, the file, the function in it, the title.
-const around = () => import("./around.js"), VIEWS = [
-  [/^\/$/, () => import("./overview.js"), "overview", "Overview"], [/^\/runs$/, () => import("./runs.js"), "runs", "Runs"], [/^\/runs\/([^/]+)$/, () => import("./run.js"), "run", "Run"], [/^\/dead(?:\/(\d+))?$/, () => import("./dead.js"), "dead", "Dead letters"],
-  [/^\/services$/, around, "services", "Services"], [/^\/schedules$/, around, "schedules", "Schedules"], [/^\/waits$/, around, "waits", "Queues and waits"], [/^\/alerts$/, around, "alerts", "Alerts"], [/^\/doctor$/, around, "doctor", "Doctor"],
-  [/^\/deeds$/, () => import("./deeds.js"), "deeds", "Deeds"], [/^\/jobs\/([0-9a-f]+)$/, () => import("./deeds.js"), "job", "Command"], [/^\/search$/, () => import("./search.js"), "search", "Search"],
+// A view: its address, what shows it, its title.
+const VIEWS = [
+  [/^\/$/, overview, "Overview"], [/^\/runs$/, runs, "Runs"], [/^\/runs\/([^/]+)$/, run, "Run"], [/^\/dead(?:\/(\d+))?$/, dead, "Dead letters"],
+  [/^\/services$/, services, "Services"], [/^\/schedules$/, schedules, "Schedules"], [/^\/waits$/, waits, "Queues and waits"], [/^\/alerts$/, alerts, "Alerts"], [/^\/doctor$/, doctor, "Doctor"],
+  [/^\/deeds$/, deeds, "Deeds"], [/^\/jobs\/([0-9a-f]+)$/, job, "Command"], [/^\/search$/, search, "Search"],
 ];
 /** What the view is made of, for `?json`: the answer of the API as it is. */
 const RAW = { Overview: () => "/overview", Runs: () => "/runs", Run: id => `/runs/${id}`, "Dead letters": id => id ? `/letters/${id}` : "/letters", "Queues and waits": () => "/waits", Command: id => `/jobs/${id}` };
@@ -48,10 +55,9 @@ export function go(address, replace = false) {
   show();
 }
 async function show() {
-  const [pattern, load, name, title] = VIEWS.find(([p]) => p.test(path())) || VIEWS[0];
+  const [pattern, made, title] = VIEWS.find(([p]) => p.test(path())) || VIEWS[0];
   const mine = ++number, given = pattern.exec(path())?.[1], query = new URLSearchParams(location.search);
-  const view = query.has("json") ? raw(RAW[title] ? RAW[title](given) : `/${title.toLowerCase()}`) : (await load())[name];
-  if (mine !== number) return;
+  const view = query.has("json") ? raw(RAW[title] ? RAW[title](given) : `/${title.toLowerCase()}`) : made;
   if (shown?.view === view && shown.given === given && shown.here.readdress) { frame(); return shown.here.readdress(query); }
   shown?.here.leave?.();
   main.replaceChildren();
@@ -85,6 +91,7 @@ function changed() {  // at most once a second, and never two at a time
 }
 
 // -- keys -----------------------------------------------------------------------------------------------------------------
+const ZOOM = { "+": "in", "-": "out", "[": "left", "]": "right", 0: "all" };
 let before = "";
 addEventListener("keydown", e => {
   if (e.ctrlKey || e.metaKey || e.altKey) return;
@@ -95,6 +102,7 @@ addEventListener("keydown", e => {
   if (led) { const to = NAV.find(x => x[3] === e.key); if (to) { e.preventDefault(); go(to[0]); } return; }
   if (e.key === "/") { const field = main.querySelector("[data-search]"); if (field) { e.preventDefault(); field.focus(); } else { e.preventDefault(); go("/search"); } }
   else if (e.key === "?") help();
+  else if (ZOOM[e.key]) main.querySelector(`[data-zoom=${ZOOM[e.key]}]`)?.click();
   else if (e.key === "w") main.querySelector("[data-waits]")?.click();
   else if ((e.key === "j" || e.key === "k") && !e.target.closest?.("[role=grid]")) {
     const rows = [...main.querySelectorAll("[data-row]")], k = rows.indexOf(e.target.closest?.("[data-row]")) + (e.key === "j" ? 1 : -1);
@@ -102,7 +110,7 @@ addEventListener("keydown", e => {
   }
 });
 function help() {
-  const keys = [["/", "search in this view, or everywhere"], ["j  k", "next and previous row"], ["Enter", "open the row"], ["Esc", "leave a field, close a dialog"], ["w", "show waits in the timeline, or hide them"], ...NAV.map(([, , text, key]) => [`g ${key}`, text])];
+  const keys = [["/", "search in this view, or everywhere"], ["j  k", "next and previous row"], ["Enter", "open the row"], ["Esc", "leave a field, close a dialog"], ["w", "show waits in the timeline, or hide them"], ["+  −", "zoom into the timeline, and out"], ["[  ]", "earlier and later in it"], ["0", "the whole run"], ...NAV.map(([, , text, key]) => [`g ${key}`, text])];
   const box = h("dialog", { "aria-label": "Keys" }, h("div", { class: "in" }, h("h2", {}, "Keys"), h("dl", { class: "keys" }, keys.map(([k, t]) => [h("dt", {}, h("kbd", {}, k)), h("dd", {}, t)]))), h("footer", {}, h("button", { class: "btn", type: "button", on: { click: () => box.close() } }, "Close")));
   box.addEventListener("close", () => box.remove());
   document.body.append(box);

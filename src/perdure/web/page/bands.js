@@ -13,7 +13,7 @@ export function bands(go) {
   let runs = [], began = 0, part = null, all = false, more = 0;
   /** A band that is opened: its timeline, and the bands of its own child runs. */
   function open(run) {
-    const line = timeline({ choose: x => x.seq && go(`/runs/${seg(run.id)}?step=${x.seq}`), pick: t => t && go(`/runs/${seg(run.id)}?t=${t.map(x => Math.round(x)).join("-")}`) });
+    const line = timeline({ choose: x => x.seq && go(`/runs/${seg(run.id)}?step=${x.seq}`), pick: t => t && go(`/runs/${seg(run.id)}?t=${t.join("-")}`) });
     const inner = bands(go), said = h("p", { class: "mute", role: "status" }, "…"), node = h("div", { class: "inner", "data-keep": true }, said, line.box, inner.box);
     async function look() {
       try {
@@ -30,7 +30,7 @@ export function bands(go) {
     paint();
   }
   function band(run) {
-    const from = Date.parse(run.created) - began, a = 100 * part(from), b = Math.max(100 * part(from + 1000 * (run.seconds ?? 0)), a + .3), here = opened.get(run.id);
+    const from = Date.parse(run.created) - began, inside = x => Math.max(0, Math.min(100, 100 * x)), a = Math.min(inside(part(from)), 99.7), b = Math.max(inside(part(from + 1000 * (run.seconds ?? 0))), a + .3), here = opened.get(run.id);
     const bar = h("i", { class: `on ${run.status}` }), text = h("span", { class: "what clip" }, mark(run.status, 12), h("b", {}, run.workflow), h("span", { class: "mono mute clip" }, run.inputs), h("span", { class: "faint nowrap" }, took(run.seconds)));
     bar.style.left = `${a}%`; bar.style.width = `${b - a}%`;
     if (b < 66) text.style.left = `calc(${b}% + 8px)`; else if (a > 34) { text.style.right = `calc(${100 - a}% + 8px)`; } else text.style.left = `calc(${a}% + 6px)`;
@@ -43,6 +43,8 @@ export function bands(go) {
   }
   return {
     box,
+    /** The scale is another one. */
+    draw() { if (runs.length) paint(); },
     set(details, line) {
       const focused = box.contains(document.activeElement) ? document.activeElement.closest("[data-key]")?.dataset.key : null;
       runs = details.children; more = details.earlier_children; began = Date.parse(details.run.created); part = line.part;

@@ -15,16 +15,18 @@ const KEY = [["done-bar", "done"], ["fail-bar", "failed"], ["wait-bar", "asked f
 const AGAIN = ["failed", "interrupted", "parked"], OVER = ["done", "dead", "cancelled", "superseded"];
 const MANY = [["done-bar", "done"], ["wait-bar", "tried again"], ["fail-bar", "failed"], ["dead-bar", "dead letter"]];
 
+const ONE_BY_ONE = 2000;  // calls that a timeline gives one by one, and no part of it has to be asked for
+
 export function run({ main, given, query, go, title }) {
-  let asked = query, details = null, why = null, lapse = null, step = null, call = null, log = null, told = false, left = false, level = "", having = "";
-  const head = h("div"), about = h("div", { class: "stack" }), tools = h("div", { class: "tool" }), legend = h("span", { class: "legend" }), count = h("span", { class: "count" }), said = h("div", { class: "stack said" }), side = h("aside", { class: "card insp", "aria-label": "The step that is chosen" });
+  let asked = query, asOf, details = null, why = null, lapse = null, step = null, call = null, log = null, told = false, left = false, level = "", having = "";
+  const head = h("div"), about = h("div", { class: "stack" }), tools = h("div", { class: "tool" }), legend = h("span", { class: "legend" }), zoom = h("span", { class: "zoom" }), count = h("span", { class: "count" }), said = h("div", { class: "stack said" }), side = h("aside", { class: "card insp", "aria-label": "The step that is chosen" });
   const address = changed => { const q = new URLSearchParams(asked); for (const [k, v] of Object.entries(changed)) if (v != null && v !== "") q.set(k, v); else q.delete(k); return `/runs/${seg(given)}${q.size ? `?${q}` : ""}`; };
   const to = (changed, replace) => go(address(changed), replace);
-  const line = timeline({ choose: x => x.seq && to({ step: x.seq }, true), pick: t => to({ t: t ? t.map(x => Math.round(x)).join("-") : "" }) });
+  const line = timeline({ choose: x => x.seq && to({ step: x.seq }, true), pick: t => to({ t: t ? t.join("-") : "" }) });
   const list = steps({ run: given, choose: x => to({ step: x.seq }, true) });
   const kids = bands(address => go(address));
   const split = h("div", { class: "split wide" }, h("section", { class: "card", "aria-label": "Steps" }, tools, list.box), side);
-  main.replaceChildren(head, h("div", { class: "stack" }, about, h("section", { class: "card", "aria-label": "Timeline" }, h("header", {}, h("h2", {}, "Timeline"), count, legend), line.box, kids.box)), split, said);
+  main.replaceChildren(head, h("div", { class: "stack" }, about, h("section", { class: "card", "aria-label": "Timeline" }, h("header", {}, h("h2", {}, "Timeline"), count, legend, zoom), line.box, kids.box)), split, said);
   side.hidden = true;
 
   const range = () => /^\d+-\d+$/.test(asked.get("t") || "") ? asked.get("t").split("-").map(Number) : null;
@@ -71,7 +73,9 @@ export function run({ main, given, query, go, title }) {
       t ? h("a", { class: "chip", href: address({ t: "" }), "aria-current": "true", "aria-label": `from ${dur(t[0])} to ${dur(t[1])}; remove this filter` }, `${dur(t[0])} to ${dur(t[1])}`, h("span", { "aria-hidden": "true" }, "×")) : null,
       (details?.maps.length > 1 ? details.maps.slice(0, 12) : []).map(m => { const here = asked.get("map") === String(m.number), ended = Object.values(m.counts).reduce((a, b) => a + b, 0); return h("a", { class: "chip", "data-key": `map ${m.number}`, href: address({ map: here ? "" : m.number, step: "" }), "aria-current": here ? "true" : null, title: `map ${m.number} over ${m.step}` }, `map ${m.number}: ${m.step}`, h("span", { class: "n" }, m.total == null || m.total === ended ? n(ended) : `${n(ended)} of ${n(m.total)}`)); }),
       h("span", { class: "grow" }), h("select", { class: "chip", "aria-label": "How long the last attempt took", on: { change: e => to({ longer: e.target.value, step: "" }) } }, [["", "any duration ▾"], ["1000", "1 s or more"], ["10000", "10 s or more"], ["60000", "1 min or more"]].map(([k, t]) => h("option", { value: k, selected: (asked.get("longer") || "") === k }, t))), h("a", { class: "chip", href: address({ sort: asked.get("sort") === "slowest" ? "" : "slowest", step: "" }), "aria-current": asked.get("sort") === "slowest" ? "true" : null }, "Slowest first"), h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text in name or input of a step", placeholder: "text in name or input", spellcheck: "false", value: asked.get("q") || "", on: { change: e => to({ q: e.target.value.trim(), step: "" }) } }), h("kbd", {}, "/")), button("Export", "", () => download("steps", { run: details.run.id }).catch(e => toast(e.message)), "Export the steps of this run as JSON Lines"));
-    patch(legend, [...(lapse?.bins ? MANY : KEY), ...(line.cut ? [["stop", "broken off"]] : []), ...(line.shaded ? [["wait-soft", "breaker open"]] : [])].map(([c, text]) => h("span", {}, s("svg", { width: 14, height: 9, "aria-hidden": "true" }, s("rect", { fill: `var(--${c})`, stroke: c === "wait-soft" ? "var(--wait-bar)" : null, x: 1, y: 1, width: 12, height: 7, rx: 1.5 })), text)), line.waited || details?.groups.some(g => g.again) && !lapse?.bins ? h("button", { type: "button", class: "chip", "data-waits": true, "aria-pressed": String(line.waits), on: { click: () => { line.hideWaits(); paintTools(); } } }, "waits", h("kbd", {}, "w")) : null, h("span", { class: "faint" }, "drag to choose a time"));
+    patch(legend, [...(lapse?.bins ? MANY : KEY), ...(line.cut ? [["stop", "broken off"]] : []), ...(line.shaded ? [["wait-soft", "breaker open"]] : [])].map(([c, text]) => h("span", {}, s("svg", { width: 14, height: 9, "aria-hidden": "true" }, s("rect", { fill: `var(--${c})`, stroke: c === "wait-soft" ? "var(--wait-bar)" : null, x: 1, y: 1, width: 12, height: 7, rx: 1.5 })), text)), line.waited || details?.groups.some(g => g.again) && !lapse?.bins ? h("button", { type: "button", class: "chip", "data-waits": true, "aria-pressed": String(line.waits), on: { click: () => { line.hideWaits(); paintTools(); } } }, "waits", h("kbd", {}, "w")) : null, line.zoomed ? null : h("span", { class: "faint" }, "drag to zoom"));
+    const step = (name, text, label, ...by) => h("button", { type: "button", class: "btn small", "data-zoom": name, "aria-label": label, title: label, on: { click: () => line.zoom(...by) } }, text);
+    patch(zoom, line.zoomed ? [step("left", "‹", "Earlier", 1, -.5), step("right", "›", "Later", 1, .5), step("out", "−", "Zoom out", 2)] : null, step("in", "+", "Zoom in", .5), line.zoomed ? h("button", { type: "button", class: "btn small", "data-zoom": "all", on: { click: () => to({ t: "" }) } }, "Whole run") : null);
     count.textContent = lapse ? `${many(lapse.total + lapse.open.length, "call")}${line.lanes ? ` in ${many(line.lanes, "lane")}` : ""}` : "";
   }
   async function paintStep() {
@@ -101,21 +105,29 @@ export function run({ main, given, query, go, title }) {
         button("Export", "", () => download("log", { run: details.run.id }).catch(e => toast(e.message)), "Export all lines as JSON Lines")),
       lines.lines.length ? h("pre", { class: "codex log", tabindex: 0, role: "region", "aria-label": "what its attempts have logged and printed" }, lines.lines.map(x => h("div", { class: x.level === "ERROR" || x.level === "CRITICAL" ? "err" : null }, h("span", { class: "faint" }, at(x.at)), ` ${x.step} ${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}`))) : h("p", { class: "empty" }, level || having ? "No line fits." : "Its attempts have logged and printed nothing that is kept.")]));
   }
+  /** The calls in time; of a long run only the part that is chosen is asked for. */
+  const lapsed = () => { const t = lapse && lapse.total > ONE_BY_ONE ? range() : null; asOf = t?.join(); return get(`/runs/${seg(given)}/timeline`, { bins: Math.max(100, Math.min(1200, Math.round(main.clientWidth / 1.5))), since: t?.[0], until: t?.[1] }); };
+  async function zoomed() {
+    if (!lapse || lapse.total <= ONE_BY_ONE || asOf === range()?.join()) return;
+    const found = await lapsed();
+    if (left || asOf !== range()?.join()) return;
+    lapse = found; line.set(found, details); paintTools();
+  }
   async function refresh() {
     const first = !details, listed = list.ask(wanted(), !first);
     listed.catch(() => {});  // what fails is thrown below
-    const [d, t] = await Promise.all([get(`/runs/${seg(given)}`), get(`/runs/${seg(given)}/timeline`, { bins: Math.max(100, Math.min(1200, Math.round(main.clientWidth / 1.5))) })]);
+    const [d, t] = await Promise.all([get(`/runs/${seg(given)}`), lapsed()]);
     if (left) return;
     details = d; lapse = t;
     if (given !== d.run.id && d.run.id.startsWith(given)) history.replaceState(null, "", location.pathname.replace(seg(given), seg(d.run.id)) + location.search);
-    line.set(t, d); kids.set(d, line); paint(); paintTools();
+    line.set(t, d); line.show(null, range()); kids.set(d, line); paint(); paintTools();
     await listed;
-    await Promise.all([paintStep(), paintLog()]);
+    await Promise.all([paintStep(), paintLog(), zoomed()]);
     if (!["done", "cancelled"].includes(d.run.status)) { const w = await get(`/runs/${seg(given)}/why`); if (!left) { why = w; paint(); } }
   }
   return {
     refresh,
-    async readdress(q) { asked = q; paintTools(); await list.ask(wanted()); await paintStep(); },
+    async readdress(q) { asked = q; line.show(null, range()); kids.draw(); paintTools(); await Promise.all([list.ask(wanted()), zoomed()]); await paintStep(); },
     leave() { left = true; },
   };
 }
