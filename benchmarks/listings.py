@@ -68,7 +68,18 @@ def make(path: Path, runs: int, steps: int) -> None:
                 yield step(rid, 1, "load", "done", value, 1)
 
     def step(rid: int, seq: int, name: str, status: Any, output: bytes, tries: int) -> tuple[Any, ...]:
-        about = (seq, name, seq.to_bytes(16, "big"), 0, status, given[seq % 1000], output, BEGAN + rid + seq / 100, 30, tries)
+        about = (
+            seq,
+            name,
+            seq.to_bytes(16, "big"),
+            0,
+            status,
+            given[seq % 1000],
+            output,
+            BEGAN + rid + seq / 100,
+            30,
+            tries,
+        )
         return (rid, *msgspec.structs.astuple(StepRecord(*about, 0, "step").sealed(rid)))
 
     def tries_of() -> Iterator[tuple[Any, ...]]:

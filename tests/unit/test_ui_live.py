@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ class _Looks:
 
     first_event = False
     looks = 0
+    around = False
+    runs = ("a",)
 
     def __init__(self, path: Path) -> None:
         self._known = self.first_event
 
-    def has_changed(self) -> bool:
+    def has_changed(self, asked: Sequence[str] = ()) -> bool:
         type(self).looks += 1
         before, self._known = self._known, self.first_event
         return self.looks > 1 and before != self._known
@@ -41,4 +44,7 @@ def test_a_change_right_after_the_first_event_is_told(monkeypatch: pytest.Monkey
         await events.aclose()
         return told
 
-    assert asyncio.run(page()) == [b"event: change\ndata: 0\n\n", b"event: change\ndata: 1\n\n"]
+    assert asyncio.run(page()) == [
+        b'event: change\ndata: {"number":0,"runs":[],"around":false}\n\n',
+        b'event: change\ndata: {"number":1,"runs":["a"],"around":false}\n\n',
+    ]

@@ -12,6 +12,7 @@ from perdure.config import secrets
 from perdure.core.records import RunRecord, StepRecord
 from perdure.core.timestamps import moment
 from perdure.store import attempt_logs, step_pages
+from perdure.store.attempt_logs import LogLine
 from perdure.store.runs import Store
 
 SLACK = 600.0
@@ -85,9 +86,14 @@ def log_of(
             break
         line = hide(one.text)
         if text is None or text in line or text in one.name or text in one.logger:
-            about = one.name, one.key.hex(), one.n, one.attempt, one.level, one.logger
-            shown.append(LogView(moment(one.at), *about, line))
+            shown.append(log_view(one, line))
     return shown[::-1]
+
+
+def log_view(line: LogLine, text: str) -> LogView:
+    """A line with the text that is shown of it."""
+    about = line.name, line.key.hex(), line.n, line.attempt, line.level, line.logger
+    return LogView(moment(line.at), *about, text)
 
 
 def _where(store: Store, run: RunRecord, call: StepRecord | None) -> dict[str, Any]:

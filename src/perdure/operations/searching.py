@@ -8,13 +8,17 @@ from contextlib import suppress
 
 import msgspec
 
+from perdure.config import secrets
 from perdure.errors import NotFound
 from perdure.operations.dead_letters import LetterView, Selection, find_letter, newest, texts_of, view_of
 from perdure.operations.find_run import find_run
 from perdure.operations.paging import SECONDS, Budget
 from perdure.operations.ps import EVERY, RunFilter, RunView, each_run, runs_page
 from perdure.operations.ps import view_of as run_view_of
+from perdure.operations.run_log import LogView, log_view
 from perdure.operations.step_rows import StepFilter, StepRow, step_rows
+from perdure.store import attempt_logs
+from perdure.store.listing import has
 from perdure.store.runs import Store
 
 MOST = 20
@@ -28,6 +32,13 @@ class FoundStep(msgspec.Struct, frozen=True):
     step: StepRow
 
 
+class FoundLine(msgspec.Struct, frozen=True):
+    """A line in which the text is, that an attempt has logged or printed, and the run that it is of."""
+
+    run: str
+    line: LogView
+
+
 class Found(msgspec.Struct, frozen=True):
     """What was found, the newest first. If not `complete`, there is more, or looking further took too long."""
 
@@ -35,10 +46,12 @@ class Found(msgspec.Struct, frozen=True):
     steps: list[FoundStep]
     letters: list[LetterView]
     complete: bool
+    lines: list[FoundLine] = []
 
 
 def search(store: Store, text: str, *, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> Found:
-    """Look for a text in runs, in their steps and in dead letters: in ids and names, in labels, inputs and errors.
+    """Look for a text in runs, in their steps and in dead letters: in ids and names, in labels, inputs and errors; and
+    in what attempts have logged and printed.
 
     A number is also that of a letter.
 
@@ -53,14 +66,15 @@ def search(store: Store, text: str, *, seconds: float = SECONDS, clock: Callable
     """
     budget = Budget(MOST, seconds, clock)
     wanted = RunFilter(text=text, anywhere=True, children=True)
-    page = runs_page(store, wanted, limit=MOST, seconds=seconds / 3, clock=clock)
-    letters, all_letters = _letters(store, text, Budget(MOST, seconds / 3, clock))
+    page = runs_page(store, wanted, limit=MOST, seconds=seconds / 4, clock=clock)
+    letters, all_letters = _letters(store, text, Budget(MOST, seconds / 4, clock))
+    lines, all_lines = _lines(store, text, Budget(MOST, seconds / 4, clock))
     runs = page.runs
     if not runs:
         with suppress(NotFound):
             runs = [run_view_of(store, find_run(store, text))]
     steps: list[FoundStep] = []
-    complete = page.next is None and all_letters
+    complete = page.next is None and all_letters and all_lines
     for run in each_run(store, msgspec.structs.replace(EVERY, children=True)):
         if budget.is_spent or len(steps) >= MOST:
             complete = False
@@ -70,7 +84,20 @@ def search(store: Store, text: str, *, seconds: float = SECONDS, clock: Callable
         found = step_rows(store, find_run(store, run.id), only, limit=most, seconds=budget.left, clock=clock)
         steps += [FoundStep(run.id, one) for one in found.steps]
         complete = complete and found.next is None
-    return Found(runs, steps, letters, complete)
+    return Found(runs, steps, letters, complete, lines)
+
+
+def _lines(store: Store, text: str, budget: Budget) -> tuple[list[FoundLine], bool]:
+    """The lines of attempts in which the text is, the newest first, and whether these are all."""
+    found: list[FoundLine] = []
+    hide = secrets.redactor()  # what was not known to be a secret then
+    for line in attempt_logs.newest_with(store.path, text):
+        if budget.is_spent or len(found) >= MOST:
+            return found, False
+        shown = hide(line.text)
+        if text in shown and has(store, line.run):
+            found.append(FoundLine(line.run, log_view(line, shown)))
+    return found, True
 
 
 def _letters(store: Store, text: str, budget: Budget) -> tuple[list[LetterView], bool]:

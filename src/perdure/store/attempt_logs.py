@@ -137,6 +137,16 @@ def lines_of(
             yield from (line for line in _lines(data, holding) if line.run == run)
 
 
+def newest_with(state: Path, text: str) -> Iterator[LogLine]:
+    """What all runs have logged that may have a text in it, the newest file first and in it the newest line; the text
+    may stand in any part of a line. A file is read as a whole, so whoever asks can stop after any."""
+    wanted = text.encode("utf-8", "replace")
+    for path, _ in sorted(_files(folder_of(state)), key=lambda each: each[1].st_mtime, reverse=True):
+        data = _read(path, 2 * PART)
+        if wanted in data:
+            yield from reversed([*_lines(data, wanted)])
+
+
 def _begins(path: Path) -> float:
     """The moment of the first line of a file; 0 if it has none that can be read."""
     return next((line.at for line in _lines(_read(path, LONGEST))), 0.0)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
+from typing import Any
 
 from perdure.store import listing
 from perdure.store.flight_record import folder_of
 from perdure.store.runs import Store
+from perdure.store.statements import load
+
+_SQL = load("changes.sql")
+
+MOST = 50
+"""Runs that are named; of more that have changed, the newest."""
 
 
 class Changes:
@@ -21,11 +28,40 @@ class Changes:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._store = Store(path, read_only=True)
+        self._last: int | None = None
+        self._at_work: dict[int, tuple[Any, ...]] = {}
+        self._asked: dict[str, tuple[Any, ...]] = {}
 
     def records(self) -> Hashable:
         """Differs from the last answer if a process has committed since (SQLite's data_version: microseconds)."""
         version: int = self._store.journal.read(lambda connection: connection.pragma("data_version"))
         return version
+
+    def runs(self, asked: Sequence[str] = ()) -> list[str]:
+        """The ids of runs in which something was recorded since the last answer: of those that processes execute or
+        executed then, that have been begun, or are asked about; and of the runs that these are child runs of.
+
+        A run that is asked about for the first time counts as changed: since when is not known.
+        """
+        if self._last is None:
+            self._last = self._ask("last_run")[0][0]
+        begun = self._ask("begun", {"after": self._last, "most": MOST})
+        if begun:
+            self._last = self._ask("last_run")[0][0]
+        now = {rid: tuple(row) for rid, *row in self._ask("at_work", {"most": MOST})}
+        left = {rid: tuple(row) for one in self._at_work if one not in now for rid, *row in self._ask("again", (one,))}
+        known, self._at_work = self._at_work, now
+        changed = {rid: row[0] for rid, row in {**left, **now}.items() if known.get(rid) != row}
+        changed |= {rid: id for rid, id, *_ in begun}
+        found = dict.fromkeys(changed.values())
+        for rid in changed:
+            found |= dict.fromkeys(id for (id,) in self._ask("above", (rid,)))
+        before, self._asked = self._asked, {}
+        for id in asked:
+            self._asked[id] = next(iter(self._ask("everything", (id,))), ())
+            if before.get(id) != self._asked[id]:
+                found[id] = None
+        return list(found)
 
     def around(self) -> Hashable:
         """Differs from the last answer if a process died, or breakers or attempts in flight have changed."""
@@ -36,6 +72,10 @@ class Changes:
             tuple(sorted(_stamps(folder_of(self._path)))),
             tuple(listing.executing(self._store)),
         )
+
+    def _ask(self, query: str, given: Any = ()) -> list[Any]:
+        rows: list[Any] = self._store.journal.read(lambda at: at.execute(_SQL[query], given).fetchall())
+        return rows
 
     def close(self) -> None:
         """Close the file."""

@@ -58,7 +58,11 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
 
     from perdure.web import downloads
 
-    files = {"page.js": script, "style.css": style, "icon.svg": (PAGE / "icon.svg").read_bytes}
+    files: dict[str, Callable[[], bytes]] = {
+        "page.js": script,
+        "style.css": style,
+        "icon.svg": (PAGE / "icon.svg").read_bytes,
+    }
     shown = (PAGE / "shell.html").read_bytes().replace(b'="/assets/', b'="' + root.encode() + b"/assets/")
     endpoints = endpoints_of(desk)
     description = document(endpoints)
@@ -112,7 +116,7 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
         return await run_in_threadpool(_made, lambda: downloads.metrics(desk))
 
     async def events(request: Request) -> Response:
-        return StreamingResponse(live.events(), media_type="text/event-stream")
+        return StreamingResponse(live.events(request.query_params.get("run")), media_type="text/event-stream")
 
     async def missing(request: Request, error: Exception) -> Response:
         return problem(404, "not-found", "there is nothing here")

@@ -15,7 +15,7 @@ from perdure.operations.find_run import find_run
 from perdure.operations.location import opened
 from perdure.operations.metrics import metrics_of
 from perdure.operations.paging import PAGE
-from perdure.operations.run_log import log_of
+from perdure.operations.run_log import Level, log_of
 from perdure.operations.step_rows import StepFilter, step_rows
 from perdure.web.answers import clean
 from perdure.web.api_runs import step
@@ -29,7 +29,8 @@ METRICS: Final = "text/plain; version=0.0.4"
 
 class ExportQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is exported: the dead letters of a reason or a standing, the runs that stand so, of a workflow or with a
-    text, all without them; or the steps of a run, or what its attempts have logged and printed."""
+    text, all without them; or the steps of a run, or what its attempts have logged and printed, of a level or graver
+    and with a text."""
 
     what: Literal["letters", "runs", "steps", "log"]
     run: str | None = None
@@ -38,6 +39,7 @@ class ExportQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     standing: ps.Standing | None = None
     workflow: str | None = None
     q: str | None = None
+    level: Level | None = None
 
 
 def export(desk: Desk, given: ExportQuery) -> Response:
@@ -130,7 +132,7 @@ def _steps(desk: Desk, given: ExportQuery) -> Iterator[bytes]:
 
 def _log(desk: Desk, given: ExportQuery) -> Iterator[bytes]:
     with opened(desk.location, given.run) as store:
-        lines = log_of(store, find_run(store, given.run or ""))
+        lines = log_of(store, find_run(store, given.run or ""), level=given.level, text=given.q or None)
     for first in range(0, len(lines), PAGE):
         yield _lines(lines[first : first + PAGE])
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Hashable
+from collections import Counter
+from collections.abc import AsyncIterator, Hashable, Sequence
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from perdure.errors import PerdureError
 from perdure.store.changes import Changes
@@ -22,6 +25,21 @@ QUIET: Final = 15.0
 """Seconds after which a line without meaning keeps a connection open."""
 
 
+class Change(msgspec.Struct, frozen=True):
+    """Something has changed.
+
+    Attributes:
+        number: grows with each.
+        runs: ids of runs in which something was recorded: of those that are executed, were until now, were begun, or
+            are asked about; the newest of many.
+        around: processes, attempts in flight or services have changed.
+    """
+
+    number: int
+    runs: Sequence[str] = ()
+    around: bool = False
+
+
 class Live:
     """Who listens, and what they are told.
 
@@ -31,22 +49,29 @@ class Live:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._listeners: set[asyncio.Queue[int]] = set()
+        self._listeners: set[asyncio.Queue[Change]] = set()
+        self._asked: Counter[str] = Counter()
         self._over: threading.Event | None = None  # of the thread that looks
         self._begun = asyncio.Event()  # it has looked once: what changes from then on is noticed
         self._number = 0
 
-    async def events(self) -> AsyncIterator[bytes]:
-        """Server-sent events: `change` with a number that grows, the first at once."""
-        queue: asyncio.Queue[int] = asyncio.Queue(maxsize=1)
+    async def events(self, run: str | None = None) -> AsyncIterator[bytes]:
+        """Server-sent events: `change` with a `Change`, the first at once.
+
+        Args:
+            run: the id of a run that is asked about: whatever is recorded of it is told, also if nothing executes it.
+        """
+        queue: asyncio.Queue[Change] = asyncio.Queue(maxsize=1)
         self._listeners.add(queue)
+        if run is not None:
+            self._asked[run] += 1
         if self._over is None:
             self._over, self._begun = threading.Event(), asyncio.Event()
             about = (asyncio.get_running_loop(), self._over, self._begun)
             threading.Thread(target=self._watch, args=about, name="perdure-ui-live", daemon=True).start()
         try:
             await self._begun.wait()
-            yield _event(self._number)
+            yield _event(Change(self._number))
             while True:
                 try:
                     async with asyncio.timeout(QUIET):
@@ -55,6 +80,8 @@ class Live:
                     yield b": still here\n\n"
         finally:
             self._listeners.discard(queue)
+            if run is not None:
+                self._asked -= Counter((run,))
             if not self._listeners and self._over is not None:
                 self._over.set()
                 self._over = None
@@ -67,19 +94,19 @@ class Live:
             loop.call_soon_threadsafe(begun.set)
             while not over.is_set():
                 time.sleep(RECORDS)  # a wait for the event takes twice the CPU, for ever
-                if watcher.has_changed():
-                    loop.call_soon_threadsafe(self._tell)
+                if watcher.has_changed(tuple(self._asked)):
+                    loop.call_soon_threadsafe(self._tell, watcher.runs, watcher.around)
         except RuntimeError:  # the loop is closed: nobody listens
             pass
         finally:
             watcher.close()
 
-    def _tell(self) -> None:
+    def _tell(self, runs: Sequence[str], around: bool) -> None:
         self._number += 1
         for queue in self._listeners:
-            if queue.full():
-                queue.get_nowait()  # who is slow is told once
-            queue.put_nowait(self._number)
+            before = queue.get_nowait() if queue.full() else Change(0)  # who is slow is told once
+            named = tuple(dict.fromkeys((*before.runs, *runs)))
+            queue.put_nowait(Change(self._number, named, around or before.around))
 
 
 class _Watcher:
@@ -91,21 +118,34 @@ class _Watcher:
         self._records: Hashable = None
         self._around: Hashable = None
         self._looks = 0
+        self._asked: Sequence[str] = ()
+        self.runs: list[str] = []
+        self.around = False
 
-    def has_changed(self) -> bool:
-        """Has something changed since the last time?"""
+    def has_changed(self, asked: Sequence[str] = ()) -> bool:
+        """Has something changed since the last time? In `runs`, and whether `around` them.
+
+        Args:
+            asked: ids of runs of which all is looked at.
+        """
         try:
             if self._changes is None:
                 self._changes = Changes(self._path)
             before = self._records, self._around
             self._records = self._changes.records()
+            if self._records != before[0] or asked != self._asked:
+                self._asked, self.runs = asked, self._changes.runs(asked)
+            else:
+                self.runs = []
             if self._looks % AROUND == 0:
                 self._around = self._changes.around()
             self._looks += 1
-            return before != (None, None) and before != (self._records, self._around)
+            self.around = before[1] != self._around
+            return before != (None, None) and (bool(self.runs) or before != (self._records, self._around))
         except (PerdureError, OSError):
             self.close()
             known, self._records = self._records, "unreadable"
+            self.runs, self.around = [], True
             return known != "unreadable"
 
     def close(self) -> None:
@@ -115,5 +155,5 @@ class _Watcher:
             self._changes = None
 
 
-def _event(number: int) -> bytes:
-    return f"event: change\ndata: {number}\n\n".encode()
+def _event(change: Change) -> bytes:
+    return b"event: change\ndata: " + msgspec.json.encode(change) + b"\n\n"

@@ -11,7 +11,7 @@ SELECT min(started), max(started + ms / 1000.0) FROM step WHERE run = ?
 
 -- name: bins
 SELECT max(seq), bin, status, count(*), sum(again) FROM (
-    SELECT seq, status, attempts > 1 AS again, CAST((started - :origin) / :width AS INTEGER) AS bin
+    SELECT seq, status, attempts > 1 AS again, CAST((started - :origin) / :width AS INTEGER) - (started < :origin) AS bin
     FROM step WHERE run = :run AND seq > :after ORDER BY seq LIMIT :most
 ) GROUP BY bin, status
 

@@ -68,14 +68,15 @@ export const server = { read_only: true };
 let known = null;
 export function introduce() { known = get("/").then(about => Object.assign(server, about)); known.catch(() => {}); return known; }
 
-/** Listen for changes, for as long as the page is seen. `changed` is called at each, `said` with how the connection stands. */
+/** Listen for changes, for as long as the page is seen. `changed` gets each (null: some may have been missed), `said` how the connection stands. */
 export function listen(changed, said) {
-  let control = null, wait = 500;
-  async function connect() {
-    if (control || document.hidden || !token) return;
+  let control = null, wait = 500, run = null;
+  /** `before` is a connection that this one takes the place of: it stays until this one has begun, so that nothing is missed. */
+  async function connect(before = null) {
+    if (control !== before || document.hidden || !token) return;
     const mine = control = new AbortController();
     try {
-      const reader = (await ask("/events", { signal: mine.signal })).body.pipeThrough(new TextDecoderStream()).getReader();
+      const reader = (await ask(`/events${run ? `?run=${seg(run)}` : ""}`, { signal: mine.signal })).body.pipeThrough(new TextDecoderStream()).getReader();
       said("live");
       let rest = "", begun = false;
       for (;;) {
@@ -85,12 +86,14 @@ export function listen(changed, said) {
         rest += value;
         const parts = rest.split("\n\n");
         rest = parts.pop();
-        for (const part of parts) if (part.startsWith("event: change")) { if (begun || lost) changed(); begun = true; lost = false; }
+        for (const part of parts) if (part.startsWith("event: change")) { if (begun || lost) changed(lost ? null : JSON.parse(part.slice(part.indexOf("data: ") + 6))); begun = true; lost = false; before?.abort(); }
       }
     } catch (error) {
       if (error instanceof Problem && error.status === 401) { control = null; return; }
     }
-    if (control === mine) control = null;
+    before?.abort();
+    if (control !== mine) return;  // another one has taken its place
+    control = null;
     if (document.hidden) return;
     lost = true;
     said("lost");
@@ -102,4 +105,6 @@ export function listen(changed, said) {
     if (document.hidden) { control?.abort(); control = null; said("paused"); } else { lost = true; connect(); }
   });
   connect();
+  /** From now on what is recorded of that run is told (null: of none that nothing executes). */
+  return about => { if (about !== run) { run = about; if (control) connect(control); } };
 }

@@ -67,6 +67,7 @@ async function show() {
   frame();
   main.scrollTop = 0;
   await refresh(mine);
+  if (mine === number) follow?.(here.about || null);
   if (mine === number && !main.contains(document.activeElement)) main.focus({ preventScroll: true });
 }
 function raw(address) {
@@ -85,8 +86,8 @@ async function refresh(mine = number) {
     patch(main, h("div", { class: "top" }, h("h1", {}, "This cannot be shown")), h("section", { class: "card pad14", role: "alert" }, h("p", {}, h("b", {}, error.message)), error.hint ? h("p", { class: "mute" }, error.hint) : null, h("p", {}, h("a", { class: "btn", href: "/" }, "Overview"))));
   }
 }
-function changed() {  // at most once a second, and never two at a time
-  if (due) return;
+function changed(change) {  // at most once a second, and never two at a time
+  if (due || change && shown?.here.skips?.(change)) return;
   due = setTimeout(async () => { await refresh(); due = null; }, 700);
 }
 
@@ -136,14 +137,15 @@ function askForCode() {
   patch(main, form);
 }
 addEventListener("signed-out", askForCode);
-let listening = false;
+let follow = null;
 async function begin() {
-  const first = introduce(), shown = show();
+  const first = introduce(), done = show();
   try { about = await first; } catch (error) { if (error.status !== 401) toast(error.message); return; }
   frame();
-  await shown;
+  await done;
   if (path() !== "/") get("/overview").then(note, () => {});
-  if (!listening) { listening = true; listen(changed, now => { state = now; frame(); }); }
+  follow ||= listen(changed, now => { state = now; frame(); });
+  follow(shown?.here.about || null);
 }
 document.body.append(h("a", { class: "skip", href: "#main", on: { click: e => { e.preventDefault(); main.focus(); } } }, "Skip to the content"), h("div", { class: "app" }, side, main), h("div", { id: "said", role: "status", "aria-live": "polite" }));
 if (await signIn()) begin(); else askForCode();

@@ -18,7 +18,7 @@ const MANY = [["done-bar", "done"], ["wait-bar", "tried again"], ["fail-bar", "f
 const ONE_BY_ONE = 2000;  // calls that a timeline gives one by one, and no part of it has to be asked for
 
 export function run({ main, given, query, go, title }) {
-  let asked = query, asOf, details = null, why = null, lapse = null, step = null, call = null, log = null, told = false, left = false, level = "", having = "";
+  let asked = query, asOf, details = null, why = null, lapse = null, step = null, call = null, log = null, left = false;
   const head = h("div"), about = h("div", { class: "stack" }), tools = h("div", { class: "tool" }), legend = h("span", { class: "legend" }), zoom = h("span", { class: "zoom" }), count = h("span", { class: "count" }), said = h("div", { class: "stack said" }), side = h("aside", { class: "card insp", "aria-label": "The step that is chosen" });
   const address = changed => { const q = new URLSearchParams(asked); for (const [k, v] of Object.entries(changed)) if (v != null && v !== "") q.set(k, v); else q.delete(k); return `/runs/${seg(given)}${q.size ? `?${q}` : ""}`; };
   const to = (changed, replace) => go(address(changed), replace);
@@ -96,13 +96,14 @@ export function run({ main, given, query, go, title }) {
   }
   /** What all calls have logged and printed, when that is asked for. */
   async function paintLog() {
-    const lines = told && await get(`/runs/${seg(given)}/log`, { limit: 200, level, q: having });
-    if (left) return;
-    patch(said, card("Log", null, !lines ? h("p", { class: "empty" }, h("button", { class: "btn small", type: "button", on: { click: () => { told = true; paintLog(); } } }, "Show the last lines")) : [
+    const having = asked.get("log"), level = asked.get("level") || "", lines = having == null ? null : await get(`/runs/${seg(given)}/log`, { limit: 200, level, q: having });
+    if (left || having !== asked.get("log") || level !== (asked.get("level") || "")) return;
+    const show = changed => { const q = new URLSearchParams(asked); for (const [k, v] of Object.entries(changed)) if (k === "log" || v) q.set(k, v); else q.delete(k); go(`/runs/${seg(given)}?${q}`, true); };
+    patch(said, card("Log", null, !lines ? h("p", { class: "empty" }, h("button", { class: "btn small", type: "button", on: { click: () => show({ log: "" }) } }, "Show the last lines")) : [
       h("div", { class: "tool" }, h("span", { class: "mute" }, lines.earlier ? `the last ${n(lines.lines.length)} lines` : many(lines.lines.length, "line")), h("span", { class: "grow" }),
-        h("select", { class: "chip", "aria-label": "Level of the lines", on: { change: e => { level = e.target.value; paintLog(); } } }, LEVELS.map(([k, text]) => h("option", { value: k, selected: level === k }, text))),
-        h("label", { class: "search" }, mark("search", 12, true), h("input", { "aria-label": "Text in a line, its step or its logger", placeholder: "text, step or logger", spellcheck: "false", value: having, on: { change: e => { having = e.target.value.trim(); paintLog(); } } })),
-        button("Export", "", () => download("log", { run: details.run.id }).catch(e => toast(e.message)), "Export all lines as JSON Lines")),
+        h("select", { class: "chip", "aria-label": "Level of the lines", on: { change: e => show({ level: e.target.value }) } }, LEVELS.map(([k, text]) => h("option", { value: k, selected: level === k }, text))),
+        h("label", { class: "search" }, mark("search", 12, true), h("input", { "aria-label": "Text in a line, its step or its logger", placeholder: "text, step or logger", spellcheck: "false", value: having, on: { change: e => show({ log: e.target.value.trim() }) } })),
+        ["Export", "Export all"].slice(0, level || having ? 2 : 1).map((text, i) => button(text, "", () => download("log", { run: details.run.id, ...(i || !level ? {} : { level }), ...(i || !having ? {} : { q: having }) }).catch(e => toast(e.message)), `Export ${i || !(level || having) ? "all" : "these"} lines as JSON Lines`))),
       lines.lines.length ? h("pre", { class: "codex log", tabindex: 0, role: "region", "aria-label": "what its attempts have logged and printed" }, lines.lines.map(x => h("div", { class: x.level === "ERROR" || x.level === "CRITICAL" ? "err" : null }, h("span", { class: "faint" }, at(x.at)), ` ${x.step} ${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}`))) : h("p", { class: "empty" }, level || having ? "No line fits." : "Its attempts have logged and printed nothing that is kept.")]));
   }
   /** The calls in time; of a long run only the part that is chosen is asked for. */
@@ -127,7 +128,10 @@ export function run({ main, given, query, go, title }) {
   }
   return {
     refresh,
-    async readdress(q) { asked = q; line.show(null, range()); kids.draw(); paintTools(); await Promise.all([list.ask(wanted()), zoomed()]); await paintStep(); },
+    get about() { return details?.run.id; },
+    /** Is this change none of what is shown? What is around a run matters only while a process executes it. */
+    skips: change => details && !change.runs.includes(details.run.id) && !(change.around && ["running", "stopping"].includes(details.run.status)),
+    async readdress(q) { asked = q; line.show(null, range()); kids.draw(); paintTools(); await Promise.all([list.ask(wanted()), zoomed()]); await Promise.all([paintStep(), paintLog()]); },
     leave() { left = true; },
   };
 }

@@ -48,7 +48,7 @@ export function steps({ run, choose }) {
     const height = Math.min(total * ROW, TALLEST), k = total * ROW / Math.max(height, 1), seen = Math.min(Math.max(height, total ? ROW : 48), 16 * ROW) + 1;
     pad.style.height = `${height}px`;
     box.style.height = `${seen}px`;
-    whole.style.setProperty("--numbers", total < 10000 ? "42px" : "58px");
+    whole.style.setProperty("--numbers", Math.max(total, ...listed.slice(-1).map(x => x.seq)) < 10000 ? "42px" : "58px");
     const top = box.scrollTop * k / ROW, first = Math.max(0, Math.floor(top)), last = Math.min(total, Math.ceil(top + seen / ROW) + 1), rows = [];
     for (let i = first; i < last; i++) rows.push([i, row(i)]);
     const inSight = rows.filter(([i, x]) => x && i >= Math.floor(top) && i < top + seen / ROW).map(([, x]) => x);
