@@ -96,14 +96,15 @@ def make(path: Path, runs: int, steps: int) -> None:
             store.insert_rows(connection, [row])
         connection.executemany(add["add_attempt"], tries_of())
         dead = ((long, seq) for seq in range(1000, steps + 1, 1000))
-        parking.add_copies(connection, [_letter(rid, seq) for rid, seq in dead])
+        reason = parking.reason_of(error)
+        parking.add_copies(connection, [_letter(rid, seq, *reason) for rid, seq in dead])
 
     store.journal.write((), operation)
     store.close()
 
 
-def _letter(rid: int, seq: int) -> LetterRecord:
-    return LetterRecord(0, rid, seq, "parked", BEGAN, BEGAN, 0, None, None, None, None, 0)
+def _letter(rid: int, seq: int, name: str | None, reason: bytes | None) -> LetterRecord:
+    return LetterRecord(0, rid, seq, "parked", BEGAN, BEGAN, 0, None, None, None, None, 0, name, reason)
 
 
 class Took(msgspec.Struct):

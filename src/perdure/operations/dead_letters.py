@@ -18,7 +18,7 @@ from perdure.core.durations import seconds
 from perdure.core.policies.verdicts import Verdict
 from perdure.core.records import RunRecord, StepRecord
 from perdure.core.timestamps import moment
-from perdure.errors import NotFound, OptionError, UsageError
+from perdure.errors import NotFound, OptionError, RunError, UsageError
 from perdure.operations.find_run import find_run
 from perdure.operations.stored_failures import error_line, verdict_of
 from perdure.store import dead_letters as letters
@@ -106,6 +106,22 @@ def select(store: Store, wanted: Selection) -> Iterator[LetterRecord]:
         As `list_letters`.
     """
     yield from _meant(store, wanted, letters.find(store, _filter(store, wanted)))
+
+
+class NotAsMany(RunError):
+    """More or fewer letters match than were shown."""
+
+    code = "not-as-many"
+
+
+def refuse_others(matching: int, shown: int) -> None:
+    """See that letters which match are as many as those that somebody has seen.
+
+    Raises:
+        NotAsMany: they are not.
+    """
+    if matching != shown:
+        raise NotAsMany(f"{matching} letters match, and {shown} were shown", "look at those that match now")
 
 
 def newest(store: Store, wanted: Selection, below: int | None = None) -> Iterator[LetterRecord]:

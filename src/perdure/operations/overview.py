@@ -22,9 +22,10 @@ from perdure.operations.open_questions import unanswered
 from perdure.operations.processes import process_of
 from perdure.operations.ps import RunView, runs_page
 from perdure.operations.queues import place_in_queue
+from perdure.operations.run_counts import run_counts
 from perdure.operations.stored_failures import error_line, verdict_of
 from perdure.operations.why_waiting import Way
-from perdure.store import listing, run_pages, waits
+from perdure.store import run_pages, waits
 from perdure.store.runs import Store
 
 NEWEST = 500
@@ -104,8 +105,8 @@ class LockView(msgspec.Struct, frozen=True):
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """What needs somebody, and how the rest is doing. `totals` counts runs by what is stored of them, child runs too,
-    and those of the newest that no process executes any more as interrupted; `more_needs` is how many runs need
+    """What needs somebody, and how the rest is doing. `totals` counts runs by how they stand, without child runs, up to
+    1,000 of each, and of those in `more_totals` there are more; `more_needs` is how many runs need
     somebody besides those in `needs`; `runs` are the newest. `targets` are told of failures and deaths, as the settings
     say here, and `undelivered` is how many alerts wait."""
 
@@ -122,6 +123,7 @@ class Overview(msgspec.Struct, frozen=True):
     more_runs: bool = False
     targets: list[str] = []
     undelivered: int = 0
+    more_totals: list[str] = []
 
 
 def overview_of(store: Store, location: Location) -> Overview:
@@ -149,10 +151,12 @@ def overview_of(store: Store, location: Location) -> Overview:
         needs.append(_NOBODY)
     if why:
         needs.append(_letters(location, waiting, why))
+    counts = run_counts(store)
     return Overview(
         needs=sorted(needs, key=lambda one: _URGENCY[one.kind]),
         more_needs=len(left[SHOWN:]),
-        totals=_totals(store, standing),
+        totals=dict(counts.counts.items()),
+        more_totals=[*counts.more],
         letters=waiting,
         reasons=why[:5],
         workflows=workflows_of(newest, standing),
@@ -171,14 +175,6 @@ def newest_runs(store: Store) -> tuple[list[RunRecord], dict[int, str]]:
     newest = store.runs(most=NEWEST)
     dead = run_pages.letters_of(store, [run.rid for run in newest])
     return newest, {run.rid: _status(store, run, dead.get(run.rid, 0)) for run in newest}
-
-
-def _totals(store: Store, standing: dict[int, str]) -> dict[str, int]:
-    """How many runs stand how; of those that were interrupted, the newest."""
-    found = dict(listing.totals(store))
-    left = sum(one == "interrupted" for one in standing.values())
-    found |= {"running": max(found.get("running", 0) - left, 0), "interrupted": left}
-    return {status: count for status, count in found.items() if count}
 
 
 _URGENCY: dict[Kind, int] = {

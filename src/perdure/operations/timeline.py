@@ -61,7 +61,7 @@ class BrokenOff(msgspec.Struct, frozen=True):
 
 
 class Timeline(msgspec.Struct, frozen=True):
-    """How the calls of a run lie in time. `length` is in milliseconds from `began`; `since` and `until`, in the same, are the
+    """How the calls of a run lie in time. `length` is in milliseconds from `began`; `since` and `until`, too, are the
     part of it that is shown, all of it unless a part was asked for. If many calls are in that, `calls` is None and
     `bins` counts them. `openings` are those of the breakers of its steps, at that time. `open` are calls that
     have no record, `cut` attempts that were broken off; the last ones of many."""

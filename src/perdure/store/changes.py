@@ -59,7 +59,7 @@ class Changes:
         before, self._asked = self._asked, {}
         for id in asked:
             self._asked[id] = next(iter(self._ask("everything", (id,))), ())
-            if before.get(id) != self._asked[id]:
+            if before.get(id, ()) != self._asked[id]:
                 found[id] = None
         return list(found)
 

@@ -14,7 +14,7 @@ from msgspec import Meta
 from perdure.core.durations import rate as read_rate
 from perdure.errors import RunError
 from perdure.operations import alerts, approvals, breakers, deeds, letter_input
-from perdure.operations.dead_letters import Selection, find_letter, select
+from perdure.operations.dead_letters import Selection, find_letter, refuse_others, select
 from perdure.operations.find_run import find_run
 from perdure.operations.location import opened
 from perdure.operations.started_commands import REDRIVEN
@@ -120,12 +120,6 @@ class AlertsFlushed(msgspec.Struct, frozen=True):
     waiting: int
 
 
-class NotAsMany(RunError):
-    """More or fewer letters match than were shown."""
-
-    code = "not-as-many"
-
-
 class ScriptNotConfirmed(RunError):
     """Another script would be executed than the one that was shown."""
 
@@ -229,13 +223,12 @@ def _matching(desk: Desk, wanted: Matching, scripts: list[str] | None) -> list[s
         runs: dict[int, int] = {}
         for letter in select(store, Selection("parked", **given)):
             runs[letter.run] = runs.get(letter.run, 0) + 1
-        count = sum(runs.values())
-        if count != wanted.count:
-            raise NotAsMany(f"{count} letters match, and {wanted.count} were shown", "load the page again and look")
+        refuse_others(sum(runs.values()), wanted.count)
         if scripts is not None:
             for script in sorted({store.run_by_number(rid).path for rid in runs}):
                 _same(script, scripts)
-    return [f"--{name}={value}" for name, value in given.items()] or ["--all"]
+    options = [f"--{name}={value}" for name, value in given.items()] or ["--all"]
+    return [*options, f"--if-count={wanted.count}"]  # letters may be parked until the command has begun
 
 
 def edit(desk: Desk, names: Names, given: Edited) -> Job:

@@ -71,8 +71,9 @@ def _opaque(code: str, at: int) -> int:
         case '"' | "'":
             found = _TEXT.match(code, at)
         case "/":
-            before = code[:at].rstrip(" ")[-1:]
-            found = _COMMENT.match(code, at) or (_REGEX.match(code, at) if before in _BEFORE_REGEX else None)
+            before = code[:at].rstrip(" ")
+            begins = before[-1:] in _BEFORE_REGEX or before.endswith("return")
+            found = _COMMENT.match(code, at) or (_REGEX.match(code, at) if begins else None)
         case "`":
             return _template(code, at + 1)
         case _:

@@ -21,7 +21,7 @@ from perdure.core.redaction.printable import json_text
 from perdure.engines.features import Feature
 from perdure.errors import OptionError
 from perdure.operations import deeds
-from perdure.operations.dead_letters import Selection, Standing
+from perdure.operations.dead_letters import Selection, Standing, refuse_others
 from perdure.operations.deeds import numbers_of
 from perdure.operations.location import Location, opened
 
@@ -38,6 +38,11 @@ Status = Annotated[
     Standing | None, Parameter("--status", group=WHICH, help="Only those that stand so; re-driven: at this moment.")
 ]
 Reference = Annotated[str, Parameter(help="A letter's number, or RUN#STEP as `dlq ls` prints it on a cluster.")]
+
+Count = Annotated[
+    int | None,
+    Parameter("--if-count", validator=Number(gte=0), help="Only if the filters mean so many, as `perdure ui` shows."),
+]
 
 MOST = 100_000
 """Runs of a cluster that are asked about."""
@@ -196,6 +201,7 @@ def redrive(
     all: Every = False,
     rate: Annotated[str | None, Parameter("--rate", help='How many may begin in a time: "5/s", "100/min".')] = None,
     concurrency: Annotated[int, Parameter("--concurrency", validator=Number(gte=1), help="How many at a time.")] = 1,
+    if_count: Count = None,
     script: Script = None,
     json: Json = False,
     log_json: LogJson = False,
@@ -209,7 +215,7 @@ def redrive(
     location = where.locate()
     location.require(Feature.CHANGE_DEAD_LETTERS, command="redrive")
     per_time = read_rate(rate, option="--rate") if rate else None
-    chosen = _chosen(location, letters, which, all=all)
+    chosen = _chosen(location, letters, which, if_count, all=all)
     report = dlq_tables.Report(location, json=json)
     deeds.note(location, "dlq redrive", numbers_of([letter.lid for letter in chosen]))
     with (
@@ -229,6 +235,7 @@ def drop(
     which: Which = ANY,
     *,
     all: Every = False,
+    if_count: Count = None,
     json: Json = False,
     where: Where = ANYWHERE,
 ) -> int:
@@ -237,7 +244,7 @@ def drop(
 
     location = where.locate()
     location.require(Feature.CHANGE_DEAD_LETTERS, command="drop")
-    chosen = [letter.lid for letter in _chosen(location, letters, which, all=all)]
+    chosen = [letter.lid for letter in _chosen(location, letters, which, if_count, all=all)]
     refused = drop(location, chosen)
     deeds.note(location, "dlq drop", numbers_of([lid for lid in chosen if lid not in refused]))
     for error in refused.values():
@@ -279,9 +286,14 @@ def export(
 # -- which ------------------------------------------------------------------------------------------------------------
 
 
-def _chosen(location: Location, named: Sequence[str] | None, which: Which, *, all: bool) -> list[LetterRecord]:
+def _chosen(
+    location: Location, named: Sequence[str] | None, which: Which, if_count: int | None, *, all: bool
+) -> list[LetterRecord]:
     with opened(location) as store:
-        return _among(store, named, which, all=all, status="parked")
+        chosen = _among(store, named, which, all=all, status="parked")
+    if if_count is not None:
+        refuse_others(len(chosen), if_count)
+    return chosen
 
 
 def _among(

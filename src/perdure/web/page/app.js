@@ -43,8 +43,8 @@ function frame() {
 }
 /** What the frame says besides: counts beside the views. */
 export function note(found) {
-  const totals = Object.values(found.totals).reduce((a, b) => a + b, 0), open = found.services.filter(x => x.state === "open" || x.state === "isolated").length;
-  counts = { "/": { text: found.needs.length ? n(found.needs.length + found.more_needs) : "", tone: "warn" }, "/runs": { text: n(totals) }, "/dead": { text: found.letters ? n(found.letters) : "", tone: "bad" }, "/services": { text: open ? `${open} open` : "", tone: "warn" } };
+  const all = Object.values(found.totals).reduce((a, b) => a + b, 0), open = found.services.filter(x => x.state === "open" || x.state === "isolated").length;
+  counts = { "/": { text: found.needs.length ? n(found.needs.length + found.more_needs) : "", tone: "warn" }, "/runs": { text: all ? `${n(all)}${found.more_totals.length ? "+" : ""}` : "" }, "/dead": { text: found.letters ? n(found.letters) : "", tone: "bad" }, "/services": { text: open ? `${open} open` : "", tone: "warn" } };
   frame();
 }
 

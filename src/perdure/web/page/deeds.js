@@ -57,9 +57,9 @@ export function job({ main, given, title }) {
 /** The buttons for all letters that match; none, if how many they are is not known. `rows` are some of them. */
 export function matchingActs(go, matching, count, rows) {
   if (count == null) return [];
-  const scripts = [...new Set(rows.map(x => x.script))], these = many(count, "dead letter"), told = Object.entries(matching).map(([k, v]) => `--${k} ${quoted(v)}`).join(" ") || "--all";
-  return [["Redrive all…", "", () => start(go, `Redrive ${these}?`, `Each call is executed again, with its edited input if it has one, by ${scripts.join(", ")}. What succeeds is resolved; what fails stays parked.`, `perdure dlq redrive ${told}`, "Redrive", "primary", "/letters/redrive-matching", { matching: { ...matching, count }, scripts }, pace(4))],
-    ["Drop all…", "danger", () => start(go, `Drop ${these}?`, "Nothing is executed. They stay listed, and are not tried again.", `perdure dlq drop ${told}`, "Drop", "danger", "/letters/drop-matching", { matching: { ...matching, count } })]];
+  const scripts = [...new Set(rows.map(x => x.script))], these = many(count, "dead letter"), told = Object.entries(matching).map(([k, v]) => `--${k} ${quoted(v)}`).join(" ") || "--all", exactly = ` --if-count ${count}`;
+  return [["Redrive all…", "", () => start(go, `Redrive ${these}?`, `Each call is executed again, with its edited input if it has one, by ${scripts.join(", ")}. What succeeds is resolved; what fails stays parked.`, `perdure dlq redrive ${told}${exactly}`, "Redrive", "primary", "/letters/redrive-matching", { matching: { ...matching, count }, scripts }, pace(4))],
+    ["Drop all…", "danger", () => start(go, `Drop ${these}?`, "Nothing is executed. They stay listed, and are not tried again.", `perdure dlq drop ${told}${exactly}`, "Drop", "danger", "/letters/drop-matching", { matching: { ...matching, count } })]];
 }
 
 /** The buttons for letters: `rows` are those of a listing. */

@@ -5,7 +5,7 @@ import { card, command, empty, h, long, mark, patch, s } from "./dom.js";
 import { ago, at, dur, many, n, size, tail, took } from "./words.js";
 import { table } from "./runs.js";
 
-const STAND = ["running", "failed", "interrupted", "parked", "suspended", "queued", "cancelled", "done"];
+const STAND = ["running", "stopping", "failed", "interrupted", "parked", "suspended", "queued", "dead", "cancelled", "done"], STANDS = { dead: "with dead letters" };
 const TO = { letters: "/dead", service: "/services", alerts: "/alerts", nobody: "/alerts" };
 const BAR = { done: "done-bar", dead: "dead-bar", failed: "fail-bar", parked: "fail-bar", interrupted: "stop", running: "run-bar", suspended: "wait-bar", queued: "wait-bar" };
 
@@ -33,7 +33,7 @@ export function overview({ main, note }) {
     note(found);
     const stand = Object.entries(found.totals).sort((a, b) => STAND.indexOf(a[0]) - STAND.indexOf(b[0]));
     patch(main,
-      h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, "Overview"), h("div", { class: "sub" }, stand.length ? stand.map(([k, v]) => h("a", { href: `/runs?status=${k}&children=1` }, `${n(v)} ${k}`)) : h("span", {}, "no run yet")))),
+      h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, "Overview"), h("div", { class: "sub" }, stand.length ? stand.map(([k, v]) => h("a", { href: `/runs?status=${k}` }, `${n(v)}${found.more_totals.includes(k) ? "+" : ""} ${STANDS[k] || k}`)) : h("span", {}, "no run yet")))),
       h("div", { class: "cols" },
         h("div", { class: "stack" },
           card("Needs you", found.needs.length + found.more_needs || null, found.needs.length ? found.needs.map(need) : empty("Nothing needs you."),
