@@ -324,3 +324,40 @@ def test_what_is_enqueued_is_run_once_too(machine: Machine) -> None:
     assert close_once.start("mon").result() == "mon is closed"
     ended = [run.id for run in machine.engine.store.runs() if run.status == "done" and run.workflow == "close_once"]
     assert ended == [mon.id]
+
+
+def test_what_others_stand_on_is_not_undone_with_its_first_caller(machine: Machine) -> None:
+    """Its result has been handed on: the run stands for itself from then on. What nobody else has called is undone."""
+
+    @step
+    def unmake(n: int) -> None:
+        machine.ran.append(f"unmake {n}")
+
+    @step(undo=unmake)
+    def make(n: int) -> int:
+        machine.ran.append(f"make {n}")
+        return n
+
+    @workflow(once=True)
+    def account(n: int) -> int:
+        return make(n)
+
+    @workflow
+    def other() -> int:
+        return account(1)
+
+    @workflow
+    def first() -> None:
+        account(1)
+        account(2)
+        raise dies.pop() if dies else Trouble
+
+    dies = [Died]
+    with pytest.raises(Died):
+        first()
+    machine.boot()
+    assert other() == 1
+    with pytest.raises(Trouble):
+        first()
+    assert other() == 1
+    assert machine.ran == ["make 1", "make 2", "unmake 2"]

@@ -59,13 +59,14 @@ class RunBegin(RunRows):
     def find_same(self, connection: apsw.Connection, start: Start) -> RunRecord | None:
         """The run of the same inputs, if they are run to their end once; None if there is none.
 
-        A child run that nobody executes stands for itself from then on, so that a worker may go on with it.
+        A child run that nobody executes stands for itself from then on, so that a worker may go on with it; so does one
+        that is done, since its result is not its parent's alone any more.
         """
         found = self._same(connection, start)
         if found is None:
             return None
         run = self._newest(connection, self._run(connection, found[0]))
-        if run.parent is None or run.status not in ("running", "failed") or run.rid in self._active:
+        if run.parent is None or run.status not in ("running", "failed", "done") or run.rid in self._active:
             return run
         if run.holder is not None and self.holder.living(connection, run.holder) is not None:
             return run
@@ -126,7 +127,11 @@ class RunBegin(RunRows):
     ) -> Taken | Held | Locked | Finished | Asleep:
         from perdure.store import queue
 
+        elsewhere = start.rid is None and run.parent != start.parent  # it is run once, and was called from there first
         if run.status in ("done", "cancelled") or (run.status == "parked" and start.rid is None):
+            if elsewhere and run.status == "done" and run.parent is not None:
+                # Others stand on what it has done: it is not undone with the run that was the first to call it.
+                run = self.put_run(connection, run, parent=None)
             return Finished(run)
         if run.rid in self._active:
             if start.parent is not None and run.rid in self.lineage(start.parent):
@@ -139,7 +144,6 @@ class RunBegin(RunRows):
             from perdure.core.execution.run_refusals import after_others
 
             raise after_others(run.id)
-        elsewhere = start.rid is None and run.parent != start.parent  # it is run once, and was called from there first
         if run.status == "suspended" and start.rid is None:
             ready = not elsewhere if start.parent is not None else run.parent is None and _is_ready(run, start, now)
             if not ready:
