@@ -265,3 +265,39 @@ def test_a_folder_that_is_no_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(StateReadOnly, match="is not UTF-8"):
         Store(folder / "state.db")
     assert list(folder.iterdir()) == []
+
+
+# -- the folder cannot be written to ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def read_only_home(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The state file of a killed process, on a medium that keeps no index of its journal; to root it is one in name."""
+    left = killed(path)
+    left.with_name("state.db-shm").unlink()
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
+    return left
+
+
+def test_a_file_in_a_read_only_folder_is_looked_at_with_its_journal(read_only_home: Path) -> None:
+    """Nothing is made beside it, and what only the journal holds is there."""
+    before = {each: each.stat().st_mtime_ns for each in read_only_home.parent.iterdir()}
+    store = Store(read_only_home, read_only=True)
+    assert [seq for seq, *_ in store.index(1)] == [1]
+    store.close()
+    assert {each: each.stat().st_mtime_ns for each in read_only_home.parent.iterdir()} == before
+
+
+def test_a_file_that_is_too_large_to_be_copied_says_the_way(
+    read_only_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of another program is named by its own path, not by that of a copy."""
+    with monkeypatch.context() as patch:
+        patch.setattr("perdure.store.read_only_folder.MOST", 1000)
+        with pytest.raises(StateReadOnly, match=r"(?s)copied to be looked at.*name the copy"):
+            Store(read_only_home, read_only=True)
+    read_only_home.with_name("state.db-wal").unlink()
+    read_only_home.unlink()
+    sqlite3.connect(read_only_home).execute("CREATE TABLE a (b)").connection.close()
+    with pytest.raises(StateForeign, match=str(read_only_home)):
+        Store(read_only_home, read_only=True)

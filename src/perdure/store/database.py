@@ -62,7 +62,8 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
     Args:
         path: the state file; its folder is made (mode 0700) if it is missing and `create` is set.
         create: make a new state file where there is none.
-        read_only: open for looking only. A file of an older version is shown as it is at this moment, and stays so.
+        read_only: open for looking only. A file of an older version is shown as it is at this moment, and stays so; and
+            one in a folder that cannot be written to, if nobody has it open.
         vfs: the name of a registered SQLite VFS, for tests that inject faults.
 
     Raises:
@@ -105,6 +106,11 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
     if not read_only:
         # Also if another process made the file: its name may not be on the disk yet, and we are about to rely on it.
         sync_folder(path.parent)
+    if read_only and vfs is None and not os.access(path.parent, os.W_OK):
+        from perdure.store.read_only_folder import copied
+
+        if (looked_at := copied(path, lambda copy: _open_copy(copy, path))) is not None:
+            return looked_at
     with translated(path):
         if vfs is None:  # one of those keeps what it likes from the files
             refuse_stale_journal(path)
@@ -131,6 +137,14 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
             connection.close()
             raise
     return connection
+
+
+def _open_copy(copy: Path, path: Path) -> apsw.Connection:
+    from perdure.store.migration import migrated_copy
+
+    with translated(path):
+        _verified(copy, None, path)
+        return migrated_copy(copy, SCHEMA_VERSION)
 
 
 def _no_place(path: Path, error: OSError) -> StateReadOnly:
@@ -171,14 +185,14 @@ def _journal_of(path: Path) -> str:
     return "" if journal is None else f", which keeps {journal.name}: what was saved last is in it"
 
 
-def _verified(path: Path, vfs: str | None) -> int:
+def _verified(path: Path, vfs: str | None, shown: Path | None = None) -> int:
     """The same as `_verify`, after what a process left that died inside of a commit was taken back.
 
     That is so only if the file keeps a rollback journal, as it does while it cannot keep a WAL: what opens it
     for reading cannot roll back.
     """
     try:
-        return _verify(path, vfs)
+        return _verify(path, vfs, shown or path)
     except (apsw.ReadOnlyError, apsw.CantOpenError):
         if not path.with_name(f"{path.name}-journal").exists():
             raise
@@ -195,7 +209,7 @@ def _verified(path: Path, vfs: str | None) -> int:
             connection.pragma("schema_version")  # the first read of it rolls back
         finally:
             connection.close()
-        return _verify(path, vfs)
+        return _verify(path, vfs, shown or path)
 
 
 def _use_journal(connection: apsw.Connection, path: Path) -> None:
@@ -225,8 +239,8 @@ def _write_ahead(connection: apsw.Connection) -> str:
             time.sleep(0.01)
 
 
-def _verify(path: Path, vfs: str | None) -> int:
-    """The version of the file, if it is one that this perdure knows."""
+def _verify(path: Path, vfs: str | None, shown: Path) -> int:
+    """The version of the file, if it is one that this perdure knows; errors name it as `shown`."""
     connection = open_connection(path, "FULL", read_only=True, vfs=vfs)
     try:
         application_id = connection.pragma("application_id")
@@ -236,16 +250,16 @@ def _verify(path: Path, vfs: str | None) -> int:
         connection.close()
     if application_id != APPLICATION_ID:
         raise StateForeign(
-            f"the file is not a state file of perdure: {path}",
+            f"the file is not a state file of perdure: {shown}",
             "set PERDURE_STATE to another path, or move the file away",
         )
     if version > SCHEMA_VERSION:
         raise StateNewer(
-            f"a newer perdure wrote the state file (format {version}, this one knows {SCHEMA_VERSION}): {path}",
+            f"a newer perdure wrote the state file (format {version}, this one knows {SCHEMA_VERSION}): {shown}",
             "upgrade perdure: pip install --upgrade perdure",
         )
     if pages == 0 or version < 1:
-        raise StateCorrupt(f"the state file is damaged: {path}", f"restore a backup, or run `{AWAY}` to start over")
+        raise StateCorrupt(f"the state file is damaged: {shown}", f"restore a backup, or run `{AWAY}` to start over")
     return int(version)
 
 
