@@ -95,6 +95,10 @@ def test_errors_have_a_code_and_a_way_out(api: httpx.Client):
         ("/runs?limit=201", 400, "bad-query"),
         ("/runs?nothing=1", 400, "bad-query"),
         ("/runs?limit=1&limit=2", 400, "bad-query"),
+        ("/runs/ui_month/steps?since=nan", 400, "bad-query"),
+        ("/runs/ui_month/steps?until=-inf", 400, "bad-query"),
+        (f"/runs/ui_month/steps?longer={'9' * 30}", 400, "bad-query"),
+        (f"/deeds?after={1 << 63}", 400, "bad-query"),
         ("/nothing", 404, "not-found"),
     ):
         found = api.get(path)

@@ -14,7 +14,7 @@ from perdure.errors import PerdureError
 from perdure.http.bodies import Refused, read
 from perdure.operations.keyed_requests import Answer, KeyedRequests
 from perdure.web.answers import answer, failure, problem
-from perdure.web.endpoints import PREFIX, Desk, Endpoint, asked
+from perdure.web.endpoints import PREFIX, Desk, Endpoint, asked, bounded
 from perdure.web.guard import SESSION, App, Guard, Hosts
 from perdure.web.live import Live
 from perdure.web.openapi import document
@@ -228,7 +228,7 @@ class _Acts:
         if not (8 <= len(key) <= 200 and key.isascii() and key.isprintable()):
             return problem(400, "no-key", "the header Idempotency-Key is missing or no key", "send a fresh random one")
         try:
-            given = msgspec.json.decode(body or b"{}", type=self._endpoint.query)
+            given = bounded(msgspec.json.decode(body or b"{}", type=self._endpoint.query))
         except (msgspec.DecodeError, UnicodeError) as error:
             return problem(400, "bad-request", f"the body does not fit: {error}", "see /api/v1/openapi.json")
 

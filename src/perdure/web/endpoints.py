@@ -17,6 +17,9 @@ PREFIX: Final = "/api/v1"
 LIMIT: Final = 200
 """Of a list, at most."""
 
+LARGEST: Final = 10**15
+"""Of the numbers that are asked for: of records, and of moments and times."""
+
 Limit = Annotated[int, Meta(ge=1, le=LIMIT)]
 Names = dict[str, str]
 
@@ -65,7 +68,21 @@ def asked(query: type[msgspec.Struct], given: dict[str, str]) -> Any:
     Raises:
         msgspec.ValidationError: it does not fit.
     """
-    return msgspec.convert(given, query, strict=False)
+    return bounded(msgspec.convert(given, query, strict=False))
+
+
+def bounded(given: Any) -> Any:
+    """What is asked, if every number in it is one that a record may hold.
+
+    Raises:
+        msgspec.ValidationError: one is not finite, or too large.
+    """
+    for name in given.__struct_fields__:
+        value = getattr(given, name)
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, int | float) and not abs(one) <= LARGEST:
+                raise msgspec.ValidationError(f"Expected a number of at most {LARGEST:,} - at `$.{name}`")
+    return given
 
 
 def number(text: str, what: str) -> int:

@@ -67,21 +67,21 @@ def _texts() -> dict[str, Any]:
 
     _, known = msgspec.json.schema_components([ExportQuery], ref_template="#/components/schemas/{name}")
     asked = known[ExportQuery.__name__]
+    parts = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in ("run", "seq")]
+    queries = [
+        {"name": name, "in": "query", "required": name in asked["required"], "schema": schema}
+        for name, schema in asked["properties"].items()
+    ]
+    step = f"{PREFIX}/runs/{{run}}/steps/{{seq}}"
     return {
-        f"{PREFIX}/export": {
-            "get": {
-                "summary": "Rows as JSON Lines, to be saved as a file",
-                "parameters": [
-                    {"name": name, "in": "query", "required": name in asked["required"], "schema": schema}
-                    for name, schema in asked["properties"].items()
-                ],
-                "responses": {"200": {"description": "as asked", "content": {"application/jsonl": {}}}},
-            }
-        },
-        "/metrics": {
-            "get": {
-                "summary": "Metrics in the text format of Prometheus",
-                "responses": {"200": {"description": "as asked", "content": {METRICS: {}}}},
-            }
-        },
+        f"{PREFIX}/export": _text("Rows as JSON Lines, to be saved as a file", "application/jsonl", queries),
+        f"{PREFIX}/events": _text("Server-sent events: `change`, with a number that grows", "text/event-stream"),
+        f"{step}/input": _text("The input of a step, to be saved as a file", "application/json", parts),
+        f"{step}/result": _text("The result of a step, to be saved as a file", "application/json", parts),
+        "/metrics": _text("Metrics in the text format of Prometheus", METRICS),
     }
+
+
+def _text(summary: str, media: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
+    responses = {"200": {"description": "as asked", "content": {media: {}}}}
+    return {"get": {"summary": summary, "parameters": list(parameters), "responses": responses}}
