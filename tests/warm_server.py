@@ -114,6 +114,7 @@ def execute(argv: list[str]) -> None:
     sys.path[:KEPT] = [each or os.getcwd() for each in places.split(os.pathsep)] if places else []
     # As perdure has it that is imported by the program: what that was started with.
     sys.modules["perdure.config.command_line"]._GIVEN[:] = argv[2 + (kind in ("-m", "-c")) :]
+    sys.modules["perdure.config.command_line"]._FOLDER = os.getcwd()
     if kind == "-m":
         sys.argv = argv[2:]
         sys.path.insert(0, os.getcwd())

@@ -75,6 +75,20 @@ def test_a_command_gives_a_script_the_command_line_of_its_run(place: Place, curr
     assert "line 5 of shop.py looks for command-line arguments, and finds those of the run: USD" in out
 
 
+def test_a_relative_path_that_names_another_file_elsewhere_is_told(place: Place) -> None:
+    """By the command that goes on with the run in another folder, and by `show` there; not if there is none."""
+    place.write(AT_TOP.format(currency="sys.argv[-1]"), "shop.py")
+    (place.folder / "day").mkdir()
+    elsewhere, state = Place(place.folder / "day"), str(place.folder / ".perdure" / "state.db")
+    for arguments, told in ((["day/out.txt", "USD"], True), (["USD", "2026-01-01"], False)):
+        place.python("shop.py", *arguments, status=1)
+        shown = elsewhere.perdure("show", "last", status=0, PERDURE_STATE=state)
+        assert (f"given in  {place.folder}" in shown) is told
+        place.write("", "day/fixed")
+        out = elsewhere.perdure("resume", "last", status=0, PERDURE_STATE=state)
+        assert (f"the run was begun in {place.folder}, with a relative path" in out) is told
+
+
 PARSER = "PARSER = argparse.ArgumentParser(); PARSER.add_argument('currency')"
 
 

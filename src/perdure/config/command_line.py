@@ -26,6 +26,17 @@ _is_own = False
 _GIVEN = [each for each in sys.argv[1:] if isinstance(each, str)] if hasattr(sys, "argv") else []
 """What this process was started with. Scripts take from `sys.argv` what they have read."""
 
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it is gone
+        return ""
+
+
+_FOLDER = _here()
+"""Where this process was started: relative paths among them are meant from there."""
+
 _of_run: ContextVar[CommandLine | None] = ContextVar("command line", default=None)
 """In a program of perdure's own: that of the run that is executed."""
 
@@ -60,7 +71,7 @@ def given() -> bytes | None:
         return b""
     from perdure.config.kept_command_line import CommandLine
 
-    return CommandLine.of(_GIVEN).packed()
+    return CommandLine.of(_GIVEN, _FOLDER).packed()
 
 
 def is_own_program() -> bool:

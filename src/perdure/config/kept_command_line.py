@@ -5,6 +5,7 @@ docs/decisions/0073-command-lines-of-runs.md says why.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from typing import Self
@@ -21,15 +22,17 @@ class CommandLine(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         parts: what follows the name of the script, in UTF-8.
         withheld: the numbers of those that are not kept; they are as they are shown.
+        folder: the working directory that they were given in, in the encoding of the file system; empty: not known.
     """
 
     parts: list[bytes] = []
     withheld: list[int] = []
+    folder: bytes = b""
 
     @classmethod
-    def of(cls, arguments: Sequence[str]) -> Self:
-        """That of a process: what follows the name of the script."""
-        return cls(*_kept(arguments)) if arguments else cls()
+    def of(cls, arguments: Sequence[str], folder: str = "") -> Self:
+        """That of a process: what follows the name of the script, and the working directory."""
+        return cls(*_kept(arguments), os.fsencode(folder)) if arguments else cls()
 
     @classmethod
     def unpacked(cls, data: bytes) -> Self:
@@ -47,6 +50,20 @@ class CommandLine(msgspec.Struct, frozen=True, array_like=True):
     def arguments(self) -> list[str]:
         """What follows the name of the script; what is withheld as it is shown."""
         return [_text(part) for part in self.parts]
+
+    def elsewhere(self) -> str | None:
+        """The folder where it was given, if a relative path in it names something else in this one; else None."""
+        folder = os.fsdecode(self.folder)
+        try:
+            if not folder or os.path.samefile(folder, os.curdir):
+                return None
+        except OSError:  # one of them is gone
+            pass
+        for argument in self.arguments():
+            path = argument.partition("=")[2] if argument.startswith("-") else argument
+            if path and not os.path.isabs(path) and (os.sep in path or os.path.lexists(os.path.join(folder, path))):
+                return folder
+        return None
 
     def shown(self, limit: int = 200) -> str:
         """As it is typed into a shell, without credentials, and no longer than so many characters."""

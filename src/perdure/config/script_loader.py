@@ -17,6 +17,7 @@ from perdure.config import command_line
 from perdure.config.module_names import dotted_name
 from perdure.config.script_identity import point_out
 from perdure.core.module_aliases import scripts
+from perdure.core.redaction.printable import printable
 from perdure.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -193,6 +194,11 @@ def _execute(name: str, file: Path, line: CommandLine | None, quiet: bool) -> Mo
     if reads.line and line is not None and line.withheld:
         del sys.modules[name]
         raise _withheld(file, reads, line)
+    if line is not None and not quiet and (folder := line.elsewhere()) is not None:
+        point_out(
+            f"the run was begun in {printable(folder)}, with a relative path in its arguments, {line.shown()}: it "
+            "names another file here; go on with the run in that folder, or give absolute paths"
+        )
     if reads.line:
         where = f"line {reads.line} of {_shown(reads.file)}"
         if line is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -82,7 +83,8 @@ class RunDetails(msgspec.Struct, frozen=True):
     against; `notes` say which calls were not saved. `verdict` is what was known of `error` when it happened. `signals`
     are those that no wait has taken, `published` is what it has published by name. `sessions` are the processes that
     executed it, `maps` its maps, `functions` what is known of its code. `command_line` is what its script was given, as
-    it is typed, without credentials; None if that is nothing, or not known.
+    it is typed, without credentials; None if that is nothing, or not known. `folder` is where it was given, if a
+    relative path in it names something else where it is shown.
     """
 
     run: RunView
@@ -109,6 +111,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     maps: list[MapView] = []
     functions: list[FunctionView] = []
     command_line: str | None = None
+    folder: str | None = None
 
 
 def details_of(
@@ -184,6 +187,7 @@ def details_of(
         maps=maps_of(store, run),
         functions=functions_of(store, run),
         command_line=line.shown() if (line := store.command_line(run)) is not None else None,
+        folder=os.fsdecode(line.folder) if line is not None and line.elsewhere() is not None else None,
         groups=groups if step is None else [one for one in groups if one.step == step],
     )
 

@@ -73,6 +73,7 @@ def _header(printer: Printer, details: RunDetails) -> None:
         "workflow": f"{view.workflow}{details.inputs}",
         "script": view.script,
         "arguments": details.command_line,
+        "given in": details.folder,
         "status": f"{run_status(view)}{took}",
         "waits": view.waits,
         "created": date(view.created),
