@@ -294,7 +294,7 @@ def test_a_file_that_is_too_large_to_be_copied_says_the_way(
     """One of another program is named by its own path, not by that of a copy."""
     with monkeypatch.context() as patch:
         patch.setattr("perdure.store.read_only_folder.MOST", 1000)
-        with pytest.raises(StateReadOnly, match=r"(?s)copied to be looked at.*name the copy"):
+        with pytest.raises(StateReadOnly, match=r"(?s)copied for reading.*name a copy"):
             Store(read_only_home, read_only=True)
     read_only_home.with_name("state.db-wal").unlink()
     read_only_home.unlink()

@@ -21,6 +21,7 @@ from perdure.errors import StateReadOnly
 MOST = 512 * 1024 * 1024
 """Bytes that are copied."""
 _TRIES = 3
+_WAY = "name a copy of the file, with its -wal, in a folder that can be written to: --state FILE"
 _BESIDE = ("", "-wal", "-journal")
 
 
@@ -41,7 +42,11 @@ def copied(path: Path, opened: Callable[[Path], apsw.Connection]) -> apsw.Connec
         before = _stamps(path)
         size = sum(each[0] for each in before.values())
         if size > MOST:
-            raise _refused(path, f"it has {show_size(size)}, and {show_size(MOST)} are copied to be looked at")
+            raise StateReadOnly(
+                f"the folder of the state file is read-only, and the file is too large to be copied for reading "
+                f"({show_size(size)} of at most {show_size(MOST)}): {path}",
+                _WAY,
+            )
         try:
             with tempfile.TemporaryDirectory(prefix="perdure-") as folder:
                 copy = Path(folder, path.name)
@@ -50,7 +55,11 @@ def copied(path: Path, opened: Callable[[Path], apsw.Connection]) -> apsw.Connec
                 if _stamps(path) == before and not os.path.lexists(f"{path}-shm"):
                     return opened(copy)
         except OSError as error:
-            raise _refused(path, f"it cannot be copied to be looked at: {error.strerror}") from error
+            raise StateReadOnly(
+                "the folder of the state file is read-only, and the file cannot be copied for reading: "
+                f"{path} ({error.strerror})",
+                _WAY,
+            ) from error
     return None
 
 
@@ -64,10 +73,3 @@ def _stamps(path: Path) -> dict[str, tuple[int, int]]:
             continue
         found[suffix] = (status.st_size, status.st_mtime_ns)
     return found
-
-
-def _refused(path: Path, why: str) -> StateReadOnly:
-    return StateReadOnly(
-        f"the folder of the state file cannot be written to, and {why}: {path}",
-        "copy the file, with the -wal beside it, to a folder of yours, and name the copy: --state FILE",
-    )
