@@ -9,6 +9,8 @@ from fragile_steps import Declined, dying, failing
 
 from conftest import Died, Machine
 from perdure import step, workflow
+from perdure.cli import main
+from perdure.engines.local import engine as local
 
 
 def test_a_handled_failure_is_replayed(machine: Machine) -> None:
@@ -115,3 +117,44 @@ def test_a_failure_whose_attributes_fail_is_kept_like_any_other(machine: Machine
     assert all("failed at its first attempt" in note for note in noted)
     assert len(noted) == 2
     assert machine.ran == ["fragile 0", "fragile 1", "fragile 2", "death", "death"]
+
+
+def test_a_run_that_fails_for_failures_it_has_handled_says_what_tries_them(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It collects them and raises a summary: no run of the script tries them again, and what does so is named."""
+    fails = [True]
+
+    @step(retry=None)
+    def load(n: int) -> int:
+        machine.ran.append(n)
+        if n == 2 and fails:
+            raise PermissionError("no")
+        return n
+
+    @workflow
+    def collects() -> None:
+        failed = 0
+        for n in (1, 2, 3):
+            try:
+                load(n)
+            except PermissionError:
+                failed += 1
+        if failed:
+            raise Summary
+
+    for _ in range(2):
+        with pytest.raises(Summary) as raised:
+            collects()
+        said = [note for note in raised.value.__notes__ if "perdure fork" in note]
+        assert len(said) == 1
+        assert "1 failure that it has handled is history" in said[0]
+        assert said[0].endswith("--from '#2'")
+    assert machine.ran == [1, 2, 3]
+    local.close_all()
+    assert main(["why", "last"]) == 0
+    assert said[0].removeprefix("perdure: ") in " ".join(capsys.readouterr().out.split())
+
+
+class Summary(Exception):
+    pass

@@ -56,3 +56,22 @@ def test_the_run_that_is_left_behind_is_named(scripts: Scripts, where: str) -> N
     assert done.returncode == 0, done.stderr
     assert "charging" not in done.stdout
     assert "is unfinished in" not in scripts.run(target / "job.py").stderr
+
+
+def test_a_process_that_uses_the_original_has_not_died_for_who_looks_at_a_copy(scripts: Scripts) -> None:
+    """Its lock is not beside the copy; that the process lives is seen, and that it is another file that it uses."""
+    script = scripts.write(
+        "import sys\nfrom perdure import step, workflow\n"
+        "@step(timeout=None)\ndef waits():\n    print('in', flush=True); return sys.stdin.readline()\n"
+        "@workflow\ndef copied():\n    waits()\n"
+        "if __name__ == '__main__': copied()\n"
+    )
+    running = scripts.start(script)
+    assert running.stdout is not None
+    assert running.stdout.readline() == "in\n"
+    shutil.copytree(scripts.folder / ".perdure", scripts.folder / "copy")
+    starter = scripts.write("from perdure.cli import main\nimport sys\nsys.exit(main())\n", "command.py")
+    said = scripts.run(starter, "why", "last", "--state", str(scripts.folder / "copy" / "state.db")).stdout
+    running.communicate("\n")
+    assert f"its process was pid {running.pid}: it lives" in " ".join(said.split())
+    assert "died" not in said

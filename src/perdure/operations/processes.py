@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from socket import gethostname
 from typing import TypeVar
 
@@ -72,6 +74,10 @@ class WaitingCall(msgspec.Struct, frozen=True):
 
 
 NEXT = "its next attempt"
+
+
+ELSEWHERE = "elsewhere"
+"""In the place of a cause of death: the process lives, but not as one that uses this file."""
 
 
 class ProcessView(msgspec.Struct, frozen=True):
@@ -186,6 +192,12 @@ def _dead(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | Non
     if record is not None and not cause:
         went_down = any(here) and any(record.boot) and record.boot != here
         cause = "restart" if went_down else "unseen"
+    how = exit_causes.describe(cause, sure=False)
+    if holder.host == gethostname() and (began := _began(holder.pid)) is not None and began < holder.started + 1:
+        cause, how = (
+            ELSEWHERE,
+            "it lives, and has no lock beside this file, which may be a copy of the one that it uses",
+        )
     return ProcessView(
         pid=holder.pid,
         host=holder.host,
@@ -194,13 +206,25 @@ def _dead(store: Store, run: RunRecord, holder: HolderInfo, record: Flight | Non
         ended=moment(record.seen) if record else None,
         watched=watched,
         cause=cause,
-        how=exit_causes.describe(cause, sure=False),
+        how=how,
         memory=record.memory if record else 0,
         in_flight=_calls_in_flight(
             store, run, record.calls if record else (), record.seen if record and watched else None
         ),
         more=record.more if record else 0,
     )
+
+
+def _began(pid: int) -> float | None:
+    """When the process of that number has begun, in seconds since the epoch; None if there is none that lives."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        lines = Path("/proc/stat").read_text().splitlines()
+        booted = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+        ended = status[0] in "ZX" or pid == os.getpid()
+        return None if ended else booted + int(status[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
 
 
 def _calls_in_flight(store: Store, run: RunRecord, calls: Sequence[InFlight], now: float | None) -> list[CallInFlight]:

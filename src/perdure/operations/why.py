@@ -10,6 +10,7 @@ import msgspec
 from perdure.config import secrets
 from perdure.core.commands import commands_in, located
 from perdure.core.durations import show
+from perdure.core.exceptions import capture
 from perdure.core.execution.crash_loop import fitted
 from perdure.core.policies.classify import Assessment
 from perdure.core.policies.verdicts import Stop
@@ -23,6 +24,7 @@ from perdure.operations.inquiry import SHOWN, Inquiry, line_of, time_left
 from perdure.operations.location import Location
 from perdure.operations.open_questions import unanswered
 from perdure.operations.processes import (
+    ELSEWHERE,
     ProcessView,
     Suspect,
     WaitingCall,
@@ -260,6 +262,9 @@ class _Answer(Inquiry):
             self._way("go on", "resume")
 
     def _died(self, process: ProcessView) -> None:
+        if process.cause == ELSEWHERE:
+            self._say(f"no process executes it in this file; its process was pid {process.pid}: {process.how}")
+            return
         when = f" {self._ago(process.ended.timestamp())}" if process.ended is not None and process.watched else ""
         self._say(f"no process executes it: its process (pid {process.pid}) died{when}, {self._saved()}")
         self._say(UNSEEN if process.cause == "unseen" else process.how)
@@ -312,6 +317,10 @@ class _Answer(Inquiry):
                 self.ways.append(Way("see why", f"perdure why {shlex.quote(id)}{self.location.option}"))
                 return
         self._say(f"its workflow failed {ago}: {line}")
+        assert self.run.output is not None
+        for note in capture.decode(self.run.output).notes:
+            if note.startswith("perdure: "):
+                self._say(note.removeprefix("perdure: "))
         for one in self._open_calls([], before=True)[-1:]:
             self._say(f"before that, {self._attempted(one)} failed at attempt {one.number}: {line_of(one.error)}")
 

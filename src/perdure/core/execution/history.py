@@ -327,6 +327,11 @@ class History(Claims):
         """A step has failed for good, with that record; or the record of an earlier life says so."""
         self._failures.append(Failure(error, seq, replayed, verdict))
 
+    @property
+    def handled(self) -> list[int]:
+        """The numbers of the failures that the workflow has seen."""
+        return [failure.seq for failure in self._failures]
+
     def root_cause(self, error: BaseException, of_steps: Sequence[BaseException] = ()) -> RootCause:
         """Which failures end the run, given that `error` does: it is one of theirs, or was raised from one.
 

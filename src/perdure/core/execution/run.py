@@ -160,6 +160,8 @@ def _execute(call: Call, run: RunRecord, history: History) -> Life:
             continue
         from perdure.core.exceptions import notes
 
+        if not cause.records and history.handled and not isinstance(error, Cancelled):
+            notes.add(error, f"perdure: {_handled(history)}")
         capture.add_output(error)
         fault = capture.encode(capture.to_fault(error))
         status = _how(error, call.spec.rules, run)
@@ -178,6 +180,17 @@ def _execute(call: Call, run: RunRecord, history: History) -> Life:
             notes.add(error, f"perdure: that the run {_ENDED[status]} could not be saved: {trouble}")
         notes.add(error, f"perdure: run {run.id} {_ENDED[status]}; {_WAY_ON[status].format(shlex.quote(run.id))}")
         return Failed(error, outcome, 1, verdict=verdict)
+
+
+def _handled(history: History) -> str:
+    """That failures which the workflow has handled are not tried again, and what tries them."""
+    from perdure.core import commands
+
+    count = len(history.handled)
+    are = "1 failure that it has handled is" if count == 1 else f"{count} failures that it has handled are"
+    top, above = history.top()
+    way = commands.fork(top, above or f"#{min(history.handled)}")
+    return f"{are} history, which no run of the script tries again; to try from there: {way}"
 
 
 def _note_of_ending(history: History) -> tuple[int, ...]:
