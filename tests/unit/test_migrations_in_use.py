@@ -60,7 +60,7 @@ def test_two_that_come_at_once(old: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     verify = database._verify
     monkeypatch.setattr(migration, "apply", counted)
-    monkeypatch.setattr(database, "_verify", lambda path, vfs: (verify(path, vfs), both.wait(PATIENCE))[0])
+    monkeypatch.setattr(database, "_verify", lambda *given: (verify(*given), both.wait(PATIENCE))[0])
     threads = [threading.Thread(target=lambda: connect(old).close()) for _ in range(2)]
     for each in threads:
         each.start()
