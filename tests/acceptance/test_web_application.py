@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -107,6 +108,17 @@ class Web:
     def kill(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        until(self.is_gone, "the end of the last process that listens")
+
+    def is_gone(self) -> bool:
+        """Whether no process of a killed server listens any more: the kernel closes what they had after the parent's end."""
+        with socket.socket() as again:
+            again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                again.bind(("127.0.0.1", self.port))
+            except OSError:
+                return False
+        return True
 
     def ask(self, method: str, order: int) -> str:
         """The answer, asked for again for as long as there is none: the client of a server that goes and comes."""
@@ -118,7 +130,7 @@ class Web:
                     return text
             except HTTPError as error:
                 raise AssertionError((self.folder / "log").read_text()) from error
-            except (URLError, OSError):
+            except (URLError, OSError, HTTPException):  # killed before, or in the middle of, its answer
                 pause()
 
 
