@@ -116,6 +116,37 @@ def test_many_are_enqueued_together_or_not_at_all(machine: Machine) -> None:
     assert len(machine.runs()) == 32
 
 
+def test_many_of_a_workflow_are_enqueued_together_too(machine: Machine) -> None:
+    """They and their records are one transaction; in a later life, a row that an edit adds is enqueued alone."""
+    commits: list[bool] = []
+    rows: list[tuple[str]] = [(str(n),) for n in range(30)]
+
+    @workflow(name="enqueued.many")
+    def parent() -> None:
+        commits.clear()
+        ids = [each.id for each in mailed.enqueue_many(rows)]
+        made = len(commits)
+        keyed = [each.id for each in other_mail.with_options(dedup="d").enqueue_many([("d",), ("d",)])]
+        assert keyed[0] == keyed[1], "one of its key"
+        raise ValueError(made, ids, keyed)
+
+    def life() -> tuple[int, list[str], list[str]]:
+        machine.engine.store.journal.around = lambda batch, done: commits.append(done)
+        with pytest.raises(ValueError, match="mailed") as ended:
+            parent()
+        machine.boot()
+        made, ids, keyed = ended.value.args
+        return made, ids, keyed
+
+    made, ids, keyed = life()
+    assert (made, len(machine.runs())) == (2, 32), "before and after one transaction"
+    assert life() == (0, ids, keyed)
+    rows.insert(7, ("new",))
+    made, edited, _ = life()
+    assert (made, [*edited[:7], *edited[8:]], len(machine.runs())) == (2, ids, 33)
+    assert edited[7] not in ids
+
+
 def test_delayed_runs_wait_for_their_time(machine: Machine) -> None:
     """`delay` and `at`: not before."""
     at = datetime.fromtimestamp(machine.world.now()).astimezone() + timedelta(seconds=30)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure.api.handle import Handle
 from perdure.api.run_options import RunOptions
@@ -27,7 +28,7 @@ def enqueue(spec: Spec, options: RunOptions, engine_of: EngineOf, args: tuple[An
     """`Workflow.enqueue`."""
     scope = _around(spec)
     if scope is not None:
-        id = scope.enqueue(spec, args, kwargs, _enqueued(spec, options))
+        (id,) = scope.enqueue(spec, [(args, kwargs)], _enqueued(spec, options))
         return _handle_beside(scope, id, spec, engine_of)
     engine = engine_of(spec)
     (id,) = engine.enqueue([_call(spec, args, kwargs)], _enqueued(spec, options))
@@ -63,7 +64,8 @@ def enqueue_many(spec: Spec, options: RunOptions, engine_of: EngineOf, rows: Ite
     scope = _around(spec)
     given = [_arguments(number, row) for number, row in enumerate(rows)]
     if scope is not None:
-        return [cast("Handle[Any]", enqueue(spec, options, engine_of, *each)) for each in given]
+        ids = scope.enqueue(spec, given, _enqueued(spec, options)) if given else []
+        return [_handle_beside(scope, id, spec, engine_of) for id in ids]
     calls = [_call(spec, args, kwargs) for args, kwargs in given]
     if not calls:
         return []
@@ -99,12 +101,18 @@ def _around(spec: Spec) -> Scope | None:
     context = here.get()
     if context is None:
         stop_load(f"enqueues {spec.owner}")
-    if "." in spec.qualname or not os.path.isfile(spec.file):
+    if "." in spec.qualname or not _is_file(spec.file):
         raise UsageError(
             f"{spec.owner} is enqueued, and is not defined at the top level of a file, where a worker finds it",
             "define the workflow at the top level of a script or a module",
         )
     return None if isinstance(context, StepContext) else context
+
+
+@cache
+def _is_file(path: str) -> bool:
+    """Whether the script is one; asked once, since a file that was loaded does not become none."""
+    return os.path.isfile(path)
 
 
 def _call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:

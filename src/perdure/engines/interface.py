@@ -57,6 +57,10 @@ class StepContext:
         return idempotency_key(self.run_id, call.spec.name, call.key + call.salt, call.n)
 
 
+Given = tuple[tuple[Any, ...], dict[str, Any]]
+"""The arguments of a call: those by position, and those by name."""
+
+
 class Enqueued(msgspec.Struct, frozen=True):
     """How a run is to stand in a queue.
 
@@ -128,11 +132,11 @@ class Scope(Protocol):
     async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an async workflow as a child."""
 
-    def enqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
-        """Put a run of another workflow into a queue, once in the lives of this run; returns its id."""
+    def enqueue(self, spec: Spec, given: Sequence[Given], how: Enqueued) -> list[str]:
+        """Put runs of another workflow into a queue, each once in the lives of this run; returns their ids."""
 
     async def aenqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
-        """The same without blocking the event loop."""
+        """The same for one, without blocking the event loop."""
 
     def batch(self, calls: Iterator[Call], spec: Spec, options: MapOptions) -> Tally:
         """Run a sync step over many calls."""

@@ -245,7 +245,7 @@ class Store(RunBegin):
         The operation returns a parking.Parking.
         """
         plain = not effect.letters and not effect.drop and not effect.marks and effect.attempt is None
-        if plain and effect.enqueue is None:
+        if plain and not effect.enqueue:
             return None
         rid = effect.rows[0][RUN]
         parked = [(rid, seq) for seq in effect.letters]
@@ -259,7 +259,7 @@ class Store(RunBegin):
             self._take_back(connection, rid, effect.drop, effect.aftermath)
             if effect.attempt is not None:
                 self._add_attempt(connection, rid, effect.attempt)
-            if effect.enqueue is not None:
+            if effect.enqueue:
                 self._enqueue(connection, effect, now)
             return parking.park(connection, self.path, parked, faults, terms, now)
 
@@ -268,10 +268,12 @@ class Store(RunBegin):
     def _enqueue(self, connection: apsw.Connection, effect: Save, now: float) -> None:
         from perdure.store import queue
 
-        (id,) = queue.add(self, connection, [effect.enqueue], now, self._met)
+        ids = queue.add(self, connection, effect.enqueue, now, self._met)
         self._rings = True
-        if id != effect.enqueue.id:
-            rid, seq = effect.rows[-1][RUN], effect.rows[-1][SEQ]
+        for id, queued, row in zip(ids, effect.enqueue, effect.rows[-len(ids) :], strict=True):
+            if id == queued.id:
+                continue
+            rid, seq = row[RUN], row[SEQ]
             record = msgspec.structs.replace(
                 self.record_in(connection, rid, seq), output=codec.pack_value(id, owner="the id of a run")
             ).sealed(rid)

@@ -37,7 +37,7 @@ def perform(call: Call, history: History, seq: int | None = UNCLAIMED) -> Decisi
     if seq is not None and not history.is_abandoned(seq):
         return recall(call, history, (yield Load(call, seq)), park)
     if seq is not None or history.unsettled(call.spec.name, call.key):
-        record = yield from _unrecorded(call, history, seq)
+        record = yield from unrecorded(call, history, seq)
         if record is not None:
             return recall(call, history, record, park)
     if history.unsaved or history.fired:
@@ -85,10 +85,10 @@ def recorded(call: Call, history: History) -> Generator[Effect, Any, StepRecord 
     if seq is not None and not history.is_abandoned(seq):
         record: StepRecord = yield Load(call, seq)
         return record
-    return (yield from _unrecorded(call, history, seq))
+    return (yield from unrecorded(call, history, seq))
 
 
-def _unrecorded(call: Call, history: History, seq: int | None) -> Generator[Effect, Any, StepRecord | None]:
+def unrecorded(call: Call, history: History, seq: int | None) -> Generator[Effect, Any, StepRecord | None]:
     """The same for a call that has no record, or that the workflow gave up (`seq`).
 
     Such a one is not made again: it waits until it is given up again. If nothing else moves, the script has been

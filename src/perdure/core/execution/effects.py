@@ -137,9 +137,9 @@ class Save(msgspec.Struct, frozen=True, gc=False):
     `attempt` is the last failed attempt of a call that has failed for good: one fact, and one commit.
 
     `aftermath`: first and last number of the records that are not held against the script any more. `marks` are
-    added to rows of calls that were executed more than once. `enqueue`: a run that is queued with it; if its dedup key
-    stands for another, the last row's output is the id of that. `beforehand`: what has led to a call that begins now;
-    the workflow sees nothing of it, so it has no turn among the events. Answer: None.
+    added to rows of calls that were executed more than once. `enqueue`: runs that are queued with it, those of the last
+    rows; if a dedup key stands for another run, the output of its row is the id of that. `beforehand`: what has led to
+    a call that begins now; the workflow sees nothing of it, so it has no turn among the events. Answer: None.
     """
 
     rows: tuple[Row, ...]
@@ -148,7 +148,7 @@ class Save(msgspec.Struct, frozen=True, gc=False):
     attempt: AttemptRecord | None = None
     aftermath: tuple[int, int] | None = None
     marks: tuple[Marks, ...] = ()
-    enqueue: Any = None  # a queueing.QueuedRun
+    enqueue: tuple[Any, ...] = ()  # each a queueing.QueuedRun
     beforehand: bool = False
 
 

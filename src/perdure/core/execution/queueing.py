@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import msgspec
 
-from perdure.core.execution.call import recall, recorded
+from perdure.core.execution.call import recall, unrecorded
 from perdure.core.execution.call_end import End, Succeeded
 from perdure.core.execution.effects import Load, Save
 from perdure.core.execution.history import History
@@ -45,22 +45,40 @@ class QueuedRun(msgspec.Struct, frozen=True):
         return self.start.id or self.start.fresh
 
 
-def enqueue(call: Call, history: History, queued_run: Callable[[], QueuedRun], now: float) -> Generator[Any, Any, End]:
-    """A workflow enqueues a run: its row and the record of the call are one transaction.
+def enqueue(
+    calls: Sequence[Call], history: History, queued_runs: Callable[[list[Call]], list[QueuedRun]], now: float
+) -> Generator[Any, Any, list[End]]:
+    """A workflow enqueues runs: their rows and the records of the calls are one transaction.
+
+    All calls claim their records before one that has none is judged, so a row that an edit has added is no drift.
 
     Args:
-        call: the record's call; its value is the id of the run.
+        calls: those of the records; the value of each is the id of its run.
         history: of the workflow.
-        queued_run: makes the run; called when it turns out to be needed.
+        queued_runs: makes the runs of calls, in their order; called for those that turn out to be needed.
         now: in seconds since the epoch.
     """
-    record = yield from recorded(call, history)
-    if record is not None:
-        return recall(call, history, record)
-    queued = queued_run()
-    payload, value = call.spec.plan.round_trip(queued.id)
-    row = history.row(call, "done", payload, now, 0.0, 1)
-    yield Save(history.with_notes((row,)), enqueue=queued)
-    if queued.dedup is None and not queued.start.once:
-        return Succeeded(value, call.seq)
-    return recall(call, history, (yield Load(None, call.seq, peek=True)))  # it may be another one
+    ends: dict[int, End] = {}
+    new: list[Call] = []
+    for call, seq in [(each, history.claim(each)) for each in calls]:
+        if seq is not None and not history.is_abandoned(seq):
+            record = yield Load(call, seq)
+        else:
+            record = yield from unrecorded(call, history, seq)
+        if record is None:
+            new.append(call)
+        else:
+            ends[id(call)] = recall(call, history, record)
+    if new:
+        runs = queued_runs(new)
+        pairs = [call.spec.plan.round_trip(run.id) for call, run in zip(new, runs, strict=True)]
+        rows = tuple(
+            history.row(call, "done", payload, now, 0.0, 1) for call, (payload, _) in zip(new, pairs, strict=True)
+        )
+        yield Save(history.with_notes(rows), enqueue=tuple(runs))
+        for call, run, (_, value) in zip(new, runs, pairs, strict=True):
+            if run.dedup is None and not run.start.once:
+                ends[id(call)] = Succeeded(value, call.seq)
+            else:  # it may be another one
+                ends[id(call)] = recall(call, history, (yield Load(None, call.seq, peek=True)))
+    return [ends[id(call)] for call in calls]

@@ -17,6 +17,8 @@ def declare_queues(store: Store, now: float) -> None:
     Raises:
         StateError: it cannot be written.
     """
+    if not declared_queues.queues:
+        return
     place = str(store.path)
     new = [each for each in declared_queues.queues.values() if _written.get((place, each.name)) != each]
     if not new:

@@ -108,18 +108,20 @@ def patience(resources: Resources, script: str) -> float:
     return settings.suspend_after(script) if told is None else told
 
 
-def queued_runs(resources: Resources, calls: Sequence[Call], how: Enqueued, id: str | None = None) -> list[QueuedRun]:
+def queued_runs(
+    resources: Resources, calls: Sequence[Call], how: Enqueued, ids: Sequence[str] | None = None
+) -> list[QueuedRun]:
     """Runs of one workflow that are to stand in a queue.
 
     Args:
         resources: the state file.
         calls: the workflow's function and the arguments of each.
         how: the same for all of them.
-        id: of the one run, if its caller has given none and it follows from where it is enqueued.
+        ids: of the runs, if they follow from where these are enqueued.
     """
     from perdure.core.execution.queueing import QueuedRun
 
-    id = how.id if id is None else id
+    given = [how.id] * len(calls) if ids is None else ids
     spec, state, world = calls[0].spec, resources.store.path, resources.world
     path, wake, name = os.path.abspath(spec.file), how.wake(world.now()), spec.name
     script = script_identity(path, state)
@@ -143,7 +145,7 @@ def queued_runs(resources: Resources, calls: Sequence[Call], how: Enqueued, id: 
             how.dedup,
             wake,
         )
-        for call, kept in (_as_recorded(resources, each, script) for each in calls)
+        for id, (call, kept) in zip(given, (_as_recorded(resources, each, script) for each in calls), strict=True)
     ]
 
 

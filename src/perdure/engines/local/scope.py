@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,7 +15,7 @@ from perdure.core.execution.run_effects import Start
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord
 from perdure.engines import functions
-from perdure.engines.interface import Enqueued
+from perdure.engines.interface import Enqueued, Given
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_lifecycle import queued_runs, start_of
 from perdure.engines.local.run_scope import RunScope
@@ -217,20 +217,22 @@ class LocalScope(RunScope):
 
     # -- queues -------------------------------------------------------------------------------------------------------
 
-    def enqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
-        """Put a run of another workflow into a queue, once in the lives of this run; returns its id."""
+    def enqueue(self, spec: Spec, given: Sequence[Given], how: Enqueued) -> list[str]:
+        """Put runs of another workflow into a queue, in one transaction, each once in the lives of this run."""
         if self.shared or get_ident() != self.ident:
             with self.taking_part():
-                return self._enqueue(spec, args, kwargs, how)
-        return self._enqueue(spec, args, kwargs, how)
+                return self._enqueue(spec, given, how)
+        return self._enqueue(spec, given, how)
 
-    def _enqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
-        call = self._queueing(spec, args, kwargs, how)
-        end = self.drivers.sync.drive(self._decide_queueing(call, how), self)
-        if type(end) is Failed:
-            raise end.error
-        id: str = end.value
-        return id
+    def _enqueue(self, spec: Spec, given: Sequence[Given], how: Enqueued) -> list[str]:
+        from perdure.core.execution.queueing import enqueue
+
+        calls = [self._queueing(spec, args, kwargs, how) for args, kwargs in given]
+        ends = self.drivers.sync.drive(enqueue(calls, self.history, self._queued(how), self.world.now()), self)
+        for end in ends:
+            if type(end) is Failed:
+                raise end.error
+        return [end.value for end in ends]
 
     async def aenqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
         """The same without blocking the event loop."""
@@ -253,14 +255,22 @@ class LocalScope(RunScope):
     def _decide_queueing(self, call: Call, how: Enqueued) -> Program:
         from perdure.core.execution.queueing import enqueue
 
-        (asked,) = call.args
+        (end,) = yield from enqueue([call], self.history, self._queued(how), self.world.now())
+        return end
 
-        def queued_run() -> QueuedRun:
-            id = child_id(self.id, asked.spec.name, call.key, call.n) if how.id is None else how.id
-            (queued,) = queued_runs(self.resources, [asked], how, id)
-            return queued
+    def _queued(self, how: Enqueued) -> Callable[[list[Call]], list[QueuedRun]]:
+        """Makes the runs of calls that enqueue them."""
 
-        return enqueue(call, self.history, queued_run, self.world.now())
+        def runs(calls: list[Call]) -> list[QueuedRun]:
+            asked = [call.args[0] for call in calls]
+            ids = (
+                None
+                if how.id is not None
+                else [child_id(self.id, each.args[0].spec.name, each.key, each.n) for each in calls]
+            )
+            return queued_runs(self.resources, asked, how, ids)
+
+        return runs
 
     # -- batches ------------------------------------------------------------------------------------------------------
 

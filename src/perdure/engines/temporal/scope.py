@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ from perdure.core.execution.waiting import CloseWait, Park, await_
 from perdure.core.execution.waiting import Wait as DurableWait
 from perdure.core.records import SEQ, StepRecord
 from perdure.engines.functions import queueing_call
-from perdure.engines.interface import Enqueued, StepContext, here
+from perdure.engines.interface import Enqueued, Given, StepContext, here
 from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches
 from perdure.engines.runtime.deadline import Deadline
@@ -176,10 +176,10 @@ class ClusterScope(BaseScope):
         """A cluster has none."""
         return
 
-    def enqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
-        """Start a run of another workflow that stands by itself, once in the lives of this run; returns its id."""
-        id: str = _value(self.drive(perform(self._queueing(spec, args, kwargs, how), self.history)))
-        return id
+    def enqueue(self, spec: Spec, given: Sequence[Given], how: Enqueued) -> list[str]:
+        """Start runs of another workflow that stand by themselves, each once in the lives of this run; returns ids."""
+        calls = (self._queueing(spec, args, kwargs, how) for args, kwargs in given)
+        return [_value(self.drive(perform(call, self.history))) for call in calls]
 
     async def aenqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
         """The same without blocking the event loop."""
