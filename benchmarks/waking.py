@@ -26,6 +26,8 @@ from machine import facts
 
 APP = Path(__file__).resolve().parent / "waking_app.py"
 PATIENCE_S = 900
+IDLE_S = 60
+"""Seconds over which the CPU of an idle worker is measured."""
 
 
 class Place:
@@ -216,8 +218,8 @@ def sleepers(place: Place, asked: argparse.Namespace) -> None:
         pids = [process.pid, *children(process.pid)]
         time.sleep(3)
         before = cpu(pids)
-        time.sleep(20)
-        idle = (cpu(pids) - before) / 20
+        time.sleep(IDLE_S)
+        idle = (cpu(pids) - before) / IDLE_S
         print(
             f"F2 {many:,} sleeping runs: {each:.0f} bytes each with their record (aim 600 beside their steps), worker "
             f"+{memory(pids) - alone:.1f} MB (aim 10), idle {idle:.2%} of a core (aim 0.2 %), ready after "

@@ -134,6 +134,8 @@ class Store(RunBegin):
         stop: Stop | None = None,
         cut: Sequence[Cut] = (),
         cause: RootCause | None = None,
+        *,
+        keep: bool = False,
     ) -> None:
         """The run was stopped without having ended: let it go, and say why, beside the file if not in it.
 
@@ -143,6 +145,8 @@ class Store(RunBegin):
             stop: what has stopped it; None if that is not kept.
             cut: the calls in whose middle that was.
             cause: the failures that it was left for, whose records are taken back.
+            keep: the file says on that this process has it, which gives it back next. A run that nobody has was stopped
+                by a person, and no worker takes it: so would be one whose worker dies before it has given it back.
         """
         stopped = None if stop is None else pack_stop(stop)
 
@@ -153,7 +157,8 @@ class Store(RunBegin):
             if found.holder == self.holder.hid(connection, now):
                 if cause is not None:
                     self._take_back(connection, run.rid, cause.records, cause.aftermath)
-                self.put_run(connection, found, holder=None, stopped=stopped)
+                changed: dict[str, Any] = {"stopped": stopped} if keep else {"stopped": stopped, "holder": None}
+                self.put_run(connection, found, **changed)
                 sessions.end(connection, found, sessions.INTERRUPTED, now)
             self.locks.leave(connection, run.rid)
             lives.add(connection, run.rid, self.holder.token, cut, now)

@@ -148,7 +148,10 @@ class FunctionBody:
         # It was stopped, not ended: it can be resumed, as soon as no thread works on it.
         # As after a failure, what it was left for is no history: the step gets its chance.
         cause = scope.history.root_cause(error, scope.exits) if scope.stopped is None and is_exit(type(error)) else None
-        scope.holds.then(lambda: self._resources.store.release(self._run, self._now(), stop, scope.cut, cause))
+        keep = self._resources.gives_back and self._run.parent is None and scope.stopped is not None
+        scope.holds.then(
+            lambda: self._resources.store.release(self._run, self._now(), stop, scope.cut, cause, keep=keep)
+        )
         if not scope.abandoned:
             self._note_way_on(error)
 

@@ -175,6 +175,7 @@ class Executor:
             )
             engine.observer = FanOut(*found, shows=True)
             engine.resources.suspend_after = 0.0
+            engine.resources.gives_back = True
             engine.store.journal.write((), lambda connection: engine.store.holder.hid(connection, engine.world.now()))
             declare_queues(engine.store, engine.world.now())
             if orders.line is None:
