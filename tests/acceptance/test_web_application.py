@@ -111,7 +111,7 @@ class Web:
         until(self.is_gone, "the end of the last process that listens")
 
     def is_gone(self) -> bool:
-        """Whether no process of a killed server listens any more: the kernel closes what they had after the parent's end."""
+        """Whether no process of a killed server listens any more, of which some end after their parent."""
         with socket.socket() as again:
             again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

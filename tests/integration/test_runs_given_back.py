@@ -1,4 +1,4 @@
-"""A worker that cannot give a run back, since the disk is full or it dies: somebody goes on with the run all the same."""
+"""A worker cannot give a run back, since the disk is full or it dies: somebody goes on with the run all the same."""
 
 from __future__ import annotations
 
