@@ -9,8 +9,8 @@ import perdure
 from conftest import Machine, Trouble
 from perdure import step, workflow
 from perdure.core.execution.idempotency import idempotency_key
+from perdure.core.tick_verdicts import RunTick
 from perdure.engines.interface import StepContext, here
-from perdure.engines.processes.messages import Ticked
 from perdure.errors import NotStorable, UsageError
 
 
@@ -90,7 +90,7 @@ def test_a_misuse_of_perdure_ends_a_map(machine: Machine) -> None:
 def test_the_tick_of_its_run_reaches_it(machine: Machine) -> None:
     """It goes with the order."""
     context = StepContext("run", which_tick, 1, None)  # type: ignore[arg-type]
-    context.tick = Ticked(0.0, "UTC", 2, None)
+    context.ordered_tick = RunTick(0.0, "UTC", 2, None)
     token = here.set(context)
     try:
         tick = perdure.tick()

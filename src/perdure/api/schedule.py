@@ -42,12 +42,9 @@ def tick() -> Tick | None:
         UsageError: called outside a workflow.
     """
     scope = here.get()
-    if isinstance(scope, StepContext):
-        scope = scope if scope.scope is None else scope.scope
     if scope is None:
         raise UsageError("perdure.tick() is called outside a workflow", "call it in the workflow that is scheduled")
-    find = getattr(scope, "tick", None)
-    found = find() if callable(find) else find
+    found = scope.tick()
     if found is None:
         return None
     where = _zone_of(found.tz)

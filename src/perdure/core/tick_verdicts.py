@@ -38,6 +38,15 @@ WHY: Final[dict[str, str]] = {
 """What the reasons mean, as users read them."""
 
 
+class RunTick(msgspec.Struct, frozen=True, array_like=True):
+    """The tick that a run was made for, as `perdure.tick()` has it; times are seconds since the epoch."""
+
+    due: float
+    tz: str | None
+    missed: int
+    previous: float | None
+
+
 class Runs(msgspec.Struct, frozen=True):
     """The runs of a schedule that have not ended: how many have begun or may, and how many wait for those."""
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from perdure.core.declared_schedule import DeclaredSchedule
     from perdure.core.exceptions.program_faults import Suspicion
     from perdure.core.execution.map_items import MapOptions, Tally
+    from perdure.core.tick_verdicts import RunTick
     from perdure.store.runs import Store
 
 OnFailure = Literal["dead_letter", "raise"]
@@ -37,7 +38,7 @@ Began = Callable[[str], None]
 class StepContext:
     """One attempt of a step, as its own code sees it."""
 
-    __slots__ = ("attempt", "call", "lines", "orderer", "program", "run_id", "scope", "slot", "tick")
+    __slots__ = ("attempt", "call", "lines", "ordered_tick", "orderer", "program", "run_id", "scope", "slot")
 
     def __init__(self, run_id: str, call: Call, attempt: int, scope: Scope | None) -> None:
         self.run_id = run_id
@@ -47,7 +48,7 @@ class StepContext:
         self.lines: Any = None  # what it has logged and printed, if it has
         self.slot: int | None = None  # its place in the flight recorder
         self.program: Suspicion | None = None  # at fault, as the process of its own says in which it has failed
-        self.tick: Any = None  # in a process of its own: that of its run
+        self.ordered_tick: RunTick | None = None  # in a process of its own: that of its run
         self.orderer: Any = None  # in a process of its own: the way back to the one that has ordered it
 
     def idempotency_key(self) -> str:
@@ -55,6 +56,10 @@ class StepContext:
         call = self.call
         call.keyed = True
         return idempotency_key(self.run_id, call.spec.name, call.key + call.salt, call.n)
+
+    def tick(self) -> RunTick | None:
+        """The tick that the run was made for; None: none."""
+        return self.ordered_tick if self.scope is None else self.scope.tick()
 
 
 Given = tuple[tuple[Any, ...], dict[str, Any]]
@@ -155,6 +160,9 @@ class Scope(Protocol):
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
         """Report how far a step has come."""
+
+    def tick(self) -> RunTick | None:
+        """The tick that the run, or the one that it is a child of, was made for; None: none."""
 
     def reader(self) -> Reader:
         """Access to the records of this run."""

@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
     from perdure.core.execution.map_items import Tally
     from perdure.core.execution.run_tree import RunTree
+    from perdure.core.tick_verdicts import RunTick
     from perdure.engines.local.loop_writes import LoopWrites
     from perdure.store.attempt_logs import LogFile
     from perdure.store.batches import BatchRow
     from perdure.store.lives import Cut
-    from perdure.store.schedule_rows import TickRow
 
 
 MOST_CUT = 1_000
@@ -108,7 +108,7 @@ class RunScope(BaseScope):
         self.left: tuple[str, str] | None = None  # a step that Ctrl-C, say, has left, and by what
         self.in_function = spec is not None
         self._batches: dict[int, BatchRow] = {}  # maps under way
-        self._tick: list[TickRow | None] = []  # once it was looked for
+        self._tick: list[RunTick | None] = []  # once it was looked for
         self._map_numbers = count(1)
         if spec is not None and parent is None:
             resources.store.add_code(functions.code_of(spec))
@@ -337,13 +337,14 @@ class RunScope(BaseScope):
             self.progress_shown = steady()
         bell.ring(store.path)
 
-    def tick(self) -> TickRow | None:
+    def tick(self) -> RunTick | None:
         """The tick that the run, or the one that it is a child or a fork of, was made for; None: none."""
         if not self._tick:
             self._tick.append(self._find_tick())
         return self._tick[0]
 
-    def _find_tick(self) -> TickRow | None:
+    def _find_tick(self) -> RunTick | None:
+        from perdure.core.tick_verdicts import RunTick
         from perdure.store.schedule_runs import tick_of_run
 
         store = self.resources.store
@@ -351,7 +352,7 @@ class RunScope(BaseScope):
         while run is not None:
             found = tick_of_run(store, run.rid)
             if found is not None:
-                return found
+                return RunTick(found.due, found.tz, found.missed, found.previous)
             run = None if run.forked_from is None else store.run_by_number(run.forked_from)
         return None
 

@@ -68,7 +68,7 @@ def serve(connection: socket.socket, steps: Steps, finish: Callable[[], None] | 
         _set_up(setup)
         while (data := read_frame(connection)) is not None:
             order = _decode_order(data)
-            orderer = Orderer(connection, publishes=order.publishes, workflow=order.workflow)
+            orderer = Orderer(connection, publishes=order.run.publishes, workflow=order.run.workflow)
             answer = steps.attempt(setup, order, orderer)
             orderer.end()
             if os.getpid() != own:
@@ -123,11 +123,11 @@ class Steps:
             call = Call(spec, tuple(args), kwargs, order.input, order.key)
             call.n = order.n
             watch_defaults(call)
-            artifact_names.isolated = Path(os.fsdecode(order.artifacts)) if order.artifacts else None
+            artifact_names.isolated = Path(os.fsdecode(order.run.artifacts)) if order.run.artifacts else None
             os.environ[STEP] = order.mark
-            context = StepContext(order.run_id, call, order.attempt, None)
-            context.orderer, context.tick = orderer, order.tick
-            context.lines = orderer if order.keeps else None
+            context = StepContext(order.run.id, call, order.attempt, None)
+            context.orderer, context.ordered_tick = orderer, order.run.tick
+            context.lines = orderer if order.run.keeps else None
             token = here.set(context)
             captured_lines.wrap()
             value: Any = spec.fn(*args, **kwargs)
@@ -150,7 +150,7 @@ class Steps:
         try:
             return registry.find_step(place, order.defined_as, order.input)
         except NotFound:
-            script = os.fsdecode(order.script)
+            script = os.fsdecode(order.run.script)
             if not os.path.isfile(script) or os.path.samefile(script, os.fsdecode(setup.file)):
                 raise
             load_script(script, quiet=True)

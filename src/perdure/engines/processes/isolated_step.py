@@ -22,7 +22,7 @@ from perdure.core.values import artifact_names
 from perdure.engines.interface import StepContext, here
 from perdure.engines.observers import json_logs
 from perdure.engines.processes.child_process import ChildProcess, Ended, TimeOver
-from perdure.engines.processes.messages import Answer, Order, Ticked
+from perdure.engines.processes.messages import Answer, Order, OrderingRun
 from perdure.engines.processes.said import hear
 from perdure.engines.processes.template import start_child
 from perdure.engines.runtime import orphans
@@ -98,10 +98,17 @@ async def run_isolated_in_task(
         raise
 
 
-def _tick_of(scope: Any) -> Ticked | None:
-    find = getattr(scope, "tick", None)
-    found = None if find is None else find()
-    return None if found is None else Ticked(found.due, found.tz, found.missed, found.previous)
+def _run_of(id: str, scope: Any) -> OrderingRun:
+    run = getattr(scope, "run", None)
+    return OrderingRun(
+        id,
+        json_logs.place()[1],
+        b"" if run is None else os.fsencode(run.path),
+        os.fsencode(artifact_names.folder_here(scope) or ""),
+        publishes=hasattr(scope, "publish"),
+        keeps=getattr(scope, "log_file", None) is not None,
+        tick=None if scope is None else scope.tick(),
+    )
 
 
 def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, stop: Stop | None = None) -> Any:
@@ -118,25 +125,18 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, s
     until = None if seconds is None else steady() + seconds
     mark = orphans.step_mark(run_id, idempotency_key(run_id, spec.name, call.key + call.salt, call.n), attempt)
     workers, scope = spec.workers, getattr(here.get(), "scope", None)
-    run = getattr(scope, "run", None)
     order = msgspec.msgpack.encode(
         Order(
             spec.name,
             spec.defined_as,
             spec.fn.__qualname__,
             call.input,
-            run_id,
-            json_logs.place()[1],
             call.key + call.salt,
             call.n,
             attempt,
             mark,
-            os.fsencode(artifact_names.folder_here(scope) or ""),
             workers is None,
-            hasattr(scope, "publish"),
-            getattr(scope, "log_file", None) is not None,
-            _tick_of(scope),
-            b"" if run is None else os.fsencode(run.path),
+            _run_of(run_id, scope),
         )
     )
     child: ChildProcess | None = None

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from perdure.core.exceptions.program_faults import Suspicion
+from perdure.core.tick_verdicts import RunTick
 
 LENGTH: Final = struct.Struct("<Q")
 """A frame on the data socket is its length and as many bytes."""
@@ -83,13 +84,25 @@ class Setup(msgspec.Struct, frozen=True):
     line: list[bytes]
 
 
-class Ticked(msgspec.Struct, frozen=True):
-    """The tick of a schedule."""
+class OrderingRun(msgspec.Struct, frozen=True):
+    """The run that an attempt is part of.
 
-    due: float
-    tz: str | None
-    missed: int
-    previous: float | None
+    Attributes:
+        id, workflow: the run.
+        script: its file, which may make a step of another module's function; empty: there is none.
+        artifacts: the folder of large data, if there is one.
+        publishes: what the attempt publishes is shown with the run.
+        keeps: what the attempt prints is kept with it.
+        tick: what the run was made for.
+    """
+
+    id: str
+    workflow: str
+    script: bytes
+    artifacts: bytes
+    publishes: bool
+    keeps: bool
+    tick: RunTick | None
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -100,34 +113,23 @@ class Order(msgspec.Struct, frozen=True):
         defined_as: its name in the script.
         qualname: of its function.
         input: the packed arguments.
-        run_id, workflow: the run.
         key, n: what identifies the call.
         attempt: the number of the attempt.
         mark: of the programs that it starts.
-        artifacts: the folder of large data, if there is one.
         last: it is the only one for this process.
-        publishes: what the attempt publishes is shown with its run.
-        keeps: what it prints is kept with it.
-        tick: what its run was made for, as `perdure.tick` has it.
-        script: the file of the run, which may make a step of another module's function; empty: there is none.
+        run: what the attempt is part of.
     """
 
     name: str
     defined_as: str
     qualname: str
     input: bytes
-    run_id: str
-    workflow: str
     key: bytes
     n: int
     attempt: int
     mark: str
-    artifacts: bytes
     last: bool
-    publishes: bool
-    keeps: bool
-    tick: Ticked | None
-    script: bytes
+    run: OrderingRun
 
 
 ANSWER: Final = b"A"

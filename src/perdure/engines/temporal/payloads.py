@@ -9,6 +9,7 @@ import msgspec
 from perdure.core.exceptions.attempt_notes import AttemptNote
 from perdure.core.exceptions.program_faults import Suspicion
 from perdure.core.records import StepKind, StepStatus
+from perdure.core.tick_verdicts import RunTick
 from perdure.engines.runtime.deadline import Deadline
 from perdure.errors import NotStorable
 
@@ -43,15 +44,6 @@ class RaceNote(msgspec.Struct, frozen=True, array_like=True):
     beside: bool = False
     given_up: Identity | None = None
     kind: StepKind = "step"
-
-
-class RunTick(msgspec.Struct, frozen=True, array_like=True):
-    """The tick that a run was made for, as `perdure.tick()` has it."""
-
-    due: float
-    tz: str | None
-    missed: int
-    previous: float | None
 
 
 class StepCommand(msgspec.Struct, frozen=True, array_like=True):

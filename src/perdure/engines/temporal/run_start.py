@@ -13,13 +13,14 @@ from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from perdure.core.execution.spec import Call, Spec
+from perdure.core.tick_verdicts import RunTick
 from perdure.core.values import codec
 from perdure.engines.interface import Enqueued
 from perdure.engines.runtime.clock import RealWorld
 from perdure.engines.temporal.commands import MEMO, memo_of, queue_of, task_timeout
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.executions import Found, describe, find, published_of, recorded_inputs, refuse_stranger
-from perdure.engines.temporal.payloads import Carry, Published, RunCommand, RunTick, encode, fits
+from perdure.engines.temporal.payloads import Carry, Published, RunCommand, encode, fits
 from perdure.engines.temporal.published_values import fields_of
 from perdure.errors import EngineError, OtherInputs, RunError
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from perdure.core.records import RunRecord
-from perdure.engines.temporal.payloads import RunTick
+from perdure.core.tick_verdicts import RunTick
 from perdure.errors import PerdureError, RunError, StateError
 from perdure.store import schedule_clock, schedule_runs, schedules
 from perdure.store.runs import Store

@@ -21,6 +21,7 @@ from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.waiting import CloseWait, Park, await_
 from perdure.core.execution.waiting import Wait as DurableWait
 from perdure.core.records import SEQ, StepRecord
+from perdure.core.tick_verdicts import RunTick
 from perdure.engines.functions import queueing_call
 from perdure.engines.interface import Enqueued, Given, StepContext, here
 from perdure.engines.runtime.base_scope import BaseScope
@@ -34,7 +35,7 @@ from perdure.engines.temporal.in_place import Root
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Ticket
 from perdure.engines.temporal.mailbox import Mailbox
 from perdure.engines.temporal.open_waits import OpenWaits
-from perdure.engines.temporal.payloads import RunCommand, RunTick
+from perdure.engines.temporal.payloads import RunCommand
 from perdure.engines.temporal.published_values import PublishedValues
 from perdure.engines.temporal.run_records import RunRecords
 from perdure.engines.temporal.unsupported import refuse_locks, refuse_queueing, unguarded

@@ -9,10 +9,11 @@ from temporalio.service import RPCError, RPCStatusCode
 from perdure.config.steady_clock import steady
 from perdure.core.execution.spec import Call
 from perdure.core.records import PROGRESS
+from perdure.core.tick_verdicts import RunTick
 from perdure.engines.events import Observer, StepProgress
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.messages import PUBLISH
-from perdure.engines.temporal.payloads import Progress, Published, RunTick, encode
+from perdure.engines.temporal.payloads import Progress, Published, encode
 from perdure.engines.temporal.published_values import APART
 from perdure.engines.temporal.signals import send
 from perdure.store import signals
