@@ -18,7 +18,7 @@ async def enqueue(workflow: Workflow[P, Coroutine[Any, Any, T]], /, *args: P.arg
 @overload
 async def enqueue(workflow: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
 async def enqueue(workflow: Workflow[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Put a run into a queue: `Workflow.enqueue` for async code, which see. The event loop is not blocked.
+    """Put a run into a queue: as `Workflow.enqueue` does, without blocking the event loop.
 
     A task that is cancelled meanwhile does not take the run back.
 

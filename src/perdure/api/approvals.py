@@ -83,8 +83,9 @@ def approval(
         title: the question, a line of at most 200 characters; credentials in it are hidden.
         details: what the person should know, at most 10,000 characters of plain text; credentials are hidden here too.
         ask: where to send the question: targets as those of alerts ("slack://...", "mailto://...", "https://...").
-        timeout: how long to wait; None: without a bound. If nobody has answered then, the decision is "not approved",
-            by None. An answer that was given in time counts, however late the run is woken.
+        timeout: (seconds, timedelta or text such as "2d") how long to wait; None: without a bound. If nobody has
+            answered then, the decision is "not approved", by None. An answer that was given in time counts, however
+            late the run is woken.
 
     Returns:
         A Decision: `approved`, `by`, `note` and `at`.
@@ -116,7 +117,7 @@ def approval(
 def aapproval(
     title: str, *, details: str = "", ask: str | Sequence[str] = (), timeout: Duration | None = None
 ) -> Awaitable[Decision]:
-    """Ask a person, in async code: `perdure.approval`, which see."""
+    """Ask a person, in async code; takes and raises what `perdure.approval` does."""
     asking = _checked(title, details, ask, timeout, sys._getframe(1).f_code.co_filename)
     return _approve(inside("aio.approval"), asking)
 
@@ -146,7 +147,7 @@ def signal_url(event: str, *, key: str = "", expires: Duration = "30d") -> str:
     Args:
         event: the name of the signal, as `wait_for` has it.
         key: as for `wait_for`.
-        expires: how long the link works.
+        expires: (seconds, timedelta or text such as "7d") how long the link works.
 
     Raises:
         OptionError: an argument is not valid.

@@ -49,12 +49,15 @@ def defer_every_end(step: BoundStep[P, Any], /, *args: P.args, **kwargs: P.kwarg
     """Register a step as clean-up that is called at every end of the run, also each time that it fails.
 
     For what has to happen however a run ends, such as letting go of something that it takes again when it is resumed.
-    Write a step that may run twice. Everything else is as with `defer`, whose errors it raises.
+    Write a step that may run twice. Everything else is as with `defer`.
 
     Args:
         step: the step to call at each end.
         args: its positional arguments. All arguments are stored.
         kwargs: its keyword arguments.
+
+    Raises:
+        UsageError, OptionError, NotStorable: as `defer` does.
     """
     _defer("defer_every_end", step, args, kwargs, _note_every._spec)
 

@@ -64,7 +64,7 @@ def _publish(name: str) -> None:
 
 
 async def apublish(name: str, value: object) -> None:
-    """Show a value of this run, without blocking the event loop: `perdure.publish` for async code, which see."""
+    """Show a value of this run, without blocking the event loop; takes and raises what `perdure.publish` does."""
     import asyncio
 
     if _is_workflow(name, value):
@@ -106,7 +106,7 @@ def set_progress(done: float, total: float | None = None, note: str = "") -> Non
 
 
 async def aset_progress(done: float, total: float | None = None, note: str = "") -> None:
-    """Show how far this run is, without blocking the event loop: `perdure.set_progress` for async code, which see."""
+    """Show how far this run is, without blocking the event loop; takes and raises what `perdure.set_progress` does."""
     import asyncio
 
     found = _progress(done, total, note)

@@ -79,7 +79,7 @@ def schedule(
         overlap: "skip", "queue", "allow" or "cancel", as in `workflow`.
         missed: "skip", "one" or "all", as in `workflow`.
         within: how old a missed tick may be (seconds, timedelta or text such as "1d").
-        spread: over how long schedules of one time are spread by their names.
+        spread: over how long schedules of one time are spread by their names (seconds, timedelta or text).
         queue: the queue that its runs stand in.
 
     Raises:

@@ -34,7 +34,7 @@ def sh(
 
     Args:
         command: the program and its arguments.
-        timeout: how long it may take.
+        timeout: (seconds, timedelta or text such as "5m") how long it may take; None: as long as the step may.
         shell: `command` is one text, for the shell. Never put what comes from elsewhere into it.
         cwd: its working directory.
         env: its environment, instead of that of this process.
@@ -67,7 +67,7 @@ async def ash(
     input: str | None = None,
     stdout: IO[Any] | None = None,
 ) -> str:
-    """Run a program in an async step, and wait until it has ended: `perdure.sh` for async code, which see."""
+    """Run a program in an async step, and wait until it has ended; takes and raises what `perdure.sh` does."""
     import asyncio
     import threading
 

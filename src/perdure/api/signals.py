@@ -61,7 +61,7 @@ def _signal(run: str, event: str, value: Any, key: str, id: str | None) -> Outco
 
 
 async def asignal(run: str, event: str, value: Any = None, *, key: str = "", id: str | None = None) -> Outcome:
-    """Tell a run something, without blocking the event loop: `perdure.signal` for async code, which see."""
+    """Tell a run something, without blocking the event loop; takes and raises what `perdure.signal` does."""
     import asyncio
 
     packed = _checked(run, event, value, key, id)

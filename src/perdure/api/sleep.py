@@ -60,7 +60,7 @@ def sleep_until(when: datetime, *, name: str = "") -> None:
 
 
 def asleep(duration: Duration, *, name: str = "") -> Awaitable[None]:
-    """Sleep, in async code: `perdure.sleep`, which see."""
+    """Sleep, in async code; takes and raises what `perdure.sleep` does."""
     length = seconds(duration, option="duration")
     scope = scope_of("aio.sleep", outside=True)
     if scope is None:
@@ -71,7 +71,7 @@ def asleep(duration: Duration, *, name: str = "") -> Awaitable[None]:
 
 
 def asleep_until(when: datetime, *, name: str = "") -> Awaitable[None]:
-    """Sleep until a moment, in async code: `perdure.sleep_until`, which see."""
+    """Sleep until a moment, in async code; takes and raises what `perdure.sleep_until` does."""
     at = moment_of(when)
     scope = scope_of("aio.sleep_until", outside=True)
     if scope is None:

@@ -109,7 +109,7 @@ def wait_any(*waits: Any) -> Won:
 
 
 def await_any(*waits: Any) -> Awaitable[Won]:
-    """Wait for the first of several, in async code: `perdure.wait_any`, which see."""
+    """Wait for the first of several, in async code; takes and raises what `perdure.wait_any` does."""
     return awaited(inside("aio.wait_any"), _WaitAny(waits), "")
 
 

@@ -41,8 +41,8 @@ def wait_for(
         type: what it carries: a class or annotation. A signal that does not fit is set aside with a warning, and the
             wait goes on.
         key: takes only signals that were sent with this key.
-        timeout: how long to wait; None: without a bound. A signal that was stored in time counts, however late the run
-            is woken.
+        timeout: (seconds, timedelta or text such as "2d") how long to wait; None: without a bound. A signal that was
+            stored in time counts, however late the run is woken.
         default: what is returned when the time is over, instead of raising WaitTimeout.
 
     Raises:
@@ -68,7 +68,7 @@ def await_for(event: str, *, key: str = "", timeout: Duration | None = None, def
 def await_for(
     event: str, *, type: Any = object, key: str = "", timeout: Duration | None = None, default: Any = ...
 ) -> Awaitable[Any]:
-    """Wait for a signal, in async code: `perdure.wait_for`, which see."""
+    """Wait for a signal, in async code; takes and raises what `perdure.wait_for` does."""
     return awaited(inside("aio.wait_for"), _WaitFor(event, type, key, timeout, default), key)
 
 

@@ -169,6 +169,10 @@ class Workflow(KeptHere, Generic[P, R]):
         A run that is under way is not started again, whichever process executes it: the handle waits for its end.
         Should that process die, or leave the run, the run goes on here.
 
+        Args:
+            args: the positional arguments of the workflow's function.
+            kwargs: its keyword arguments.
+
         Returns:
             A Handle with the `id`, the `status()` and the `result()` of the run.
 
@@ -200,6 +204,10 @@ class Workflow(KeptHere, Generic[P, R]):
         From an event loop call `await perdure.aio.enqueue(workflow, ...)`, which does not block it. In a workflow the
         run is one of its own, which goes on whatever becomes of this one, and is enqueued once: its row and the record
         of the call are one transaction. In a step give an id or a dedup key, since a step may be tried again.
+
+        Args:
+            args: the positional arguments of the workflow's function.
+            kwargs: its keyword arguments.
 
         Returns:
             A Handle with the `id`, the `status()` and the `result()` of the run.
