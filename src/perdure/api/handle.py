@@ -162,7 +162,7 @@ class Handle(Generic[T]):
             return pool.submit(self._runs.cancel, self.id, load).result()
 
     def signal(self, event: str, value: Any = None, *, key: str = "", id: str | None = None) -> Outcome:
-        """Tell the run something: `perdure.signal(handle.id, event, value, key=key, id=id)`, which has the parameters and errors.
+        """Tell the run something: `perdure.signal(handle.id, event, value, key=key, id=id)`.
 
         Args:
             event: the name, a printable text.
