@@ -8,7 +8,7 @@ import threading
 import pytest
 from worker_world import World, world
 
-from perdure.engines.local.worker.crew import Member
+from perdure.engines.local.worker.executors import Member
 from perdure.engines.local.worker.messages import FromExecutor, Idle, Leave, Orders
 from waiting import until
 

@@ -8,8 +8,8 @@ from perdure.crashtest.effects import Effect
 from perdure.crashtest.file_contents import Content
 from perdure.crashtest.life import Outcome
 from perdure.crashtest.lives import Life
-from perdure.crashtest.names import Names
 from perdure.crashtest.reference import End, Other, Reference
+from perdure.crashtest.varying_names import Names
 
 
 @pytest.mark.parametrize(

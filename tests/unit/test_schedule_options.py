@@ -10,7 +10,7 @@ import pytest
 
 import perdure
 from perdure import workflow
-from perdure.api import scheduled
+from perdure.api import schedule_options
 from perdure.config import time_zones
 from perdure.config.time_zones import machine_zone, zone
 from perdure.core.declared_schedule import DeclaredSchedule
@@ -132,6 +132,6 @@ def test_a_zone_whose_data_has_changed_is_loaded_anew(monkeypatch: pytest.Monkey
 
 def test_the_shortest_distance_of_ticks_is_found() -> None:
     """`missed="all"` is for periods of a minute or more, also where most ticks of a schedule are apart."""
-    assert scheduled._least(scheduled.parse("0,30 0 3 * * *")) == 30
-    assert scheduled._least(scheduled.parse("0 3 * * *")) == 86400
-    assert scheduled._least(scheduled.parse("every 7m")) == 420
+    assert schedule_options._least(schedule_options.parse("0,30 0 3 * * *")) == 30
+    assert schedule_options._least(schedule_options.parse("0 3 * * *")) == 86400
+    assert schedule_options._least(schedule_options.parse("every 7m")) == 420

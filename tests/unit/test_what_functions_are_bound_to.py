@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from perdure.core.execution.bound import bound_of
+from perdure.core.execution.bound_values import bound_of
 from perdure.core.execution.closures import alike, can_change, closure_of
 
 

@@ -12,7 +12,7 @@ import pytest
 from perdure.api.step import step
 from perdure.core.execution import record_matching, step_claims
 from perdure.core.execution.history import History
-from perdure.core.execution.numbers import Numbers
+from perdure.core.execution.number_set import Numbers
 from perdure.core.execution.record_matching import page_of
 from perdure.core.execution.spec import Call, spec_of
 from perdure.core.records import StepStatus

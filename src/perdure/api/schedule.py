@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from perdure.api.scheduled import declared
+from perdure.api.schedule_options import declared
 from perdure.api.workflow import Workflow, engine_of
 from perdure.config.script_loader import is_loading
 from perdure.core.declared_schedule import WITHIN

@@ -399,7 +399,7 @@ def _spec(
         queue=None if queue is None else checked_queue(queue),
     )
     if schedule is not None:
-        from perdure.api.scheduled import declared
+        from perdure.api.schedule_options import declared
 
         spec.schedules.append(declared(spec, name, schedule, queue=spec.rules.queue, **timing))
     elif timing:

@@ -21,8 +21,8 @@ from perdure.config import secrets
 from perdure.config.interpreter import module_command
 from perdure.crashtest.answers import Given
 from perdure.crashtest.effects import Effect, Refusal
+from perdure.crashtest.fork_server import Birth, Death, Nursery
 from perdure.crashtest.life import Note, Order, Outcome
-from perdure.crashtest.nursery import Birth, Death, Nursery
 from perdure.crashtest.points import Point
 from perdure.crashtest.scratch import copy_folder, not_copied
 from perdure.errors import UsageError
@@ -280,7 +280,7 @@ class Laboratory:
         if self._server is None:
             told = Nursery(imported(self.target.script), str(self._root))
             self._server = subprocess.Popen(
-                module_command("perdure.crashtest.nursery", msgspec.json.encode(told).decode()),
+                module_command("perdure.crashtest.fork_server", msgspec.json.encode(told).decode()),
                 env=world.environment(FIRST),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

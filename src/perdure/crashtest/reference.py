@@ -17,7 +17,7 @@ from perdure.crashtest.effects import Effect
 from perdure.crashtest.file_contents import Content
 from perdure.crashtest.life import Outcome
 from perdure.crashtest.lives import Life
-from perdure.crashtest.names import Names
+from perdure.crashtest.varying_names import Names
 
 FIELDS = {
     "end": "the end",

@@ -10,11 +10,11 @@ from perdure.core.commands import located
 from perdure.core.records import RunRecord
 from perdure.engines.features import Feature
 from perdure.engines.selection import capabilities_at
-from perdure.operations.finding import Finding
-from perdure.operations.findings import find
+from perdure.operations.diagnose_facts import RunFacts
+from perdure.operations.diagnose_finding import Finding
+from perdure.operations.diagnose_run import find
 from perdure.operations.location import Location
 from perdure.operations.ps import Standing
-from perdure.operations.run_facts import RunFacts
 from perdure.store.runs import Store
 
 

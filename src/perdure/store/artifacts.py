@@ -16,7 +16,7 @@ from typing import BinaryIO
 from perdure.config import ownership
 from perdure.core.digests import blake2b
 from perdure.errors import DiskFull, OptionError, StateCorrupt, StateIO
-from perdure.store.sync import sync_folder
+from perdure.store.folder_sync import sync_folder
 
 SUFFIX = "-artifacts"
 PORTION = 1 << 20

@@ -35,11 +35,11 @@ from perdure.store.connection import (
     refuse_foreign_schema,
     run_script,
 )
+from perdure.store.folder_sync import sync_folder
 from perdure.store.sqlite_errors import translated
 from perdure.store.stale_journal import refuse_stale_journal
 from perdure.store.state_files import beside, copy_of, orphans, refuse_orphans, traces
 from perdure.store.statements import HERE
-from perdure.store.sync import sync_folder
 
 APPLICATION_ID = 0x50455244  # "PERD"
 SCHEMA_VERSION = 13

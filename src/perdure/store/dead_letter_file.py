@@ -24,8 +24,8 @@ from perdure.config.secrets import redactor
 from perdure.config.steady_clock import steady
 from perdure.core.dead_letters import LetterDetails, LetterRecord, describe
 from perdure.store import dead_letters
+from perdure.store.folder_sync import sync_folder
 from perdure.store.runs import Store
-from perdure.store.sync import sync_folder
 
 PATIENCE = 10.0
 """Seconds to wait for another process that appends: a write takes milliseconds, but a stopped one keeps its lock."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from perdure.config.os_errors import is_refused, named, remove
 from perdure.config.ownership import NO_LINK, make_file, make_folder, shared, stranger
 from perdure.errors import OptionError, PerdureError, StateCorrupt, StateReadOnly, StateUntrusted
-from perdure.store.sync import sync_folder
+from perdure.store.folder_sync import sync_folder
 
 VARIABLE = "PERDURE_SIGNAL_KEY"
 SHORTEST = 32

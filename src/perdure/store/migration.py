@@ -23,12 +23,12 @@ from perdure.core.records import DEFER_NOTE, RunRecord
 from perdure.core.values.codec import digest, unpack_inputs
 from perdure.errors import StateBusy, StateIO
 from perdure.store.connection import open_connection, refuse_foreign_schema, run_script, temporary_connection
+from perdure.store.folder_sync import sync_folder
 from perdure.store.liveness import Liveness
 from perdure.store.migration_checksums import seal_all, step_checksum_3
 from perdure.store.rows import intact
 from perdure.store.state_files import copy_of
 from perdure.store.statements import HERE
-from perdure.store.sync import sync_folder
 
 MIGRATIONS = HERE / "migrations"
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from perdure.errors import StateCorrupt, StateReadOnly
-from perdure.store.sync import sync_folder
+from perdure.store.folder_sync import sync_folder
 
 JOURNALS = ("-wal", "-journal")
 """What SQLite plays into the file when it is opened; without the file they belong to another one."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from perdure.operations.finding import Finding as Finding
+    from perdure.operations.diagnose_finding import Finding as Finding
     from perdure.testing.clock import Clock as Clock
     from perdure.testing.ledger import Ledger as Ledger
     from perdure.testing.moved_clock import TimeTravel as TimeTravel
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Clock": "perdure.testing.clock",
-    "Finding": "perdure.operations.finding",
+    "Finding": "perdure.operations.diagnose_finding",
     "Ledger": "perdure.testing.ledger",
     "Report": "perdure.testing.resumable",
     "assert_resumable": "perdure.testing.resumable",

@@ -24,7 +24,7 @@ from perdure.engines.local.run_monitor import RunMonitor
 from perdure.errors import NotFound, OptionError
 from perdure.operations.dead_letters import LetterView, Selection, list_letters
 from perdure.operations.diagnose import diagnose
-from perdure.operations.finding import Finding
+from perdure.operations.diagnose_finding import Finding
 from perdure.operations.location import locate
 from perdure.testing.clock import Clock
 from perdure.testing.ledger import Ledger

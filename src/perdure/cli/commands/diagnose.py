@@ -10,8 +10,8 @@ from perdure.cli.exit_codes import DONE
 from perdure.cli.shared_parameters import ANYWHERE, Json, Reference, Where
 from perdure.cli.view.terminal import Printer, as_json, date, one_line, safe
 from perdure.operations.diagnose import diagnose as look
+from perdure.operations.diagnose_finding import Finding
 from perdure.operations.find_run import find_run
-from perdure.operations.finding import Finding
 from perdure.operations.location import opened
 
 All = Annotated[bool, Parameter("--all", negative="", help="Also what is only possible.")]

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from perdure.core.execution.history import History
-from perdure.core.execution.numbers import Numbers
+from perdure.core.execution.number_set import Numbers
 
 BLOCKED: Final = "blocked"
 OVER: Final = "over"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perdure.core.execution.extras import Extras, label_of
+from perdure.core.execution.call_extras import Extras, label_of
 from perdure.core.execution.inputs import pack, pack_leniently
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.values import codec

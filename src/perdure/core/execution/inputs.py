@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.callables import EMPTY, parameters_of, signature_of
-from perdure.core.execution.bound import bound_of
+from perdure.core.execution.bound_values import bound_of
 from perdure.core.execution.closures import can_change
 from perdure.core.values import codec
 from perdure.core.values.extensions import StandIn

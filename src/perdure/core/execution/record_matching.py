@@ -14,7 +14,7 @@ from perdure.core.records import RESERVED, WAITS, StepRecord
 
 if TYPE_CHECKING:
     from perdure.core.execution.moved_call import Moved
-    from perdure.core.execution.numbers import Numbers
+    from perdure.core.execution.number_set import Numbers
 
 
 IndexRow = tuple[int, str, bytes, int, str, str]
@@ -377,7 +377,7 @@ class Claims:
         """The numbers of the records that calls can claim, and have not claimed yet."""
         self.read_all()
         if self._left is None:
-            from perdure.core.execution.numbers import Numbers
+            from perdure.core.execution.number_set import Numbers
 
             self._left = Numbers(seq for step in self._steps.values() for seq in step.numbers())
         return self._left

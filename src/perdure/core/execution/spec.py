@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 import msgspec
 
 from perdure.core.callables import EMPTY, is_coroutine_function, is_routine, signature_of, unwrap
-from perdure.core.execution.extras import Extras
+from perdure.core.execution.call_extras import Extras
 from perdure.core.execution.inputs import Signature
 from perdure.core.execution.spending import Ledger
 from perdure.core.policies.failure_rules import NO_RULES

@@ -96,7 +96,7 @@ class Attempt:
         if self._context.lines is not None:
             self._context.lines.end()
         if error is not None and "urllib.error" in sys.modules:
-            from perdure.engines.runtime.unread_bodies import keep_body
+            from perdure.engines.runtime.http_error_bodies import keep_body
 
             keep_body(error)
         recorder = self._recorder

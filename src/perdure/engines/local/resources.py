@@ -12,7 +12,7 @@ from perdure.engines.events import Observer
 from perdure.engines.local.dead_letters import DeadLetterBox
 from perdure.engines.local.run_monitor import RunMonitor
 from perdure.engines.runtime.clock import RealWorld, World
-from perdure.engines.runtime.spare_files import SpareFiles
+from perdure.engines.runtime.spare_descriptors import SpareFiles
 from perdure.engines.runtime.threads import Pool
 from perdure.store.runs import Store
 

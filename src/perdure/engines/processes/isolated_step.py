@@ -21,9 +21,9 @@ from perdure.core.execution.spec import NOT_STUBBED, Call, Spec
 from perdure.core.values import artifact_names
 from perdure.engines.interface import StepContext, here
 from perdure.engines.observers import json_logs
+from perdure.engines.processes.attempt_output import hear
 from perdure.engines.processes.child_process import ChildProcess, Ended, TimeOver
 from perdure.engines.processes.messages import Answer, Order, OrderingRun
-from perdure.engines.processes.said import hear
 from perdure.engines.processes.template import start_child
 from perdure.engines.runtime import orphans
 from perdure.engines.runtime.timeouts import timed_out

@@ -20,9 +20,9 @@ from perdure.config.steady_clock import steady
 from perdure.core.execution.spec import Spec
 from perdure.core.process_marks import STEP, TEMPLATE
 from perdure.engines.processes import forwarded_logs
+from perdure.engines.processes.attempt_output import levels
 from perdure.engines.processes.child_process import ChildProcess, Ended, TimeOver
 from perdure.engines.processes.messages import FORK, KILL, LINE_PART, REPLY, REQUEST, Setup, Start, State, folders
-from perdure.engines.processes.said import levels
 
 TRIES = 8
 """Templates that are tried for a child: each may find that it was edited, or be killed."""

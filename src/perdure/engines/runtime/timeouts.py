@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.config.steady_clock import steady
 from perdure.core.durations import show
-from perdure.engines.runtime.backstop import GRACE, Interruption, backstop
+from perdure.engines.runtime.alarm_backstop import GRACE, Interruption, backstop
 from perdure.errors import StepTimeout
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ from perdure.engines.local.closing import Closing
 from perdure.engines.local.queues import declare_queues
 from perdure.engines.local.schedules import declare_loaded
 from perdure.engines.local.worker.left_runs import LeftRuns, first_line
+from perdure.engines.local.worker.loaded_scripts import Program
 from perdure.engines.local.worker.messages import (
     Ask,
     Files,
@@ -49,7 +50,6 @@ from perdure.engines.local.worker.messages import (
     send,
 )
 from perdure.engines.local.worker.options import GRACE
-from perdure.engines.local.worker.program import Program
 from perdure.engines.local.worker.slots import Slots
 from perdure.engines.local.worker.waker import Waker
 from perdure.engines.observers.attach import observers_of

@@ -12,7 +12,7 @@ from perdure.core.execution.run_effects import Taken
 from perdure.core.redaction.printable import one_line
 from perdure.core.values import codec
 from perdure.engines.local import LocalEngine
-from perdure.engines.local.worker.program import Program
+from perdure.engines.local.worker.loaded_scripts import Program
 from perdure.errors import Cancelled, PerdureError, Released, StateError, Suspended
 from perdure.store import claims
 from perdure.store.schedule_runs import replaced_by

@@ -20,9 +20,9 @@ import msgspec
 from perdure.config.steady_clock import steady
 from perdure.core.durations import show
 from perdure.engines.local.worker.clock import Clock
-from perdure.engines.local.worker.crew import Crew, Member
 from perdure.engines.local.worker.deaths import Deaths
-from perdure.engines.local.worker.edits import Edits
+from perdure.engines.local.worker.edited_scripts import Edits
+from perdure.engines.local.worker.executors import Crew, Member
 from perdure.engines.local.worker.messages import (
     Ask,
     Broken,

@@ -14,9 +14,9 @@ from perdure.core.policies.failure_rules import Confidence
 from perdure.core.sizes import show_size
 from perdure.core.timestamps import moment
 from perdure.errors import CrashLoop, DiskFull, PerdureError
-from perdure.operations import findings_in_calls
-from perdure.operations.finding import OVER, SHOWN, Evidence, Finding, attempt, finding
-from perdure.operations.run_facts import Failure, RunFacts, has_script, line_of
+from perdure.operations import diagnose_calls
+from perdure.operations.diagnose_facts import Failure, RunFacts, has_script, line_of
+from perdure.operations.diagnose_finding import OVER, SHOWN, Evidence, Finding, attempt, finding
 from perdure.operations.stored_failures import STAYS, assessment_of, restored
 from perdure.store import crashes
 
@@ -30,7 +30,7 @@ OF_INPUTS = ("ValueError", "KeyError", "IndexError", "LookupError", "ArithmeticE
 def find(facts: RunFacts) -> list[Finding]:
     """All findings, the surest first."""
     found: dict[str, Finding] = {}
-    for look in (*_LOOKS, *findings_in_calls.LOOKS):
+    for look in (*_LOOKS, *diagnose_calls.LOOKS):
         for one in look(facts):
             before = found.get(one.code)
             if before is None or _RANK[one.confidence] < _RANK[before.confidence]:
@@ -241,7 +241,7 @@ _LOOKS: tuple[Callable[[RunFacts], Iterator[Finding]], ...] = (
     _deaths,
     _letters,
     _stops_at_an_item,
-    findings_in_calls.waits,
+    diagnose_calls.waits,
     _errors,
     _throttled,
     _timeouts,

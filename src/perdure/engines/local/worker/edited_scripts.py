@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from perdure.engines.local.worker.program import digest_of
+from perdure.engines.local.worker.loaded_scripts import digest_of
 
 Signature = tuple[int, int, int, int] | None
 

@@ -16,9 +16,9 @@ from perdure.core.records import called_step
 from perdure.core.sizes import show_size
 from perdure.core.timestamps import moment
 from perdure.core.values.drawn import drawn_anew
-from perdure.operations.finding import SHOWN, Evidence, Finding, attempt, finding
+from perdure.operations.diagnose_facts import RunFacts, line_of
+from perdure.operations.diagnose_finding import SHOWN, Evidence, Finding, attempt, finding
 from perdure.operations.processes import INPUTS
-from perdure.operations.run_facts import RunFacts, line_of
 
 REPEATS = 10
 GROWN = 100_000
