@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.conformance.bench import Bench, note
 
-from perdure import Retry, step
+from perdure import Retry, Step, step
 
 QUICK = Retry(attempts=3, delay="10ms", jitter=0)
 
@@ -47,3 +47,17 @@ def fail(message: str) -> None:
 @step(retry=None)
 def close(what: str) -> None:
     note("close", what)
+
+
+def fails_at_first() -> tuple[Step[[], str], list[bool]]:
+    """A step that fails until the list holds False."""
+    broken = [True]
+
+    @step(retry=None)
+    def fragile() -> str:
+        note("fragile")
+        if broken[0]:
+            raise ConnectionError("down")
+        return "up"
+
+    return fragile, broken

@@ -8,6 +8,7 @@ import threading
 import pytest
 from tests.conformance.bench import Bench, ledger, note, steps
 from tests.conformance.ending_steps import close, listed, make
+from tests.conformance.shape import fails_at_first
 
 import perdure
 from perdure import defer, defer_every_end, step, workflow
@@ -20,14 +21,7 @@ from perdure.errors import RunError
 
 def test_clean_ups_go_on_in_new_records(bench: Bench) -> None:
     """More than fit into a record: none is lost, none is made twice, and what failed is not tried again meanwhile."""
-    broken = [True]
-
-    @step(retry=None)
-    def fragile() -> str:
-        note("fragile")
-        if broken[0]:
-            raise ConnectionError("down")
-        return "up"
+    fragile, broken = fails_at_first()
 
     @workflow
     def crowded(count: int) -> str:

@@ -95,6 +95,23 @@ def calls(work: Callable[[], object]) -> tuple[int, int]:
     return count[PYTHON], count[C]
 
 
+def modules(work: Callable[[], object]) -> set[str]:
+    """The modules of perdure's that are entered."""
+    entered: set[str] = set()
+
+    def on_event(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            entered.add(frame.f_globals.get("__name__", ""))
+
+    before = sys.getprofile()
+    sys.setprofile(on_event)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return {name for name in entered if name.startswith("perdure.")}
+
+
 def exceeds(found: list[float], written_down: list[int]) -> bool:
     """Does one of the figures exceed what is written down?"""
     return any(one > TOLERANCE * most for one, most in zip(found, written_down, strict=True))
@@ -123,3 +140,16 @@ def test_a_run_costs_no_more_than_is_written_down_here() -> None:
     few, many = calls(lambda: begin(2)), calls(lambda: begin(12))
     found = [(more - less) / 10 for more, less in zip(many, few, strict=True)]
     assert not exceeds(found, [364, 286]), found
+
+
+def test_a_step_walks_through_no_more_modules_than_is_written_down_here() -> None:
+    """Who reads what a call of a step does opens no more files than this, three of the log among them."""
+    entered: set[str] = set()
+
+    @workflow(name="walk-of-a-step")
+    def walking() -> None:
+        one(1)
+        entered.update(modules(lambda: one(2)))
+
+    walking()
+    assert 10 < len(entered) <= 23, "\n".join(sorted(entered))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.conformance.bench import Bench, note, steps
-from tests.conformance.shape import QUICK, close, do, fail, shape
+from tests.conformance.shape import QUICK, close, do, fail, fails_at_first, shape
 
 import perdure
 from perdure import defer, defer_every_end, step, workflow
@@ -35,14 +35,7 @@ def deferred_calls_when_it_goes_well(bench: Bench) -> None:
 
 @shape
 def deferred_calls_when_it_fails_and_again_when_it_is_resumed(bench: Bench) -> None:
-    broken = [True]
-
-    @step(retry=None)
-    def fragile() -> str:
-        note("fragile")
-        if broken[0]:
-            raise ConnectionError("down")
-        return "up"
+    fragile, broken = fails_at_first()
 
     @workflow
     def tidy_twice() -> str:
@@ -197,14 +190,7 @@ def children_clean_up_by_themselves(bench: Bench) -> None:
 
 @shape
 def deferred_calls_wait_for_the_final_end(bench: Bench) -> None:
-    broken = [True]
-
-    @step(retry=None)
-    def fragile() -> str:
-        note("fragile")
-        if broken[0]:
-            raise ConnectionError("down")
-        return "up"
+    fragile, broken = fails_at_first()
 
     @workflow
     def tidy_once() -> str:

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from tests.conformance.bench import Bench, note, steps
-from tests.conformance.shape import do, fail, shape
+from tests.conformance.shape import do, fail, fails_at_first, shape
 
 import perdure
 from perdure import step, workflow
@@ -39,14 +39,7 @@ def a_failure_that_is_not(bench: Bench) -> None:
 
 @shape
 def fail_fix_and_run_again(bench: Bench) -> None:
-    broken = [True]
-
-    @step(retry=None)
-    def fragile() -> str:
-        note("fragile")
-        if broken[0]:
-            raise ConnectionError("down")
-        return "up"
+    fragile, broken = fails_at_first()
 
     @workflow
     def fixed(day: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.conformance.bench import Bench, note, steps
-from tests.conformance.shape import fail, shape
+from tests.conformance.shape import fail, fails_at_first, shape
 
 from perdure import defer_every_end, step, workflow
 
@@ -39,14 +39,7 @@ def own_alike(what: str) -> str:
 
 @shape
 def look_alikes_are_done_once(bench: Bench) -> None:
-    broken = [True]
-
-    @step(retry=None)
-    def fragile() -> str:
-        note("fragile")
-        if broken[0]:
-            raise ConnectionError("down")
-        return "up"
+    fragile, broken = fails_at_first()
 
     @workflow
     def alike() -> str:
