@@ -9,7 +9,7 @@ from tests.conformance.bench import Bench, ledger, note
 from tests.conformance.conftest import Server
 
 from perdure import Retry, step, workflow
-from perdure.engines.temporal import workflow as engine_workflow
+from perdure.engines.temporal import continue_as_new
 from perdure.errors import NotStorable
 
 
@@ -59,7 +59,7 @@ def test_a_large_result_after_many_failures(bench: Bench) -> None:
 
 def test_a_run_that_cannot_be_handed_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a new record has to begin with is too large: the run ends and says so, rather than being tried for ever."""
-    monkeypatch.setattr(engine_workflow, "MOST", 1_000)
+    monkeypatch.setattr(continue_as_new, "MOST", 1_000)
 
     @workflow
     def grudging(data: bytes, count: int) -> int:
