@@ -42,6 +42,7 @@ def perform(call: Call, history: History, seq: int | None = UNCLAIMED) -> Decisi
             return recall(call, history, record, park)
     if history.unsaved or history.fired:
         yield Save(history.with_notes(()), beforehand=True)
+    # From here on as in `item`: a generator more would cost every call.
     first = None
     if at_once(call, history):
         first = yield Execute(call, 1, park)
