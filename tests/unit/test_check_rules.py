@@ -165,3 +165,13 @@ def test_a_global_is_an_error_only_if_a_workflow_reads_it(tmp_path: Path) -> Non
 def test_steps_of_agents_are_not_looked_for_in_the_source() -> None:
     """They are named while they are called; the name of their function is the same in all of them."""
     assert agent_steps._unit.__qualname__ == OF_AGENTS
+
+
+def test_a_workflow_that_a_class_makes_of_its_method_is_found(tmp_path: Path) -> None:
+    """In its body, without a decorator."""
+    script = tmp_path / "report.py"
+    script.write_text(
+        "import time\nfrom perdure import step, workflow\n@step(timeout=5)\ndef load(at): return at\n"
+        "class Report:\n    def _send(self): load(time.time())\n    send = workflow(_send)\n"
+    )
+    assert [(one.code, one.line) for one in check([script]).findings] == [("nondeterministic-input", 6)]

@@ -95,6 +95,8 @@ class Names:
 
     def name(self, name: str, module: Module, function: Function | None, at: tuple[int, int] | None = None) -> Value:
         """What a name stands for at a place in a function, or at its end."""
+        if at is not None and (method := _of_class_body(name, module, function, at)) is not None:
+            return method
         scope = function
         while scope is not None:
             facts = scope.facts
@@ -381,7 +383,24 @@ class Names:
                     found = self.value(call, module, function)
                     if isinstance(found, Function) and found.kind:
                         yield found
+        for cls in module.classes.values():
+            for value, where in (each for values in cls.attributes.values() for each in values):
+                if where is not None or not isinstance(value, ast.Call) or not value.args:
+                    continue
+                if self._makes(value, module, cls.parent):
+                    found = self.value(value, module, cls.parent)
+                    if isinstance(found, Function) and found.kind:
+                        yield found
 
     def _makes(self, call: ast.Call, module: Module, function: Function | None) -> bool:
         called = self.value(call.func, module, function)
         return isinstance(called, str) and called.removesuffix("()") in DECORATORS
+
+
+def _of_class_body(name: str, module: Module, function: Function | None, at: tuple[int, int]) -> Function | None:
+    """The method that a name stands for in the body of its class, outside of methods: `sell = workflow(_sell)`."""
+    for cls in module.classes.values():
+        method = cls.methods.get(name) if cls.parent is function else None
+        if method is not None and method.node is not None and method.node.lineno < at[0] <= (cls.node.end_lineno or 0):
+            return method
+    return None
