@@ -25,6 +25,9 @@ from perdure.crashtest.life import Order, live
 SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER of prctl(2)."""
 
+REHEARSAL = "rehearsal"
+"""The folder of the state file that the fork server opens, and that each life begins with a copy of."""
+
 
 class Nursery(msgspec.Struct, frozen=True):
     """What a fork server is told when it starts: what to import, and which folder to remove at the end."""
@@ -68,7 +71,7 @@ def main() -> None:
             importlib.import_module(name)
         except BaseException:  # noqa: BLE001, S112  the script says so when it imports it
             continue
-    _rehearse(Path(told.root, "rehearsal", "state.db"))
+    _rehearse(Path(told.root, REHEARSAL, "state.db"))
     _become_subreaper()
     woken, wake = os.pipe()
     os.set_blocking(wake, False)

@@ -21,7 +21,7 @@ from perdure.config import secrets
 from perdure.config.interpreter import module_command
 from perdure.crashtest.answers import Given
 from perdure.crashtest.effects import Effect, Refusal
-from perdure.crashtest.fork_server import Birth, Death, Nursery
+from perdure.crashtest.fork_server import REHEARSAL, Birth, Death, Nursery
 from perdure.crashtest.life import Note, Order, Outcome
 from perdure.crashtest.points import Point
 from perdure.crashtest.scratch import copy_folder, not_copied
@@ -36,6 +36,7 @@ OF_EVERY_LIFE = (
     "perdure.crashtest.clients",
     "perdure.engines.local.sync_driver",
     "perdure.engines.local.async_driver",
+    "perdure.engines.processes.worker_pool",
     "perdure.operations.run",
     "perdure.operations.scripts",
     "concurrent.futures.thread",
@@ -116,9 +117,10 @@ class World:
         place: a folder for it, which is made.
         target: what is tested.
         original: the folder as it was in the beginning.
+        rehearsed: the folder of the fork server's own state file.
     """
 
-    def __init__(self, place: Path, target: Target, original: Path) -> None:
+    def __init__(self, place: Path, target: Target, original: Path, rehearsed: Path) -> None:
         self.place = place
         self.folder = place / "copy" / (target.folder.name or "root")
         self._scratch = place / "scratch"
@@ -127,6 +129,8 @@ class World:
         self._target = target
         self._lives = 0
         shutil.copytree(original, self.folder, symlinks=True, ignore=not_copied)
+        if rehearsed.is_dir():  # a state file that nothing is in: making one takes longer, and waits for the disk
+            shutil.copytree(rehearsed, self._scratch / "state", ignore=not_copied)
 
     def order(self, kill: Point | None, shift: float) -> Order:
         """The next life here."""
@@ -242,7 +246,7 @@ class Laboratory:
             not original.exists()
         ):  # all lives begin with the same files, whatever is written beside the script meanwhile
             copy_folder(self.target.folder, original, self._root)
-        return World(self._root / "world", self.target, original)
+        return World(self._root / "world", self.target, original, self._root / REHEARSAL)
 
     def live(
         self,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import sys
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,8 @@ async def _serve(tools: dict[str, Tool[Any]], where: Where) -> None:
     gc.disable()  # what is made on import stays: looking for garbage there is a tenth of the start
     import mcp_types as types
     from anyio.to_thread import run_sync
+
+    _load_server()
     from mcp.server.lowlevel import Server
     from mcp.server.stdio import stdio_server
 
@@ -71,6 +75,26 @@ async def _serve(tools: dict[str, Tool[Any]], where: Where) -> None:
     )
     async with stdio_server() as (incoming, outgoing):
         await server.run(incoming, outgoing, server.create_initialization_options())
+
+
+def _load_server() -> None:
+    """Load the SDK's low-level server without what its packages import beside it: the client and the other servers.
+
+    That is a quarter of the start. If it is not possible any more, they are loaded as usual.
+    """
+    packages = [name for name in ("mcp", "mcp.server") if name not in sys.modules]
+    before = set(sys.modules)
+    try:
+        for name in packages:
+            spec = find_spec(name)
+            assert spec is not None
+            sys.modules[name] = module_from_spec(spec)  # its __init__ is not executed
+        import_module("mcp.server.lowlevel")
+        import_module("mcp.server.stdio")
+    except (ImportError, AttributeError):
+        for name in set(sys.modules) - before:
+            if name.partition(".")[0] == "mcp":
+                del sys.modules[name]
 
 
 def called(tools: dict[str, Tool[Any]], where: Where, name: str, arguments: dict[str, Any]) -> Answer:
