@@ -28,12 +28,19 @@ class Changes:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._store = Store(path, read_only=True)
+        shown: str = self._store.journal.read(lambda connection: connection.db_filename("main"))
+        self.is_copy = not os.path.exists(shown)
         self._last: int | None = None
         self._at_work: dict[int, tuple[Any, ...]] = {}
         self._asked: dict[str, tuple[Any, ...]] = {}
 
     def records(self) -> Hashable:
-        """Differs from the last answer if a process has committed since (SQLite's data_version: microseconds)."""
+        """Differs from the last answer if a process has committed since (SQLite's data_version: microseconds).
+
+        A file of an older version is looked at as it was when it was opened (`is_copy`): then open it again.
+        """
+        if self.is_copy:
+            return _stamp(self._path), _stamp(self._path.with_name(f"{self._path.name}-wal"))
         version: int = self._store.journal.read(lambda connection: connection.pragma("data_version"))
         return version
 

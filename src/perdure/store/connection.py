@@ -49,12 +49,15 @@ def open_unlocked(path: Path, vfs: str | None = None) -> apsw.Connection:
     return _set_up(name, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, vfs, None)
 
 
-def temporary_connection() -> apsw.Connection:
-    """A database of this process alone, for looking at a copy; it is gone when it is closed.
+def temporary_connection(name: str = "") -> apsw.Connection:
+    """A database of this process alone, for looking at a copy; it is gone when its last connection is closed.
 
-    SQLite keeps it in memory, or in a temporary file if it is large.
+    Args:
+        name: what further connections to it are opened by; it is in memory then. Without a name there is one
+            connection, and SQLite keeps it in memory, or in a temporary file if it is large.
     """
-    return _set_up("", apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, None, None)
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    return _set_up(f"/{name}" if name else "", flags, "memdb" if name else None, None)
 
 
 def _set_up(name: str, flags: int, vfs: str | None, synchronous: Durability | None) -> apsw.Connection:

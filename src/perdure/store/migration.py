@@ -8,9 +8,13 @@ docs/decisions/0014-kinds-and-migrations.md says why.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 import msgspec
@@ -31,6 +35,12 @@ from perdure.store.state_files import copy_of
 from perdure.store.statements import HERE
 
 MIGRATIONS = HERE / "migrations"
+
+KEPT = 64 << 20
+"""Bytes of a file whose copy is kept for who looks again."""
+
+YOUNG = 100_000_000
+"""Nanoseconds. A file whose time stamp is younger may change once more under the same stamp."""
 
 PORTION = 500
 """Rows that are looked at together."""
@@ -91,24 +101,62 @@ def migrated_copy(path: Path, version: int, vfs: str | None = None) -> apsw.Conn
         vfs: the name of a registered SQLite VFS, for tests that inject faults.
 
     Returns:
-        A connection to a database that is gone when it is closed. SQLite keeps it in memory, or in a temporary file if
-        it is large.
+        A connection to a database that is no file. The copy of a file that is not large is kept for who asks again,
+        until the file changes.
 
     Raises:
         apsw.Error: what SQLite says, or that the file holds what perdure never makes.
     """
-    connection = temporary_connection()
-    try:
-        _transfer(path, connection, vfs)
-        refuse_foreign_schema(connection)
-        connection.execute("BEGIN IMMEDIATE")
-        apply(connection, version)
-        connection.execute("COMMIT")
-        connection.pragma("query_only", True)
-    except BaseException:
-        connection.close()
-        raise
+    stamp = None if vfs else _stamp(path)
+    with _guard:
+        kept = _kept.get(path)
+        if kept is not None and kept.stamp == stamp:
+            return _for_looking(temporary_connection(kept.name))
+        name = f"perdure-copy-{next(_numbers)}" if stamp is not None and path.stat().st_size <= KEPT else ""
+        connection = temporary_connection(name)
+        try:
+            _transfer(path, connection, vfs)
+            refuse_foreign_schema(connection)
+            connection.execute("BEGIN IMMEDIATE")
+            apply(connection, version)
+            connection.execute("COMMIT")
+            found = _for_looking(temporary_connection(name)) if name else _for_looking(connection)
+        except BaseException:
+            connection.close()
+            raise
+        if name:
+            if kept is not None:
+                kept.connection.close()  # who looks at it still has a connection of their own
+            _kept[path] = _Kept(stamp, name, connection)
+    return found
+
+
+class _Kept(NamedTuple):
+    stamp: Hashable
+    name: str
+    connection: apsw.Connection
+
+
+_kept: dict[Path, _Kept] = {}
+_guard = threading.Lock()
+_numbers = count(1)
+
+
+def _for_looking(connection: apsw.Connection) -> apsw.Connection:
+    connection.pragma("query_only", True)
     return connection
+
+
+def _stamp(path: Path) -> Hashable:
+    """What tells the file, with its journal, from how it was; None if it may change once more under the same stamp."""
+    found = []
+    for one in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(FileNotFoundError):
+            about = one.stat()
+            if time.time_ns() - about.st_mtime_ns < YOUNG:
+                return None
+            found.append((one.name, about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns))
+    return tuple(found)
 
 
 def apply(connection: apsw.Connection, version: int, folder: Path = MIGRATIONS) -> None:

@@ -133,6 +133,9 @@ class _Watcher:
                 self._changes = Changes(self._path)
             before = self._records, self._around
             self._records = self._changes.records()
+            if self._changes.is_copy and self._records != before[0]:
+                self.close()
+                self._changes = Changes(self._path)
             if self._records != before[0] or asked != self._asked:
                 self._asked, self.runs = asked, self._changes.runs(asked)
             else:
