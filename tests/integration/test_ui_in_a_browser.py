@@ -118,6 +118,11 @@ def test_from_what_needs_somebody_to_its_record(chrome: Any, ui: Ui):
         page.wait_for_url("**show=dead")
         page.get_by_role("row", name="ui_price").nth(2).wait_for()
         page.get_by_role("row", name="ui_price").nth(3).wait_for(state="detached")
+        page.get_by_role("button", name="Zoom in").click()
+        page.wait_for_url("**t=*")
+        page.keyboard.press("0")
+        page.get_by_role("button", name="Whole run").wait_for(state="detached")
+        assert "t=" not in page.url
         page.keyboard.press("g")
         page.keyboard.press("r")
         page.wait_for_url("**/runs")
