@@ -18,7 +18,7 @@ const MANY = [["done-bar", "done"], ["wait-bar", "tried again"], ["fail-bar", "f
 const ONE_BY_ONE = 2000;  // calls that a timeline gives one by one, and no part of it has to be asked for
 
 export function run({ main, given, query, go, title }) {
-  let asked = query, asOf, details = null, why = null, lapse = null, step = null, call = null, log = null, left = false, reached = false;
+  let asked = query, asOf, details = null, why = null, lapse = null, step = null, call = null, log = null, left = false;
   const head = h("div"), about = h("div", { class: "stack" }), tools = h("div", { class: "tool" }), legend = h("span", { class: "legend" }), zoom = h("span", { class: "zoom" }), count = h("span", { class: "count" }), said = h("div", { class: "stack said" }), side = h("aside", { class: "card insp", "aria-label": "The step that is chosen" });
   const address = changed => { const q = new URLSearchParams(asked); for (const [k, v] of Object.entries(changed)) if (v != null && v !== "") q.set(k, v); else q.delete(k); return `/runs/${seg(given)}${q.size ? `?${q}` : ""}`; };
   const to = (changed, replace) => go(address(changed), replace);
@@ -105,7 +105,6 @@ export function run({ main, given, query, go, title }) {
         h("label", { class: "search" }, mark("search", 12, true), h("input", { "aria-label": "Text in a line, its step or its logger", placeholder: "text, step or logger", spellcheck: "false", value: having, on: { change: e => show({ log: e.target.value.trim() }) } })),
         ["Export", "Export all"].slice(0, level || having ? 2 : 1).map((text, i) => button(text, "", () => download("log", { run: details.run.id, ...(i || !level ? {} : { level }), ...(i || !having ? {} : { q: having }) }).catch(e => toast(e.message)), `Export ${i || !(level || having) ? "all" : "these"} lines as JSON Lines`))),
       lines.lines.length ? h("pre", { class: "codex log", tabindex: 0, role: "region", "aria-label": "what its attempts have logged and printed" }, lines.lines.map(x => h("div", { class: x.level === "ERROR" || x.level === "CRITICAL" ? "err" : null }, h("span", { class: "faint" }, at(x.at)), ` ${x.step} ${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}`))) : h("p", { class: "empty" }, level || having ? "No line fits." : "Its attempts have logged and printed nothing that is kept.")]));
-    if (having != null && !reached) { reached = true; said.scrollIntoView({ block: "nearest" }); }
   }
   /** The calls in time; of a long run only the part that is chosen is asked for. */
   const lapsed = () => { const t = lapse && lapse.total > ONE_BY_ONE ? range() : null; asOf = t?.join(); return get(`/runs/${seg(given)}/timeline`, { bins: Math.max(100, Math.min(1200, Math.round(main.clientWidth / 1.5))), since: t?.[0], until: t?.[1] }); };
@@ -126,6 +125,7 @@ export function run({ main, given, query, go, title }) {
     await listed;
     await Promise.all([paintStep(), paintLog(), zoomed()]);
     if (!["done", "cancelled"].includes(d.run.status)) { const w = await get(`/runs/${seg(given)}/why`); if (!left) { why = w; paint(); } }
+    if (first && asked.get("log") != null && !left) said.scrollIntoView();
   }
   return {
     refresh,
