@@ -28,8 +28,17 @@ def test_the_end_of_a_job_is_when_it_ended(monkeypatch: pytest.MonkeyPatch, tmp_
     started = server._jobs[id]
     assert (server.get(id).ended, server.get(id).outcome) == (None, "under way")
     now[0] = 6.0
-    started.process.communicate(b"\n")
-    started.watch.join()
+    fstat = jobs.os.fstat
+
+    def ends(descriptor: int) -> Any:
+        if started.ended is None:
+            started.process.communicate(b"\n")
+            started.watch.join()
+        return fstat(descriptor)
+
+    monkeypatch.setattr(jobs.os, "fstat", ends)
+    seen = server.get(id)
+    assert (seen.ended, seen.outcome) == (None, "under way"), "it ended while it was looked at"
     now[0] = 99.0
     seen = server.get(id)
     started.output.close()

@@ -140,8 +140,9 @@ class Jobs:
 
     def _view(self, id: str) -> Job:
         job = self._jobs[id]
-        code = None if job.ended is None else job.process.returncode
+        ended = job.ended  # read once: it may end while this is put together
+        code = None if ended is None else job.process.returncode
         outcome = "under way" if code is None else job.outcomes.get(code, "killed" if code < 0 else "failed")
         printed = os.fstat(job.output.fileno()).st_size
         text = os.pread(job.output.fileno(), TAIL, max(printed - TAIL, 0)).decode("utf-8", "replace")
-        return Job(id, job.command, job.about, moment(job.began), moment(job.ended), outcome, code, text)
+        return Job(id, job.command, job.about, moment(job.began), moment(ended), outcome, code, text)
