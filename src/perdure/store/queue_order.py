@@ -17,8 +17,11 @@ from perdure.store.statements import load
 
 _SQL = load("queue.sql")
 
+READ_FIRST = 10
+"""Waiting runs that are read at first: who claims one run mostly needs one."""
+
 READ_AT_ONCE = 100
-"""Waiting runs that are read at a time."""
+"""Waiting runs that are read at a time after those."""
 
 AT_ONCE = 1_000
 """Runs that get their turn in one transaction, when their time has come."""
@@ -126,6 +129,7 @@ class _Line:
         self._rows: deque[Any] = deque()
         self._after: tuple[int, int, int] | None = (-1, 0, 0)
         self._last: Any = None
+        self._most = READ_FIRST
         self._row = get(waiting._store.path, waiting._connection, name)
         row = self._row
         limited = row is not None and (row.concurrency is not None or row.per_key is not None)
@@ -178,8 +182,9 @@ class _Line:
         """Read on; are there any?"""
         waiting = self._waiting
         while self._after is not None and not self._rows:
-            rows: Any = waiting._connection.execute(_SQL["waiting"], (self.name, *self._after, READ_AT_ONCE)).fetchall()
-            self._after = rows[-1][:3] if len(rows) == READ_AT_ONCE else None
+            rows: Any = waiting._connection.execute(_SQL["waiting"], (self.name, *self._after, self._most)).fetchall()
+            self._after = rows[-1][:3] if len(rows) == self._most else None
+            self._most = READ_AT_ONCE
             for priority, _, rid, script, workflow, key, hold in rows:
                 if hold is None and (script, workflow) in waiting._workflows and rid not in waiting._passed:
                     self._rows.append((rid, priority, key))

@@ -365,7 +365,7 @@ class Supervisor:
         due = self._next is not None and self._next <= now
         if rung or due or self._stale:
             self._stale = self._store.use(self._refresh) is None
-        dead = self._deaths.look(steady())
+        dead = bool(self._store.use(lambda _: self._deaths.look(steady())))
         if self._is_ready and (rung or due or dead):
             for one in self._crew.serving:
                 one.look(dead=dead)

@@ -1,0 +1,34 @@
+"""T13: no error of the state's files ends the clock of a worker."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from perdure.engines.local.worker.options import Options
+from perdure.engines.local.worker.state_access import StateAccess
+from perdure.engines.local.worker.supervisor import Supervisor
+from perdure.store import liveness
+
+
+def test_a_lock_that_cannot_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a process is dead is asked again later; it is said."""
+    said: list[str] = []
+    state = tmp_path / "state.db"
+    supervisor = Supervisor(Options(state, []), ready=lambda *_: "", say=said.append, broken=lambda _: None)
+    supervisor._store = StateAccess(state, said.append)
+    other = liveness.Liveness(state)
+    supervisor._deaths._tokens = {other.show()}
+    supervisor._stale = supervisor._rung = False
+
+    def fails(descriptor: int) -> bool:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(liveness, "_is_free", fails)
+        supervisor._look_at_runs()
+    assert said[0].startswith("the state file cannot be used, it is tried again: the system reported an error"), said
+    other.close()
+    supervisor._store.close()
