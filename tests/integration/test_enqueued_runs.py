@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 import perdure
-from conftest import Machine, Scripts
+from conftest import Died, Machine, Scripts
 from perdure import aio, step, workflow
 from perdure.core.execution.identity import identify
-from perdure.errors import NotStorable, OptionError, OtherInputs, PerdureError, UsageError
+from perdure.errors import Drift, NotStorable, OptionError, OtherInputs, PerdureError, UsageError
 from perdure.store import queue_order
 
 
@@ -323,3 +323,26 @@ def test_a_run_and_its_record_are_one_transaction(machine: Machine) -> None:
         assert [record.name for record in records] == ["perdure.enqueue:mailed"] * 2
     queued = [run for run in runs.values() if run.workflow == "mailed"]
     assert len(queued) == len(parents) + 1, "one of each parent, and one that they share by its key"
+
+
+def test_a_completed_child_run_that_an_edit_enqueues_is_not_executed_again(machine: Machine) -> None:
+    """Same workflow, same inputs: drift. Other inputs, and another workflow, are new work."""
+    edited: list[bool] = []
+
+    @workflow
+    def parent() -> list[str]:
+        if not edited:
+            mailed("a")
+            raise Died
+        return [each.enqueue(*given).id for each, given in calls]
+
+    calls: list[Any] = [(mailed, ("b",)), (other_mail, ("a",)), (mailed, ("a",))]
+    with pytest.raises(Died):
+        parent()
+    machine.boot()
+    edited.append(True)
+    with pytest.raises(Drift, match="is put into a queue now; it is not executed again"):
+        parent()
+    assert len(perdure.runs(status="queued")) == 2
+    calls.pop()
+    assert len(parent()) == 2

@@ -82,6 +82,36 @@ def refuse_moved(call: Call, history: History) -> None:
     )
 
 
+def refuse_enqueued(call: Call, history: History) -> Generator[Effect, Any, None]:
+    """A run is not enqueued that an earlier life has executed as a child, with a call that the script makes no more.
+
+    Args:
+        call: what stands for putting it into a queue; it has no record.
+        history: of the workflow.
+
+    Raises:
+        StopRun: with Drift.
+    """
+    name, key = call.args[0].spec.name, call.args[0].key
+    if history.open_record(name, key) is None or (yield Settle(call)) is None:
+        return
+    seq = history.open_record(name, key)
+    if seq is None:  # another branch has made the call
+        return
+    given = codec.describe_inputs(call.input)
+    raise StopRun(
+        Drift(
+            f"workflow {name!r} was completed as a child run with these inputs, and is put into a queue now; it is not "
+            "executed again\n"
+            f"    recorded: {name}{given}  (step #{seq} of run {history.id})\n"
+            f"    now:      {name}.enqueue{given}{_executed_before(history)}",
+            "one of these, whichever is true:\n"
+            f"    it is the same work: call {name!r} as before until this run has ended\n"
+            f"    the run is new work, the recorded results stand:  {commands.accept(history.top()[0])}",
+        )
+    )
+
+
 def _refuse_renamed(call: Call, history: History) -> Generator[Effect, Any, None]:
     """A step that the script has no more was completed with the inputs of this call: it is not made again by mistake.
 

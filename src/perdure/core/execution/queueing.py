@@ -69,6 +69,11 @@ def enqueue(
             new.append(call)
         else:
             ends[id(call)] = recall(call, history, record)
+    if new and history.open:
+        from perdure.core.execution.drift import refuse_enqueued
+
+        for call in new:
+            yield from refuse_enqueued(call, history)
     if new:
         runs = queued_runs(new)
         pairs = [call.spec.plan.round_trip(run.id) for call, run in zip(new, runs, strict=True)]
