@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Final
 
 import msgspec
@@ -41,13 +42,17 @@ class About(msgspec.Struct, frozen=True):
 
 def about(desk: Desk, names: Names, given: Nothing) -> About:
     """The server."""
+    return About(_version(), str(desk.location.path), desk.read_only)
+
+
+@cache
+def _version() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        number = version("perdure")
+        return version("perdure")
     except PackageNotFoundError:
-        number = "from its folder"
-    return About(number, str(desk.location.path), desk.read_only)
+        return "from its folder"
 
 
 def first_page(desk: Desk, names: Names, given: Nothing) -> overview.Overview:

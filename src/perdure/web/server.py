@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from perdure.errors import OptionError
+from perdure.errors import OptionError, PerdureError
 from perdure.http.listening import listening, server
 
 if TYPE_CHECKING:
     from perdure.operations.location import Location
+    from perdure.web.endpoints import Desk
     from perdure.web.session import Session
 
 PORT: Final = 8737
@@ -135,8 +136,9 @@ class _Serving:
         from perdure.web.guard import Hosts
         from perdure.web.jobs import Jobs
 
+        desk = Desk(self._location, self._read_only, Jobs())
         app = make_app(
-            Desk(self._location, self._read_only, Jobs()),
+            desk,
             self._session,
             Hosts((*hosts, *options.allow_hosts), any_port=options.socket is not None),
             options.root_path,
@@ -156,6 +158,7 @@ class _Serving:
         if sys.stdin is not None and sys.stdin.isatty():
             say("            Enter prints another link")
             threading.Thread(target=self._links, args=(say,), name="perdure-ui-links", daemon=True).start()
+        threading.Thread(target=self._prepare, args=(desk,), name="perdure-ui-prepare", daemon=True).start()
         # It raises the signal that ended it once more: as Ctrl-C, so that what was made for it is removed.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -164,6 +167,18 @@ class _Serving:
         finally:
             if page is not None:
                 shutil.rmtree(page.parent, ignore_errors=True)
+
+    def _prepare(self, desk: Desk) -> None:
+        """Make what the first page needs, before it is asked for: the script, and the modules behind the overview."""
+        from perdure.web import api_reading, packing
+        from perdure.web.answers import answer
+        from perdure.web.endpoints import Nothing
+
+        for made in (packing.script(), packing.style()):
+            packing.packed(made)
+        with suppress(PerdureError):  # whoever asks is told
+            api_reading.about(desk, {}, Nothing())
+            answer(api_reading.first_page(desk, {}, Nothing()))
 
     def _links(self, say: Callable[[str], None]) -> None:
         for _ in sys.stdin:
