@@ -83,6 +83,14 @@ def test_who_died_earlier_was_another(exit_cause: Any, kernel: dict[str, str]) -
     assert oom.evidence() == ""
 
 
+def test_who_is_killed_is_dying_until_it_has_ended(exit_cause: Any, kernel: dict[str, str]) -> None:
+    """On a busy machine that takes a while, in which the kill must not be taken for one that it has survived."""
+    for pending, killed in (("0000000000000100", True), ("0000000000004000", False)):
+        kernel["/proc/7/status"] = f"Name:\tpython\nSigPnd:\t0000000000000000\nShdPnd:\t{pending}\n"
+        assert exit_cause.is_dying(7) is killed
+    assert exit_cause.is_dying(os.getpid()) is False
+
+
 def test_a_process_that_moves(exit_cause: Any, kernel: dict[str, str]) -> None:
     """In another cgroup the count begins anew."""
     oom = exit_cause.OomDetector(7)

@@ -162,6 +162,15 @@ def high_water(pid: int) -> int:
     return field(read_text(f"/proc/{pid}/status"), "VmHWM:") * 1024
 
 
+def is_dying(pid: int) -> bool:
+    """Has the process been killed, though a busy machine has not ended it yet? (SigPnd and ShdPnd, proc(5))"""
+    for line in read_text(f"/proc/{pid}/status").splitlines():
+        name, _, mask = line.partition(":")
+        if name in ("SigPnd", "ShdPnd") and int(mask, 16) >> (_signal.SIGKILL - 1) & 1:
+            return True
+    return False
+
+
 def field(text: str, name: str) -> int:
     """The number behind a name at the beginning of a line; 0 if there is none."""
     for line in text.splitlines():

@@ -193,8 +193,8 @@ class WatchdogProcess:
 
     def sample(self, now: float) -> None:
         """Write the most memory it has used into its record; a sign of life at the same time."""
-        self.oom.look(alive=True)
         seen = exit_cause.high_water(self.pid)
+        self.oom.look(alive=not exit_cause.is_dying(self.pid) and (seen > 0 or not self.memory))
         self.interval = QUICK if seen > self.memory else min(self.interval * 2, SLOW)
         self.sample_at = now + self.interval
         if seen:
