@@ -15,6 +15,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from hypothesis.internal.conjecture import providers
 
 import perdure
 import warm
@@ -35,6 +36,8 @@ hypothesis.settings.register_profile(
     "perdure", max_examples=50, deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("perdure")
+# It parses all modules that are loaded for values to try: a second in each process, and other examples in each order.
+providers._get_local_constants = lambda: providers._local_constants
 
 OURS = ("PERDURE_", "WORKFLOW_", "STEP_TIMEOUT")
 """How the variables begin that say something to perdure."""

@@ -34,23 +34,22 @@ OURS = ("PERDURE_", "WORKFLOW_", "STEP_TIMEOUT")
 class _Server:
     """A process that forks: asked for one thing at a time, over a socket. It ends with this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str], modules: Sequence[str] = ()) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
             os.set_inheritable(theirs.fileno(), True)
             self._process = subprocess.Popen(
                 [sys.executable, str(HERE / "warm_server.py"), str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
-                env={
-                    name: value for name, value in os.environ.items() if not name.startswith(("PERDURE_", "WORKFLOW_"))
-                },
+                env={name: value for name, value in environment.items() if not name.startswith(OURS)},
                 stdin=subprocess.DEVNULL,
             )
         self._lines = self._socket.makefile("rb")
         self._lock = threading.Lock()
-        self.same = _same(os.environ)
         self.ended = False
         atexit.register(self.end)
+        if modules:
+            self.ask(load=modules)
 
     def end(self) -> None:
         """End the process; what it has forked goes on."""
@@ -72,14 +71,22 @@ class _Server:
         return json.loads(answer)
 
 
-_server: _Server | None = None
+_servers: dict[frozenset[tuple[str, str]], _Server] = {}
+"""By what they have of the variables that a process reads before it can be given others."""
+_others: dict[frozenset[tuple[str, str]], tuple[str, ...]] = {}
+"""What else there is a server for, and what that imports."""
 
 
-def _running() -> _Server:
-    global _server
-    if _server is None:
-        _server = _Server()
-    return _server
+def begins_with(variables: Mapping[str, str], *modules: str) -> None:
+    """From now on, what has these variables of Python begins warm too, with these modules."""
+    _others[_same({**os.environ, **variables})] = modules
+
+
+def _running(environment: Mapping[str, str] = os.environ) -> _Server:
+    same = _same(environment)
+    if same not in _servers:
+        _servers[same] = _Server(environment, _others.get(same, ()))
+    return _servers[same]
 
 
 @contextmanager
@@ -93,14 +100,13 @@ def loaded(*modules: str) -> Iterator[None]:
 
 
 def _begin_anew() -> None:
-    global _server
-    atexit.unregister(_running().end)
-    _running().end()
-    _server = None
+    server = _servers.pop(_same(os.environ))
+    atexit.unregister(server.end)
+    server.end()
 
 
-def _same(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(SAME) and name != "PYTHONPATH"}
+def _same(environment: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset(each for each in environment.items() if each[0].startswith(SAME) and each[0] != "PYTHONPATH")
 
 
 def _can_fork(args: Any, environment: Mapping[str, str]) -> bool:
@@ -109,7 +115,8 @@ def _can_fork(args: Any, environment: Mapping[str, str]) -> bool:
         return False
     words = [os.fsdecode(each) for each in args]
     plain = not words[1].startswith("-") or (words[1] in ("-m", "-c") and len(words) > 2)
-    return plain and words[0] == sys.executable and _same(environment) == _running().same
+    same = _same(environment)
+    return plain and words[0] == sys.executable and (same == _same(os.environ) or same in _others)
 
 
 class Popen(subprocess.Popen[Any]):
@@ -130,7 +137,7 @@ class Popen(subprocess.Popen[Any]):
         if odd or not _can_fork(args, environment):
             super()._execute_child(args, executable, preexec_fn, close_fds, *rest)  # type: ignore[misc]
             return
-        self._server = _running()
+        self._server = _running(environment)
         self.pid = self._server.ask(
             [each if each != -1 else number for number, each in enumerate((p2cread, c2pwrite, errwrite))],
             argv=[os.fsdecode(each) for each in args],

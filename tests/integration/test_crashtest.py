@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from tests.integration.crash_survivors import SOUND
 from tests.integration.crash_victims import FAULTS, HEAD, target
+from tests.integration.warm_nursery import nursery_begins_warm
 
 from conftest import Scripts
 from perdure.crashtest.campaign import Report, crashtest
 from waiting import until
 
+__all__ = ["nursery_begins_warm"]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are forked")
 
 

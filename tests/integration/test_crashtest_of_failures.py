@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from tests.integration.crash_victims import target
+from tests.integration.warm_nursery import nursery_begins_warm
 
 from conftest import Scripts
 from perdure.crashtest.campaign import Report, crashtest
 from perdure.errors import UsageError
 
+__all__ = ["nursery_begins_warm"]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are forked")
 
 HEAD = """

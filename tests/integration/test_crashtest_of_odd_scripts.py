@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.crash_victims import target
+from tests.integration.warm_nursery import nursery_begins_warm
 
 from conftest import Scripts
 from perdure.crashtest.answers import Given
@@ -17,6 +18,7 @@ from perdure.crashtest.campaign import crashtest
 from perdure.errors import UsageError
 from waiting import until
 
+__all__ = ["nursery_begins_warm"]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are forked")
 
 WORKFLOW = "from perdure import step, workflow\n"

@@ -17,7 +17,7 @@ from typing import Any
 
 from regex_characters import CATEGORIES, first, single
 
-BOUND = 40
+BOUND = 24
 """What longer bounds are lowered to. Characters."""
 
 DEPTH = 200_000

@@ -21,10 +21,9 @@ PLANTED = "import pathlib; pathlib.Path(__file__).with_name('executed').touch()\
 def commands(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Every list or tuple in a file that begins with an interpreter, as its words."""
     for node in nodes(path):
-        if isinstance(node, ast.List | ast.Tuple) and node.elts:
-            words = [ast.unparse(each) for each in node.elts]
-            if words[0] in ("sys.executable", "self.python", "'python'", "'python3'"):
-                yield node.lineno, words
+        first = ast.unparse(node.elts[0]) if isinstance(node, ast.List | ast.Tuple) and node.elts else ""
+        if first in ("sys.executable", "self.python", "'python'", "'python3'"):
+            yield node.lineno, [ast.unparse(each) for each in node.elts]
 
 
 def test_only_one_module_builds_commands_that_start_a_python() -> None:

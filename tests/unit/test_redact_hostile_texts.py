@@ -59,7 +59,7 @@ HOSTILE = [
 ]
 
 
-SMALL, LARGE = 150, 450
+SMALL, LARGE = 90, 270
 """Characters: both far beyond the longest bound of a repeat, which the counting matcher lowers."""
 
 
