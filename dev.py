@@ -31,6 +31,16 @@ MEMORY = "/dev/shm"  # noqa: S108  a file system, in which each run makes a fold
 ROOM = 2 << 30
 """Bytes: the tests use less than half of that."""
 
+PYTEST = ("-m", "pytest", "-p", "no:cacheprovider")
+OF_SOURCE = ("layers", "public_surface", "of_tests", "error_texts")
+
+
+def units(first: str, last: str) -> list[str]:
+    """The files of fast tests whose names begin with these letters, or one between them."""
+    files = (ROOT / "tests" / "unit").glob("test_*.py")
+    return sorted(str(file.relative_to(ROOT)) for file in files if first <= file.stem[len("test_")] <= last)
+
+
 PARTS = ("conformance", "crash", "docs", "acceptance", "integration")
 CHECKS = (
     # The first two use one processor each; the browser waits more than it computes. None needs what the others do.
@@ -48,9 +58,11 @@ CHECKS = (
             ("-m", "pytest", "-rs", "-m", "browser", "tests/integration/test_ui_in_a_browser.py"),
         ),
     ),
+    # Two halves of about the same length: each collects its own tests, and nobody passes thousands of reports on. What
+    # looks at the whole source is in one of them, as far as possible.
     (
-        *("-m", "pytest", "-n", "2", "--dist", "loadfile", "tests/unit", "tests/test_layers.py"),
-        *("tests/test_public_surface.py", "tests/test_of_tests.py", "tests/test_error_texts.py"),
+        ((*PYTEST, *units("a", "l"), *(f"tests/test_{name}.py" for name in OF_SOURCE)),),
+        ((*PYTEST, *units("m", "z")),),
     ),
     # Three at a time, a file on one side: some of their time is spent waiting for processes. What needs a cluster is
     # on two sides and comes first (tests/conftest.py), and the last files are small ones.
