@@ -73,19 +73,20 @@ class _Server:
 
 _servers: dict[frozenset[tuple[str, str]], _Server] = {}
 """By what they have of the variables that a process reads before it can be given others."""
-_others: dict[frozenset[tuple[str, str]], tuple[str, ...]] = {}
-"""What else there is a server for, and what that imports."""
+_others: dict[frozenset[tuple[str, str]], tuple[dict[str, str], Sequence[str]]] = {}
+"""What else there is a server for: its environment, and what it imports."""
 
 
 def begins_with(variables: Mapping[str, str], *modules: str) -> None:
     """From now on, what has these variables of Python begins warm too, with these modules."""
-    _others[_same({**os.environ, **variables})] = modules
+    environment = {**os.environ, **variables}
+    _others[_same(environment)] = environment, modules
 
 
 def _running(environment: Mapping[str, str] = os.environ) -> _Server:
     same = _same(environment)
     if same not in _servers:
-        _servers[same] = _Server(environment, _others.get(same, ()))
+        _servers[same] = _Server(*_others.get(same, (dict(os.environ), ())))
     return _servers[same]
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.agent_workflows import HEAD, NAIVE, SOUND
+from tests.integration.warm_nursery import nursery_begins_warm
 
 from perdure.crashtest.campaign import Report, crashtest
 from perdure.crashtest.lives import Target
 
+__all__ = ["nursery_begins_warm"]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are forked")
 
 ANSWERS = {
