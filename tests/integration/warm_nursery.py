@@ -32,7 +32,7 @@ def start(words: list[str], **options: Any) -> subprocess.Popen[Any]:
 @pytest.fixture(autouse=True)
 def nursery_begins_warm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each fork server of this process is forked."""
-    warm.begins_with(VARIABLES, "perdure.crashtest.nursery", *lives.OF_EVERY_LIFE, *SCRIPTS)
+    warm.begins_with(VARIABLES, lives.Nursery.__module__, *lives.OF_EVERY_LIFE, *SCRIPTS)
     with monkeypatch.context() as patched:
         patched.setattr(lives, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": start}))
         yield
