@@ -44,7 +44,13 @@ class BoundStep(KeptHere, Generic[P, R_co]):
             NotStorable: an argument or the result cannot be stored without loss.
             Exception: what the function raises, once its retries are used up.
         """
-        result: R_co = _call(self._spec, (*self._first, *args) if self._first else args, kwargs)
+        spec, given = self._spec, (*self._first, *args) if self._first else args
+        scope: Any = here.get()
+        result: R_co
+        if scope is None or type(scope) is StepContext or spec.is_async:
+            result = _call_elsewhere(spec, scope, given, kwargs)
+        else:
+            result = scope.call(spec, given, kwargs)
         return result
 
     def _arguments(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -182,8 +188,8 @@ class Step(BoundStep[P, R_co]):
         return self if instance is None else BoundStep(self._spec, instance)
 
 
-def _call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    scope = here.get()
+def _call_elsewhere(spec: Spec, scope: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A call outside of a workflow or in another step, or that of an async step."""
     if scope is None or type(scope) is StepContext:
         if scope is None:
             stop_load(f"calls {spec.owner}")
@@ -193,10 +199,8 @@ def _call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         elif spec.record_kind == "step":
             _unsaved().nested(spec, scope)
         return spec.fn(*args, **kwargs)
-    running: Scope = scope  # type: ignore[assignment]
-    if spec.is_async:
-        return running.unawaited.watch(spec.owner, lambda: running.acall(spec, args, kwargs), 2)
-    return running.call(spec, args, kwargs)
+    running: Scope = scope
+    return running.unawaited.watch(spec.owner, lambda: running.acall(spec, args, kwargs), 2)
 
 
 def _unsaved() -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import apsw
 
-from perdure.core.execution.record_matching import IndexPage
+from perdure.core.execution.known_records import IndexPage
 from perdure.store.group_commit import Journal
 from perdure.store.rows import checked_index
 from perdure.store.statements import load

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 from perdure.core.checksums import marked, row_checksum, step_checksums, step_identities
 from perdure.core.dead_letters import LetterRecord
-from perdure.core.execution.record_matching import IndexPage
+from perdure.core.execution.known_records import IndexPage
 from perdure.core.records import (
     CRC,
     KIND,
     MARKS,
+    OUTPUT,
     SEQ,
     STARTED,
     STATUS,
@@ -23,9 +24,12 @@ from perdure.core.records import (
     STEP_STATUSES,
     AttemptRecord,
     FunctionRecord,
+    N,
+    Row,
     RunRecord,
     StepRecord,
 )
+from perdure.core.values.pieces import MAY_BE_APART
 from perdure.errors import StateCorrupt
 
 W = TypeVar("W", RunRecord, LetterRecord)
@@ -33,6 +37,8 @@ M = TypeVar("M", StepRecord, AttemptRecord, FunctionRecord)
 
 _SURELY_A_TIME = 1e11
 _OWN = itemgetter(slice(SEQ, None))
+_HEAD = itemgetter(slice(0, 1))
+_OF_CALLS = frozenset({"step", "builtin"})
 
 UNREADABLE = (TypeError, ValueError, AttributeError, OverflowError, struct.error)
 """What a column raises that holds another type than was ever written to it."""
@@ -95,16 +101,36 @@ def checked_steps(rows: Sequence[Sequence[Any]], path: Path) -> list[StepRecord]
         StateCorrupt: one of them does not match its checksum.
     """
     try:
-        if rows and _all_intact(rows):
+        if rows and _are_intact(list(zip(*rows, strict=True))):
             return list(starmap(StepRecord, map(_OWN, rows)))
     except UNREADABLE as error:
         raise corrupt(path) from error
     return [checked_of_run(StepRecord, row, path) for row in rows]
 
 
-def _all_intact(rows: Sequence[Sequence[Any]]) -> bool:
-    """Are all rows as they were written? False also if one has a time that has to be looked at more closely."""
+def all_plain(rows: Sequence[Row]) -> bool:
+    """Are all rows of first calls that have ended well, as they were written, and is there a row?
+
+    They have one column behind the kind, which is not null if there is anything to be said besides. Their results are
+    in them whole. False also of what has to be looked at more closely.
+    """
+    if not rows:
+        return False
     columns: list[Any] = list(zip(*rows, strict=True))
+    marks = columns.pop()
+    try:
+        return (
+            columns[STATUS].count("done") == columns[N].count(0) == marks.count(None) == len(rows)
+            and _OF_CALLS.issuperset(columns[KIND])
+            and MAY_BE_APART.isdisjoint(map(_HEAD, columns[OUTPUT]))
+            and _are_intact(columns)
+        )
+    except UNREADABLE:
+        return False
+
+
+def _are_intact(columns: Sequence[Any]) -> bool:
+    """Are rows as they were written? False also if one has a time that has to be looked at more closely."""
     started = columns[STARTED]
     if not (min(started) >= 0 and max(started) <= _SURELY_A_TIME):
         return False
@@ -112,7 +138,7 @@ def _all_intact(rows: Sequence[Sequence[Any]]) -> bool:
         return False
     sums = step_checksums(*columns[:CRC], *columns[KIND:MARKS])
     marks = columns[MARKS:]
-    if any(column.count(None) != len(rows) for column in marks):
+    if any(column.count(None) != len(started) for column in marks):
         sums = list(map(marked, sums, *marks))
     return sums == list(columns[CRC])
 

@@ -9,20 +9,23 @@ from typing import Any
 import apsw
 import msgspec
 
-from perdure.core.execution.record_matching import IndexRow
+from perdure.core.execution.known_records import IndexRow
 from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.execution.spending import Amounts, Bounds, CallId
 from perdure.core.policies.verdicts import Stop, unpack_stop
-from perdure.core.records import ENDING_NOTE, AttemptRecord, FunctionRecord, RunRecord, StepKind, StepRecord
+from perdure.core.records import ENDING_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepKind, StepRecord
 from perdure.errors import NotFound, StateCorrupt
 from perdure.store import pieces, record_index, spending, stop_notes
 from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
-from perdure.store.rows import checked, checked_of_run, checked_steps, corrupt, sound
+from perdure.store.rows import all_plain, checked, checked_of_run, checked_steps, corrupt, sound
 from perdure.store.statements import Statements
 
 CHUNK = 512
 """Records that are read together."""
+
+PLAIN_AT_ONCE = 1_000
+"""Those whose rows are read together, without making records of them."""
 
 
 class RunQueries:
@@ -75,6 +78,11 @@ class RunQueries:
             StateCorrupt: a checksum does not match.
         """
         return checked_steps(self._all("steps_from", rid, first, most), self.path)
+
+    def plain_rows(self, rid: int, first: int) -> list[Row] | None:
+        """The same as rows, if all are plain and intact: see `rows.all_plain`."""
+        rows: list[Row] = self._all("plain_steps_from", rid, first, PLAIN_AT_ONCE)
+        return rows if all_plain(rows) else None
 
     def record(self, rid: int, seq: int) -> StepRecord:
         """The record of that number.

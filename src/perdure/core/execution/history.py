@@ -1,6 +1,6 @@
 """What a run has done so far, as the core sees it: its records and attempts, its failures, and what is to be undone.
 
-Which record a call claims: see `record_matching`.
+Which record a call claims: see `record_matching`; which are there: `known_records`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from perdure.core import records
 from perdure.core.checksums import marked, step_checksum
 from perdure.core.exceptions import capture
 from perdure.core.execution.crash_loop import LIMIT, Crashes, Lives
-from perdure.core.execution.record_matching import Claims, IndexPage, IndexRow, page_of
+from perdure.core.execution.known_records import IndexPage, IndexRow, page_of
+from perdure.core.execution.record_matching import Claims
 from perdure.core.execution.spec import Call
 from perdure.core.records import (
     ENDING_NOTE,

@@ -34,6 +34,18 @@ def identify(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     return call
 
 
+def key_of_scalars(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
+    """The key of a call whose arguments are scalars in canonical form as they stand; None of others."""
+    if kwargs or len(args) != spec.signature.exact or not SCALARS.issuperset(map(type, args)):
+        return None
+    if spec.key is not None or spec.isolate:
+        return None
+    try:
+        return codec.digest(encode(args))
+    except (OverflowError, UnicodeEncodeError):
+        return None
+
+
 def identify_stored(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     """A call that another process is to make, of what is stored of it alone.
 

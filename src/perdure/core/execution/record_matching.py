@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from perdure.core.execution.idempotency import child_id
+from perdure.core.execution.known_records import KnownRecords
 from perdure.core.execution.seen_keys import ONE_BY_ONE
 from perdure.core.execution.spec import Call
 from perdure.core.execution.spending import NOTHING, ONE_CALL, Amounts, CallId
 from perdure.core.execution.step_claims import StepClaims
-from perdure.core.records import RESERVED, WAITS, StepRecord
+from perdure.core.records import KEY, NAME, RESERVED, SEQ, StepRecord
 
 if TYPE_CHECKING:
     from perdure.core.execution.moved_call import Moved
     from perdure.core.execution.number_set import Numbers
 
 
-IndexRow = tuple[int, str, bytes, int, str, str]
-"""Number, name, key, occurrence, status and kind of a record."""
-
-IndexPage = Sequence[Sequence[Any]]
-"""The columns of some index rows: their numbers, their names, and so on. There is at least one row."""
-
-
-def page_of(rows: Iterable[IndexRow]) -> list[IndexPage]:
-    """Rows as a page, if there are any."""
-    columns = list(zip(*rows, strict=True))
-    return [columns] if columns else []
-
-
-class Claims:
+class Claims(KnownRecords):
     """The records of one run that calls can claim, and which calls have.
 
     Args:
@@ -40,6 +28,7 @@ class Claims:
     """
 
     def __init__(self, id: str = "", exempt: Sequence[tuple[int, int]] = (), before: int | None = None) -> None:
+        super().__init__(exempt)
         self.id = id
         # What calls and child runs (by their ids) have spent in earlier lives.
         self.spent: dict[CallId, Amounts] = {}
@@ -52,132 +41,8 @@ class Claims:
         self.may_be_renamed: Callable[[str, str], bool] = lambda before, now: False
         # The completed call of another run of the tree that a call of that name and key is, if an edit has moved it.
         self.elsewhere: Callable[[str, bytes], Moved | None] | None = None
-        self._steps: dict[str, StepClaims] = {}
-        self.open = 0  # completed calls that have not been made again
-        self._exempt = exempt
-        self._not_done: set[int] = set()
-        self._uncounted: set[int] = set()  # notes and waits: they are never held against the script
-        self._all_open = not exempt  # all records are of completed calls that are held against it
-        self.recorded = 0  # records that were there
         self.last: float = 0  # the number that was given last, or a place after it
         self._left: Numbers | None = None  # records that calls can claim, and have not; made when it is asked for
-        self._abandoned: set[int] = set()
-        self._next_page: Callable[[], IndexPage | None] | None = None  # of the records that are not known yet
-
-    # -- the records that there are -----------------------------------------------------------------------------------
-
-    def read_when_needed(self, next_page: Callable[[], IndexPage | None]) -> None:
-        """Learn of the records when calls ask for them, in order; they are those of calls, and of none given up.
-
-        A call without a record among those that are known reads on until it has found one, or all are known. So all are
-        before anything is judged, and nothing is executed before that.
-        """
-        self._next_page = next_page
-        self.open += 1  # there are more, as long as it is not known that there are not
-
-    @property
-    def reads_on(self) -> bool:
-        """Are there records that are not known yet, and are read when a call asks for them?"""
-        return self._next_page is not None
-
-    def read_all(self) -> None:
-        """Learn of all records that there are."""
-        while self._next_page is not None:
-            self._read_page()
-
-    def _read_page(self) -> None:
-        assert self._next_page is not None
-        page = self._next_page()
-        if page is not None:
-            self._offer_page(page)
-            return
-        self._next_page = None
-        self.open -= 1
-
-    def _offer_page(self, page: IndexPage) -> None:
-        """Records that calls can claim. Nearly always, all are of one step, and have ended well."""
-        seqs, names, keys, ns, statuses, kinds = page
-        self.recorded += len(seqs)
-        alike = names.count(names[0]) == statuses.count("done") == kinds.count("step") == ns.count(0) == len(seqs)
-        if alike and not self._exempt:
-            step, found = self._step(names[0]), dict(zip(keys, seqs, strict=True))
-            if len(found) == len(seqs) and not step.taken and step.once.keys().isdisjoint(found):
-                step.once.update(found)
-                self._offered(step, len(seqs))
-                return
-        for row in self._offer_done(zip(*page, strict=True)):
-            self._remember(*row)
-
-    def _remember(self, seq: int, name: str, key: bytes, n: int, status: str, kind: str) -> None:
-        """A record that is not of a call that has ended well and stands alone."""
-        self._offer(seq, name, key, n, status, kind)
-
-    def _offer(self, seq: int, name: str, key: bytes, n: int, status: str, kind: str) -> None:
-        """A record that a call can claim."""
-        step = self._step(name)
-        earlier = step.once.get(key) if n == 0 else step.again.get(key, {}).get(n)
-        if earlier is None:
-            step.left += 1
-        else:  # it was given up in an earlier life of the script, and was made after all
-            if self._is_open(earlier):
-                step.open -= 1
-                self.open -= 1
-            self._abandoned.discard(earlier)
-        if n == 0:
-            step.once[key] = seq
-        else:
-            step.again.setdefault(key, {})[n] = seq
-            step.taken.setdefault(key, {0} if key in step.once else set()).add(n)
-        if n == 0 and key in step.taken:
-            step.taken[key].add(0)
-        if kind == "defer" or (status == "done" and kind == "builtin" and name.startswith(WAITS)):
-            self._uncounted.add(seq)
-            self._all_open = False
-        elif status == "abandoned":
-            self._abandoned.add(seq)
-            self._all_open = False
-        elif status != "done":
-            self._not_done.add(seq)
-            self._all_open = False
-        elif not self.is_exempt(seq):
-            step.open += 1
-            self.open += 1
-
-    def _offer_done(self, rows: Iterable[IndexRow]) -> Iterator[IndexRow]:
-        """Offer the records of calls that have ended well and stand alone, as nearly all do; it yields the others."""
-        name: str | None = None
-        step, offered = StepClaims(), 0
-        once = step.once
-        for row in rows:
-            seq, named, key, n, status, kind = row
-            plain = not n and status == "done" and kind == "step" and not self._exempt
-            if plain and named != name:
-                self._offered(step, offered)
-                name, step, offered = named, self._step(named), 0
-                once = step.once
-            if plain and key not in once and not step.taken:
-                once[key] = seq
-                offered += 1
-            else:
-                self._offered(step, offered)
-                offered = 0
-                yield row
-        self._offered(step, offered)
-
-    def _offered(self, step: StepClaims, count: int) -> None:
-        step.left += count
-        step.open += count
-        self.open += count
-
-    def _is_open(self, seq: int) -> bool:
-        """Is that the record of a completed call that is held against a script which does not make it?"""
-        return not (seq in self._not_done or seq in self._abandoned or seq in self._uncounted or self.is_exempt(seq))
-
-    def _step(self, name: str) -> StepClaims:
-        step = self._steps.get(name)
-        if step is None:
-            step = self._steps[name] = StepClaims()
-        return step
 
     def claim(self, call: Call) -> int | None:
         """Give the call its occurrence; return the number of its record, or None if it has not been done yet.
@@ -193,7 +58,9 @@ class Claims:
         seq = step.once.pop(key, None)
         if seq is not None:  # no call with this key has come before: it would have the record
             step.claimed += key
-        elif step.left or self._next_page is not None:
+        elif step.left or self._source is not None:
+            if self.ahead is not None and (self.ahead or self.read_ahead()) and (seq := self._next(call)) is not None:
+                return seq
             seq = self._find(step, call)
             if seq is None:
                 return None
@@ -211,6 +78,8 @@ class Claims:
         if self._all_open or self._is_open(seq):
             step.open -= 1
             self.open -= 1
+            if self.open == 1 and self._source is not None:
+                self.ahead = []  # all that is known is claimed: what comes next may be read ahead
         call.seq = seq
         if call.ledgers:
             self._count(call, seq)
@@ -223,9 +92,11 @@ class Claims:
         is not made any more goes to another when the replay has come to rest (`adopt`).
         """
         key = call.key
+        if self._in_hand:
+            self._put_back()
         n = step.occurrence(key)
         seq = step.pop(key, n)
-        while seq is None and self._next_page is not None:
+        while seq is None and self._source is not None:
             self._read_page()
             seq = step.pop(key, n)
         if seq is None and key in step.taken:
@@ -288,17 +159,23 @@ class Claims:
             self._count(call, record.seq)
         self.claims += 1
 
+    def _next(self, call: Call) -> int | None:
+        """The number of the next record in hand, if it is that of the call, which has claimed it then."""
+        assert self.ahead
+        assert self._source is not None
+        row = self.ahead[-1]
+        if row[KEY] != call.key or row[NAME] != call.spec.name:
+            return None
+        self._source.keep([self.ahead.pop()])
+        seq: int = row[SEQ]
+        call.seq = seq
+        if call.ledgers:
+            self._count(call, seq)
+        return seq
+
     def from_before(self, seq: int | None) -> bool:
         """Is that the number of a record that an earlier process left?"""
         return seq is not None and (self.before is None or seq <= self.before)
-
-    def is_done(self, seq: int) -> bool:
-        """Is that the record of a success?"""
-        return seq not in self._not_done
-
-    def is_exempt(self, seq: int) -> bool:
-        """Is that record not to be held against the script?"""
-        return bool(self._exempt) and any(first <= seq <= last for first, last in self._exempt)
 
     def unsettled(self, name: str, key: bytes = b"") -> bool:
         """Must a call that has no record wait until every other branch has claimed what is its own?
@@ -356,6 +233,8 @@ class Claims:
 
     def matched(self, name: str) -> bool:
         """Has a call of this name claimed a record?"""
+        if self._in_hand:
+            self._put_back()
         step = self._steps.get(name)
         return step is not None and step.matched
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from operator import attrgetter
+from itertools import starmap
+from operator import attrgetter, itemgetter
 
-from perdure.core.execution.record_matching import IndexPage
-from perdure.core.records import AttemptRecord, StepRecord
+from perdure.core.execution.known_records import IndexPage
+from perdure.core.records import SEQ, AttemptRecord, Row, StepRecord
 from perdure.core.values.pieces import MAY_BE_APART
 from perdure.errors import StateCorrupt
 from perdure.store import record_index
@@ -18,6 +19,7 @@ from perdure.store.runs import Store
 KEPT = 8 * CHUNK
 
 _INDEX = attrgetter("seq", "name", "key", "n", "status", "kind")
+_OWN = itemgetter(slice(SEQ, None))
 _OF_CALLS = frozenset({"step", "builtin"})
 
 
@@ -28,7 +30,7 @@ class RecordReader:
         self._store = store
         self._rid = rid
         self._ahead: dict[int, StepRecord] = {}
-        self._known = -1  # the number of the last record that `next_page` has told of
+        self._known = -1  # the number of the last record that `next_page` or `next_rows` has told of
         self._lock = threading.Lock()
 
     def next_page(self) -> IndexPage | None:
@@ -38,10 +40,9 @@ class RecordReader:
             StateCorrupt: one of them is gone, or does not match its checksum; it is not passed over.
         """
         with self._lock:
+            page: IndexPage | None
             if len(self._ahead) < KEPT:  # whoever wants to find them nearly always wants to have them then
-                records = self._store.records(self._rid, self._known + 1)
-                self._ahead.update((one.seq, one) for one in records)
-                page: IndexPage | None = list(zip(*map(_INDEX, records), strict=True)) or None
+                page = self._keep(self._store.records(self._rid, self._known + 1)) or None
             else:
                 page = record_index.page(self._store.journal, self._rid, self._store.path, self._known)
             if page is None:
@@ -51,6 +52,22 @@ class RecordReader:
                 raise corrupt(self._store.path)  # the file has said that there are none
             self._known = page[0][-1]
         return page
+
+    def next_rows(self) -> list[Row] | None:
+        """The next rows, if all are plain (see `rows.all_plain`); None: `next_page` knows more."""
+        with self._lock:
+            rows = self._store.plain_rows(self._rid, self._known + 1)
+            if rows:
+                self._known = rows[-1][SEQ]
+            return rows
+
+    def keep(self, rows: list[Row]) -> IndexPage:
+        """Plain rows as records that are asked for one by one; their index."""
+        return self._keep(list(starmap(StepRecord, map(_OWN, rows))))
+
+    def _keep(self, records: list[StepRecord]) -> IndexPage:
+        self._ahead.update((one.seq, one) for one in records)
+        return list(zip(*map(_INDEX, records), strict=True))
 
     def record(self, seq: int, *, inputs: bool = True) -> StepRecord:
         """The record of that number; large inputs are put together only if asked for.

@@ -85,7 +85,7 @@ class RunScope(BaseScope):
         self.parent = parent
         self.records = RecordReader(resources.store, run.rid)
         if history.unread:
-            history.read_when_needed(self.records.next_page)
+            history.read_when_needed(self.records)
         self.commit: LoopWrites | None = None  # of the loop that the run executes on
         self._own_stem: str | None = None
         self.abandoned = False

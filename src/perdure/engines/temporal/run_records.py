@@ -10,7 +10,7 @@ import msgspec
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.attempt_notes import AttemptNote
 from perdure.core.execution.cleanup_records import undo_note
-from perdure.core.execution.record_matching import IndexRow
+from perdure.core.execution.known_records import IndexRow
 from perdure.core.execution.spec import Call
 from perdure.core.records import (
     INPUT,

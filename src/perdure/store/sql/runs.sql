@@ -172,6 +172,12 @@ SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc
 FROM step
 WHERE run = ? AND seq >= ? ORDER BY seq LIMIT ?
 
+-- name: plain_steps_from
+SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind,
+       coalesce(lives, keyed, batch, asked, waits, label, spent)
+FROM step
+WHERE run = ? AND seq >= ? ORDER BY seq LIMIT ?
+
 -- name: last_step
 SELECT run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind, lives, keyed,
        batch, asked, waits, label, spent
