@@ -95,9 +95,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Counted]]:
             if isinstance(value, re.Pattern):
                 patterns.append(counting(value))
                 monkeypatch.setattr(module, name, patterns[-1])
-    rows = [(hints, counting(pattern), check) for hints, pattern, check in shapes._SHAPES]
-    monkeypatch.setattr(shapes, "_SHAPES", rows)
-    counted = [*patterns, *(pattern for _, pattern, _ in rows)]
+    compiled = shapes._compiled
+    rows = [counting(compiled(pattern)) for _, pattern, _ in shapes._ROWS]
+    monkeypatch.setattr(shapes, "_compiled", lambda pattern: counting(compiled(pattern)))
+    counted = [*patterns, *rows]
     for each in counted:
         each.steps = 0
     with deep():

@@ -8,6 +8,7 @@ characters.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Final
@@ -108,9 +109,7 @@ _ROWS: Final[tuple[tuple[tuple[str, ...], str, _Check], ...]] = (
 )  # fmt: skip
 """One of these is in every text that a row is for, in small letters; the pattern; what the value must be like."""
 
-_SHAPES: Final = tuple((hints, re.compile(pattern, re.IGNORECASE), check) for hints, pattern, check in _ROWS)
-
-_ANY_HINT: Final = ("_key", *dict.fromkeys(hint for hints, _, _ in _SHAPES for hint in hints))
+_ANY_HINT: Final = ("_key", *dict.fromkeys(hint for hints, _, _ in _ROWS for hint in hints))
 
 _KEY_NAME = re.compile(
     r"(?<![A-Za-z0-9_])([A-Z][A-Z0-9_]{0,60})_KEY[\"']?\s{0,2}[=:]\s{0,2}[\"']?(?P<v>[^\s'\",;)}]{8,512}+)"
@@ -140,14 +139,20 @@ def hide(text: str, lowered: str, hidden: str) -> str:
     else:  # so it is with nearly all texts of a page
         return text
     present: dict[tuple[str, ...], bool] = {}
-    for hints, pattern, check in _SHAPES:
+    for hints, pattern, check in _ROWS:
         if hints not in present:
             present[hints] = any(hint in lowered for hint in hints)
         if present[hints]:
-            text = _hide(pattern, check, text, hidden)
+            text = _hide(_compiled(pattern), check, text, hidden)
     if "_key" in lowered:
         text = _KEY_NAME.sub(lambda match: _key(match, hidden), text)
     return _hide_inside(text, hidden) if present[_STEMS] else text
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A row's pattern, when a text asks for it: to compile them all takes longer than a short program."""
+    return re.compile(pattern, re.IGNORECASE)
 
 
 def _hide(pattern: re.Pattern[str], check: _Check, text: str, hidden: str) -> str:

@@ -11,8 +11,6 @@ that may run far begins only where a run of its characters does.
 from __future__ import annotations
 
 import base64
-import html
-import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
@@ -143,6 +141,9 @@ def _forms(value: str) -> Iterable[str]:
     yield value
     if value.strip() != value and is_distinct(value.strip()):
         yield value.strip()
+    import html  # these take longer to load than most of what runs load, and few have secrets that are known
+    import json
+
     escaped = value.encode("utf-8", "backslashreplace").decode("utf-8")
     for safe in (_SAFE + b"/", _SAFE):
         for code in ("%{:02X}", "%{:02x}"):
