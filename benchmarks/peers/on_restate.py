@@ -1,6 +1,6 @@
 """Restate: one workflow of steps one after the other (`sequential`), or 100 of 20 steps side by side (`fleet-async`).
 
-The steps are those of a handler, whose results the server keeps; the server is another process, which this one starts and ends.
+The steps are those of a handler. Their results are kept by the server, a process that this one starts and ends.
 Standard output is the JSON of what was measured. It runs with an interpreter that has restate-sdk, hypercorn and httpx.
 """
 
