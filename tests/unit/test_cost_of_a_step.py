@@ -134,7 +134,7 @@ def exceeds(found: list[float], written_down: list[int]) -> bool:
 @pytest.mark.parametrize(
     ("work", "python", "c"),
     [
-        pytest.param(loop, 52, 64, id="step in a loop"),
+        pytest.param(loop, 51, 64, id="step in a loop"),
         pytest.param(lambda n: asyncio.run(async_loop(n)), 95, 92, id="async step in a loop"),
         pytest.param(items, 78, 70, id="item of a map"),
         pytest.param(lambda n: asyncio.run(async_map(n)), 73, 61, id="item of an async map"),

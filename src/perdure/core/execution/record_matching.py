@@ -185,7 +185,8 @@ class Claims(KnownRecords):
         while a step that the script has no more was completed with the inputs (`key`) of the call: it was renamed; or
         while another run of the tree has completed the call, and may not make it any more: it was moved.
         """
-        self.read_all()
+        if self._source is not None:  # not with a function for each new call
+            self.read_all()
         if self.replaying and not self.rested:
             return True
         if self.open and (not self.rested or self.doubtful(name) or self.renamed(name, key) is not None):
