@@ -73,10 +73,13 @@ class Handle(Generic[T]):
         """The status of the run as the state file has it: "queued", "running", "suspended", "failed", "parked", "done",
         or "cancelled".
 
+        In a workflow it is recorded, as `perdure.now()` is: a resumed run sees what it saw before.
+
         Raises:
             StateError: the state file cannot be read.
         """
-        return self._runs.status(self.id)
+        looks = self._recorded_looks()
+        return self._runs.status(self.id) if looks is None else looks.status(self.id)
 
     def result(self, timeout: Duration | None = None) -> T:
         """Wait for the end of the run, and return what the workflow returned.
@@ -187,6 +190,8 @@ class Handle(Generic[T]):
     def published(self, name: str) -> Any:
         """What the run has published last under a name, as plain data: dicts, lists, texts and numbers.
 
+        In a workflow it is recorded, as `status` is.
+
         Args:
             name: as `perdure.publish` was given it.
 
@@ -195,7 +200,16 @@ class Handle(Generic[T]):
             StateError: the state file cannot be read.
             EngineError: the cluster cannot be reached.
         """
-        return published_value(self._runs, self.id, name)
+        looks = self._recorded_looks()
+        return published_value(self._runs, self.id, name) if looks is None else looks.published_by(self.id, name)
+
+    def _recorded_looks(self) -> Any:
+        """The steps that look at runs, if the caller is in a workflow that keeps its records where the run is."""
+        if here.get() is None:
+            return None
+        from perdure.api import looks_at_runs
+
+        return looks_at_runs if looks_at_runs.is_recorded(self._runs.state_file) else None
 
     def _workflow_around(self) -> Any:
         """The workflow that the caller is in, if it can wait durably for the run."""

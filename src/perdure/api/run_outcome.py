@@ -17,6 +17,8 @@ from perdure.errors import NotFound
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from perdure.store.runs import Store
+
 
 def put_outcome(future: Future[Any], ending: Future[RunRecord], spec: Spec | None) -> None:
     """Give a future the result of a run that has ended, or its error.
@@ -63,7 +65,6 @@ def published_value(runs: Any, id: str, name: str) -> Any:
     """
     from perdure.config.settings import LOCAL
     from perdure.engines.selection import records_at
-    from perdure.store import published
 
     if runs.state_file is None:
         shown = runs.published(id)
@@ -71,10 +72,17 @@ def published_value(runs: Any, id: str, name: str) -> Any:
             raise _unpublished(id, name, ", ".join(sorted(shown)))
         return codec.to_builtins(shown[name][0])
     with records_at(LOCAL, runs.state_file) as store:
-        found = published.get(store, id, name)
-        if found is None:
-            raise _unpublished(id, name, ", ".join(one.name for one in published.of_run(store, store.run(id).rid)))
-        return codec.to_builtins(found.value)
+        return published_in(store, id, name)
+
+
+def published_in(store: Store, id: str, name: str) -> Any:
+    """The same, of a run of that store."""
+    from perdure.store import published
+
+    found = published.get(store, id, name)
+    if found is None:
+        raise _unpublished(id, name, ", ".join(one.name for one in published.of_run(store, store.run(id).rid)))
+    return codec.to_builtins(found.value)
 
 
 def _unpublished(id: str, name: str, names: str) -> NotFound:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from perdure.api.handle import Handle
+from perdure.api.step import builtin
 from perdure.core.records import RunRecord, RunStatus
+from perdure.engines.interface import here
 from perdure.errors import NotFound, OptionError
 
 
@@ -58,12 +60,12 @@ def run(id: str) -> Handle[Any]:
     url, state = _place()
     found: Handle[Any] = Handle(id, runs_at(url, state))
     if workflow_around(found._runs.state_file) is None or url == settings.LOCAL:
-        found.status()
+        found._runs.status(id)
     return found
 
 
 def runs(*, status: RunStatus | None = None, workflow: str | None = None, most: int = 100) -> list[RunInfo]:
-    """The newest runs, the newest first; child runs are not among them.
+    """The newest runs, the newest first; child runs are not among them. In a workflow it is recorded.
 
     Args:
         status: only runs of that status. None: all.
@@ -79,14 +81,28 @@ def runs(*, status: RunStatus | None = None, workflow: str | None = None, most: 
         raise OptionError(f"status is {status!r}", f"give one of: {', '.join(get_args(RunStatus))}")
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
         raise OptionError(f"most is {most!r}", "give a whole number from 1")
-    from perdure.engines.selection import records_at
-
     try:
         url, state = _place()
     except NotFound:
         return []
+    if here.get() is not None:
+        from perdure.api.looks_at_runs import is_recorded
+
+        if is_recorded(state):
+            return _recorded(status, workflow, most)
+    return _found(url, state, status, workflow, most)
+
+
+def _found(url: str, state: Path, status: RunStatus | None, workflow: str | None, most: int) -> list[RunInfo]:
+    from perdure.engines.selection import records_at
+
     with records_at(url, state, most=most) as store:
         return [_info(each) for each in store.runs(status=status, workflow=workflow, most=most)]
+
+
+@builtin("perdure.runs", in_place=True)
+def _recorded(status: RunStatus | None, workflow: str | None, most: int) -> list[RunInfo]:
+    return _found(*_place(), status, workflow, most)
 
 
 def _place() -> tuple[str, Path]:

@@ -183,7 +183,7 @@ def builtin(
 def _load_own_steps() -> None:
     from importlib import import_module
 
-    for module in ("alert", "approvals", "context", "defer", "published", "signals"):
+    for module in ("alert", "approvals", "context", "defer", "looks_at_runs", "published", "runs", "signals"):
         import_module(f"perdure.api.{module}")
 
 
