@@ -7,6 +7,8 @@ steps. Sleeping for a minute and longer is allowed: it stands for what never com
 from __future__ import annotations
 
 import ast
+import importlib.util
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,11 @@ WORDS = ("sleep", "Event().wait", *(f"time.{clock}" for clock in CLOCKS))
 """A file without any of these neither sleeps nor reads a clock."""
 HANGS = 60
 """Seconds: who sleeps that long is meant to be stopped."""
+
+NAMED = re.compile(
+    r"^\s*(?:from|import) (perdure(?:\.\w+)+)|(?:setattr|patch)\(\s*\"(perdure[.\w]+)\.\w+\"", re.MULTILINE
+)
+"""A module that is imported, by a test or a script of one, or patched."""
 
 ALLOWED = {
     "waiting.py": "the one place that looks, sleeps and looks again",
@@ -139,3 +146,22 @@ def test_the_guard_sees_it(line: str) -> None:
 def test_the_guard_lets_be(line: str) -> None:
     """Turns of a loop, hangs, nets, and clocks that are injected."""
     assert offences(f"async def test_it():\n    {line}\n") == []
+
+
+def test_modules_that_tests_name_are_there() -> None:
+    """Also in the tests that take minutes: one that is renamed is found at once."""
+    named: dict[str, Path] = {}
+    for path in TESTS.rglob("*.py"):
+        for imported, patched in NAMED.findall(path.read_text(encoding="utf-8")):
+            named[imported or patched] = path
+    assert "perdure.testing" in named
+    assert {name: str(path) for name, path in named.items() if not _is_there(name)} == {}
+    assert not _is_there("perdure.operations.none")
+    assert not _is_there("perdure.none.none")
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

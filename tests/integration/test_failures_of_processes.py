@@ -13,6 +13,7 @@ from failing_scripts import LIVES, STUCK
 
 from conftest import Scripts
 from perdure.cli import main
+from perdure.operations import diagnose, why_sentences
 
 
 def asked(scripts: Scripts, capsys: pytest.CaptureFixture[str], command: str) -> Any:
@@ -59,8 +60,8 @@ def test_a_run_that_waits_far_longer_than_the_runs_before_is_stuck(
     assert process.stdout.readline() == "waits\n"
     started = asked(scripts, capsys, "show")["run"]["started"]
     now = time.time() + 3600 if late else _seconds(started)
-    for module in ("diagnose", "inquiry"):
-        monkeypatch.setattr(f"perdure.operations.{module}.time", SimpleNamespace(time=lambda: now))
+    for module in (diagnose, why_sentences):
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: now))
     found = asked(scripts, capsys, "diagnose")["findings"]
     code = asked(scripts, capsys, "why")["code"]
     process.send_signal(signal.SIGKILL)
