@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import hypothesis
@@ -217,6 +218,7 @@ class Scripts:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._started: list[subprocess.Popen[str]] = []
 
     def write(self, text: str, name: str = "script.py") -> Path:
         """Put a script there."""
@@ -229,7 +231,7 @@ class Scripts:
         self, path: Path, *args: str, cwd: Path | None = None, fresh: bool = False, **env: str
     ) -> subprocess.Popen[str]:
         """Run a script, with pipes to all it says; `fresh` if it is about what is imported."""
-        return (subprocess if fresh else warm).Popen(
+        process: subprocess.Popen[str] = (subprocess if fresh else warm).Popen(
             [sys.executable, str(path), *args],
             cwd=cwd or self.folder,
             env={**_clean(), "PYTHONPATH": str(SOURCE), **env},
@@ -238,6 +240,19 @@ class Scripts:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what a test that failed has left: it would be found by the tests after it."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    with suppress(BrokenPipeError):  # what was not flushed
+                        pipe.close()
 
     def run(
         self, path: Path, *args: str, cwd: Path | None = None, fresh: bool = False, **env: str
@@ -254,6 +269,8 @@ def _clean() -> dict[str, str]:
 
 
 @pytest.fixture
-def scripts(tmp_path: Path) -> Scripts:
-    """A folder for scripts that run in processes of their own."""
-    return Scripts(tmp_path / "scripts")
+def scripts(tmp_path: Path) -> Iterator[Scripts]:
+    """A folder for scripts that run in processes of their own, which end with the test."""
+    place = Scripts(tmp_path / "scripts")
+    yield place
+    place.end()
