@@ -11,7 +11,7 @@ from perdure import workflow
 from perdure.api.step import step
 from perdure.core.execution import crash_loop
 from perdure.core.execution.branch import NO_INPUTS, Branch, busy
-from perdure.core.execution.crash_loop import WIDTH, fitted, stuck, verdict
+from perdure.core.execution.crash_loop import MARGIN, WIDTH, CrashLine, fitted, stuck, verdict
 from perdure.core.execution.history import History
 from perdure.core.execution.result_check import ensure
 from perdure.core.execution.spec import Call, Spec, spec_of
@@ -59,8 +59,11 @@ def test_crashes_are_found_by_call() -> None:
     spec = a_spec()
     call, again = Call(spec, (), {}, b"", b"k"), Call(spec, (), {}, b"", b"k")
     call.n, again.n = 0, 1
-    assert crash_loop.against({("ruled", b"k", 0): ("a", "b")}, call) == ("a", "b")
-    assert crash_loop.against({("ruled", b"k", 0): ("a", "b")}, again) == ()
+    lines = (CrashLine("a", 1.0), CrashLine("b", 9.0))
+    assert crash_loop.against({("ruled", b"k", 0): lines}, call) == lines
+    assert crash_loop.against({("ruled", b"k", 0): lines}, again) == ()
+    assert crash_loop.alone_for(lines) == 9.0 + MARGIN, "longer than at any of its crashes"
+    assert crash_loop.alone_for(()) == 0
     assert crash_loop.against({}, call) == ()
     assert crash_loop.lives_cut({("ruled", b"k", 0): 4}, call) == 4
     assert crash_loop.lives_cut({("ruled", b"k", 0): 4}, again) == 0

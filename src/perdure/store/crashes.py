@@ -19,7 +19,7 @@ import msgspec
 
 from perdure.config.os_errors import remove
 from perdure.core.durations import show
-from perdure.core.execution.crash_loop import Crashes, fitted
+from perdure.core.execution.crash_loop import Crashes, CrashLine, fitted
 from perdure.core.execution.spec import Call
 from perdure.core.records import BETWEEN, is_time
 from perdure.store import flight_record
@@ -137,7 +137,7 @@ def crashes_of(store: Store, rid: int) -> Crashes:
     found: Crashes = {}
     for crash in list_of(store, rid):
         call = crash.name, crash.key, crash.n
-        found[call] = (*found.get(call, ()), _line(crash))
+        found[call] = (*found.get(call, ()), CrashLine(_line(crash), max(crash.died - crash.started, 0.0)))
     return found
 
 

@@ -110,7 +110,7 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
             return Failed(refusal, None, tries.made)
     crashes = crash_loop.against(history.crashes, call) if history.crashes else ()
     cut = crash_loop.lives_cut(history.lives, call) if history.lives else 0
-    crashed = len(crashes)
+    crashed, alone = len(crashes), crash_loop.alone_for(crashes)
     if crashed and crash_loop.verdict(crashed, history.crash_limit) == "given up":
         return Failed(_crash_loop(call, crashes), None, number)
     while True:
@@ -122,7 +122,7 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
         if first_outcome is not None:
             outcome, first_outcome = first_outcome, None
         elif guard is None:
-            outcome = yield Execute(call, number, parked, crashed > 0)
+            outcome = yield Execute(call, number, parked, alone)
         else:
             wait = partial(_hold_on, call, number)
             entry = yield from admission(guard, spec.retry.total, patience, history.uniform, wait)
@@ -132,10 +132,10 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
                 call.more().wait(reason, seconds)
             patience.waits.clear()
             ticket = entry
-            outcome = yield Guarded(Execute(call, number, parked, crashed > 0), guard, ticket)
+            outcome = yield Guarded(Execute(call, number, parked, alone), guard, ticket)
         if crashed:
             yield ClearCrashes(history.rid, call)
-            crashed = 0
+            crashed, alone = 0, 0.0
         if call.extras is not None:
             call.extras.began(outcome.began())
         error = outcome.error
@@ -182,7 +182,7 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
             series.first += late  # other items were made meanwhile: that is no time of this one's
 
 
-def _crash_loop(call: Call, crashes: Sequence[str]) -> CrashLoop:
+def _crash_loop(call: Call, crashes: Sequence[crash_loop.CrashLine]) -> CrashLoop:
     from perdure.core.exceptions import notes
 
     error = CrashLoop(
@@ -190,7 +190,7 @@ def _crash_loop(call: Call, crashes: Sequence[str]) -> CrashLoop:
         "find out what it does to its process (memory, native code; isolate=True contains it), then run it again",
     )
     for line in crashes:
-        notes.add(error, f"perdure: {line}")
+        notes.add(error, f"perdure: {line.text}")
     return error
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import msgspec
+
 from perdure.core.digests import blake2b
 from perdure.core.execution.spec import Call
 from perdure.errors import CrashLoop
@@ -15,8 +17,19 @@ LIMIT = 3
 WIDTH = 200
 """Bytes of a run's id or a step's name that the flight recorder keeps."""
 
-Crashes = dict[tuple[str, bytes, int], tuple[str, ...]]
-"""Name (as `fitted`), key and occurrence of a call: the crashes in a row at which it was in flight, a line each."""
+MARGIN = 5.0
+"""Seconds. A suspect that has been executed for so much longer than before its crashes has come past them."""
+
+
+class CrashLine(msgspec.Struct, frozen=True):
+    """A crash at which a call was in flight: a line about it, and for how many seconds it had been in flight."""
+
+    text: str
+    seconds: float
+
+
+Crashes = dict[tuple[str, bytes, int], tuple[CrashLine, ...]]
+"""Name (as `fitted`), key and occurrence of a call: the crashes in a row at which it was in flight."""
 
 Lives = dict[tuple[str, bytes, int], int]
 """Name (as `fitted`), key and occurrence of a call: how many lives of the run ended in its middle, however they did."""
@@ -27,12 +40,21 @@ Verdict = Literal["go", "alone", "given up"]
 def verdict(count: int, limit: int = LIMIT) -> Verdict:
     """What to do with a call that was in flight at so many crashes in a row.
 
-    `go`: nothing speaks against it. `alone`: it is a suspect, and suspects run one at a time, so that the next crash
-    counts against one of them and not against all that happen to run beside it. `given up`: it is not tried again.
+    `go`: nothing speaks against it. `alone`: it is a suspect, and suspects begin one at a time (see `alone_for`), so
+    that the next crash counts against one of them and not against all that happen to run beside it. `given up`: it is
+    not tried again.
     """
     if count >= limit:
         return "given up"
     return "alone" if count else "go"
+
+
+def alone_for(crashes: Sequence[CrashLine]) -> float:
+    """For how many seconds no other suspect begins beside a call that was in flight at these crashes; 0: for none.
+
+    It is not as long as the call takes: that may end only when another suspect has (a race, a queue between them).
+    """
+    return max(one.seconds for one in crashes) + MARGIN if crashes else 0.0
 
 
 def stuck(run: str, deaths: Sequence[str], crashes: Crashes, limit: int = LIMIT) -> CrashLoop | None:
@@ -51,7 +73,7 @@ def stuck(run: str, deaths: Sequence[str], crashes: Crashes, limit: int = LIMIT)
     return error
 
 
-def against(crashes: Crashes, call: Call) -> tuple[str, ...]:
+def against(crashes: Crashes, call: Call) -> tuple[CrashLine, ...]:
     """The crashes in a row at which the call was in flight."""
     return crashes.get((fitted(call.spec.name), call.key, call.n), ()) if crashes else ()
 

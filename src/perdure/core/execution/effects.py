@@ -58,7 +58,7 @@ class Load(msgspec.Struct, frozen=True, gc=False):
 class Execute(msgspec.Struct, frozen=True, gc=False):
     """Run the call's function once, under its timeout; `parked`: failing for good makes a dead letter of it.
 
-    `suspect`: it was in flight when the process died, so no other suspect is to run beside it.
+    `alone`: it was in flight when a process died, so for so many seconds no other such call begins beside it.
 
     Answer: an Outcome.
     """
@@ -66,7 +66,7 @@ class Execute(msgspec.Struct, frozen=True, gc=False):
     call: Call
     attempt: int
     parked: bool = False
-    suspect: bool = False
+    alone: float = 0.0
 
 
 class ClearCrashes(msgspec.Struct, frozen=True, gc=False):

@@ -238,7 +238,7 @@ class AsyncDriver:
         """
         call = effect.call
         spec = call.spec
-        if not spec.is_async or spec.isolate or effect.suspect:
+        if not spec.is_async or spec.isolate or effect.alone:
             return self._execute(effect, scope)
         attempt = Attempt(self._resources, effect, scope)
         scope.executing += 1
@@ -269,9 +269,9 @@ class AsyncDriver:
         """One attempt of a step that is not async, runs in a process of its own, or is suspected of crashes."""
         if not effect.call.spec.is_async:
             return self._sync.execute(effect, scope)  # a clean-up, or the undoing of something
-        if effect.suspect:
-            async with scope.suspects_in_turn():
-                begun = self._begin(msgspec.structs.replace(effect, suspect=False), scope)
+        if effect.alone:
+            async with scope.suspects.in_loop(effect.alone):
+                begun = self._begin(msgspec.structs.replace(effect, alone=0.0), scope)
                 return begun if type(begun) is Outcome else await begun  # type: ignore[misc]
         attempt = Attempt(self._resources, effect, scope)
         scope.executing += 1

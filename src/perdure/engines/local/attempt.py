@@ -160,8 +160,8 @@ def given_up(resources: Resources, effect: Execute, scope: LocalScope, slot: Slo
         resources.monitor.recorder.end(slot, done=False)
     if resources.observer is not None:
         resources.observer.notify(attempt_ended(scope.id, scope.run.workflow, effect.call, effect.attempt, outcome))
-    if effect.suspect:
-        scope.suspects.release()
+    if effect.alone:
+        scope.suspects.leave(effect)
 
 
 def _end_programs(call: Call) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
@@ -38,12 +37,11 @@ from perdure.errors import StopRun
 from perdure.store import artifacts
 
 if TYPE_CHECKING:
-    import asyncio
-
     from perdure.core.execution.map_items import Tally
     from perdure.core.execution.run_tree import RunTree
     from perdure.core.tick_verdicts import RunTick
     from perdure.engines.local.loop_writes import LoopWrites
+    from perdure.engines.local.suspect_turn import SuspectTurn
     from perdure.store.attempt_logs import LogFile
     from perdure.store.batches import BatchRow
     from perdure.store.lives import Cut
@@ -69,6 +67,7 @@ class RunScope(BaseScope):
     """
 
     takes_threads = True
+    suspects: SuspectTurn  # if calls of the run were in flight at crashes
 
     def __init__(
         self,
@@ -99,10 +98,12 @@ class RunScope(BaseScope):
         elif parent is not None:
             self.alerts = parent.alerts
         self.kin.append(self)
+        if history.crashes:
+            from perdure.engines.local.suspect_turn import SuspectTurn
+
+            self.suspects = SuspectTurn()
         self.spending = RunSpending(resources, run, history, in_records=spec is not None)
         self.progress_shown = float("-inf")  # when, by the steady clock
-        self.suspects = threading.Lock()  # steps that were in flight at a crash, one at a time
-        self._suspects: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
         self.cut: list[Cut] = []
         self.exits: list[BaseException] = [] if parent is None else parent.exits  # what steps were left by
         self.left: tuple[str, str] | None = None  # a step that Ctrl-C, say, has left, and by what
@@ -215,12 +216,6 @@ class RunScope(BaseScope):
         self.resources.store.note(
             self.run, codec.digest(f"{about}: {text}".encode()), fault, self.resources.world.now()
         )
-
-    def suspects_in_turn(self) -> asyncio.Lock:
-        """The same for async steps."""
-        import asyncio
-
-        return self._suspects.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     @property
     def artifacts(self) -> Path:

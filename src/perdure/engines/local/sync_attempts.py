@@ -27,10 +27,14 @@ class SyncAttempts:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
 
-    def execute(self, effect: Execute, scope: LocalScope, *, alone: bool = False) -> Outcome:
-        """One attempt; `alone` if no other suspect runs beside it."""
-        if effect.suspect and not alone:
-            return self._alone(effect, scope)
+    def execute(self, effect: Execute, scope: LocalScope, *, in_turn: bool = False) -> Outcome:
+        """One attempt; `in_turn` if it has the turn of suspects."""
+        if effect.alone and not in_turn:
+            scope.suspects.take(effect)
+            try:
+                return self.execute(effect, scope, in_turn=True)
+            finally:
+                scope.suspects.leave(effect)
         attempt = Attempt(self._resources, effect, scope)
         try:
             value = self._call_function(effect, scope, attempt)
@@ -43,19 +47,6 @@ class SyncAttempts:
             attempt.break_off(stop, recorded=isinstance(stop, Abandoned))
             raise
         return attempt.end(value, None)
-
-    def _alone(self, effect: Execute, scope: LocalScope) -> Outcome:
-        """One attempt of a call that is suspected of crashes."""
-        scope.suspects.acquire()
-        try:
-            outcome = self.execute(effect, scope, alone=True)
-        except Abandoned:
-            raise  # the next one was let in when it was given up: this thread may be stuck for ever
-        except BaseException:
-            scope.suspects.release()
-            raise
-        scope.suspects.release()
-        return outcome
 
     def _call_function(self, effect: Execute, scope: LocalScope, attempt: Attempt) -> Any:
         call, seconds = effect.call, attempt.seconds
