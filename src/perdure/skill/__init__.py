@@ -1,6 +1,6 @@
 """The agent skill: `perdure/` is the folder that `perdure skill install` copies to where coding agents look.
 
-Its references are made from pages of docs/: `python tests/docs/skill_references.py` writes them. What `perdure new`
+Its references are made from pages of docs/: `python tests/unit/skill_references.py` writes them. What `perdure new`
 writes is its `assets/template.py`.
 """
 

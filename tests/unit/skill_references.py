@@ -1,4 +1,4 @@
-"""Makes the references of the agent skill from pages of docs/: python tests/docs/skill_references.py writes them.
+"""Makes the references of the agent skill from pages of docs/: python tests/unit/skill_references.py writes them.
 
 A page becomes a section. Links to other pages become their text, since the skill is read without the repository; the
 name of a script stands in its first line.

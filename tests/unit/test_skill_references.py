@@ -1,4 +1,4 @@
-"""The references of the skill are what the pages say: python tests/docs/skill_references.py writes them anew."""
+"""The references of the skill are what the pages say: python tests/unit/skill_references.py writes them anew."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perdure.skill import files
 def test_a_reference_is_what_its_pages_say(name: str) -> None:
     """A page that was changed is changed in the skill as well."""
     path = SKILL / "references" / f"{name}.md"
-    assert path.read_text(encoding="utf-8") == reference(name), "run: python tests/docs/skill_references.py"
+    assert path.read_text(encoding="utf-8") == reference(name), "run: python tests/unit/skill_references.py"
 
 
 def test_every_reference_has_pages_and_is_named() -> None:
