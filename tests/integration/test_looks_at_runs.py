@@ -7,6 +7,8 @@ import pytest
 import perdure
 from conftest import Died, Machine
 from perdure.errors import NotFound
+from perdure.operations.fork import fork
+from perdure.operations.location import locate
 
 
 @perdure.workflow
@@ -73,3 +75,29 @@ def test_a_resumed_workflow_sees_of_other_runs_what_it_saw(machine: Machine, is_
     assert perdure.run(id).status() == "done"
     run(id)
     assert seen == [("queued", None)] * 2
+
+
+def test_a_run_stands_as_its_fork_does(machine: Machine) -> None:
+    """In a workflow as outside of one: the fork answers for the run that it was made of."""
+
+    @perdure.step
+    def fragile() -> int:
+        raise ValueError("not yet")
+
+    @perdure.workflow
+    def forked() -> int:
+        return fragile()
+
+    @perdure.workflow
+    def looks(id: str) -> str:
+        return perdure.run(id).status()
+
+    with pytest.raises(ValueError, match="not yet"):
+        forked.with_options(id="source").start().result()
+    assert looks.with_options(id="before").start("source").result() == "failed"
+    store = machine.engine.store
+    fork(locate(), store.run("source"), "fragile", 0.0)
+    assert store.run("source").status == "failed"
+    now = perdure.run("source").status()
+    assert now != "failed", "its fork has not been executed"
+    assert looks.with_options(id="after").start("source").result() == now

@@ -27,8 +27,9 @@ def _store() -> Store:
 
 @builtin("perdure.status", in_place=True)
 def status(id: str) -> RunStatus:
-    """How a run stands."""
-    return _store().run(id).status
+    """How a run stands, or its newest fork, which answers for it."""
+    store = _store()
+    return store.newest(store.run(id)).status
 
 
 @builtin("perdure.published", in_place=True)
