@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import perdure
 from conftest import Died, Machine, Trouble
 from perdure import Retry, step, workflow
+from perdure.cli import main
+from perdure.engines.local import engine as local
 from perdure.errors import BudgetExceeded, OptionError, UsageError
 
 
@@ -112,6 +115,28 @@ def test_a_raised_bound_lets_the_run_go_on(machine: Machine) -> None:
     machine.boot()
     assert agent() == 6
     assert machine.ran == [0, 1, 2, 3]
+
+
+def test_why_names_the_command_that_raises_the_bound(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """Going on without it would fail at once, with the same error."""
+
+    @step(retry=None)
+    def ask() -> None:
+        perdure.spend(usd=2)
+
+    @workflow
+    def agent() -> None:
+        with perdure.budget(usd=1):
+            ask()
+            ask()
+
+    with pytest.raises(BudgetExceeded):
+        agent()
+    local.close_all()
+    assert main(["why", "last", "--json"]) == 0
+    (way,) = [each for each in json.loads(capsys.readouterr().out)["ways"] if each["purpose"] == "go on"]
+    assert way["command"].startswith("perdure resume ")
+    assert way["command"].endswith(" --budget usd=2")
 
 
 def test_calls_and_seconds(machine: Machine) -> None:

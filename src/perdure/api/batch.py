@@ -129,8 +129,8 @@ class Batch(Generic[T]):
             which = " ".join(numbers) if 0 < len(numbers) <= NAMED else "--all"
             raise HasDeadLetters(
                 f"{len(self.dead)} of {len(self.dead) + len(self.results)} items failed for good\n{first}",
-                f"`perdure dlq ls` lists them; once the cause is fixed, `perdure dlq redrive {which}` runs them again, "
-                "and the run goes on",
+                f"`perdure dlq ls` lists them; once the cause is fixed, `perdure dlq redrive {which}` runs them again; "
+                "then resume the run",
             )
 
     def __iter__(self) -> NoReturn:

@@ -142,7 +142,8 @@ class Workflow(KeptHere, Generic[P, R]):
             priority: 0 comes first, up to 1000. None: 5.
             key: a text; of runs of one key, as many execute at a time as the queue's `per_key` says, and no key is
                 served twice before all that wait were served once.
-            dedup: a text: while a run of this workflow with it is unfinished, enqueuing another returns its handle.
+            dedup: a text: while a run of this workflow with it is queued, under way or suspended, enqueuing another
+                returns its handle.
             delay: (seconds, timedelta or text such as "10m") the run begins after that at the earliest.
             at: (aware datetime) the run begins then at the earliest.
 

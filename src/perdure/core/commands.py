@@ -23,9 +23,14 @@ def show(run: str) -> str:
     return f"perdure show {quote(run)}"
 
 
+def resume(run: str) -> str:
+    """What goes on with a run."""
+    return f"perdure resume {quote(run)}"
+
+
 def accept(run: str) -> str:
     """What goes on with a run whose script has changed."""
-    return f"perdure resume {quote(run)} --accept-changes"
+    return f"{resume(run)} --accept-changes"
 
 
 def dlq(run: str) -> str:

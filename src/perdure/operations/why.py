@@ -254,12 +254,18 @@ class _Answer(Inquiry):
             purpose = "accept the changes" if command.endswith("--accept-changes") else "have it made again"
             self.ways.append(Way(purpose, located(command, self.location.option)))
 
-    def _go_on(self) -> None:
-        """The command that goes on with the run; a notebook or a prompt does so by calling the workflow again."""
+    def _go_on(self, hint: str = "") -> None:
+        """The command that goes on with the run; a notebook or a prompt does so by calling the workflow again.
+
+        `hint` is that of the error which has ended the run: a command in it that goes on knows better how.
+        """
         if self.location.supports(Feature.PROCESSES) and not has_script(self.run.path):
             self._say("its script is a notebook or a prompt: call the workflow there again, and it goes on")
-        else:
-            self._way("go on", "resume")
+            return
+        command = self._command("resume")
+        option = self.location.option
+        named = [located(one, option) for one in commands_in(secrets.redactor()(hint))]
+        self.ways.append(Way("go on", next((one for one in named if one.startswith(f"{command} ")), command)))
 
     def _died(self, process: ProcessView) -> None:
         if process.cause == ELSEWHERE:
@@ -303,7 +309,8 @@ class _Answer(Inquiry):
         held = self._services(line) if self.location.supports(Feature.SERVICE_LISTING) else False
         way = "calls of that service are not made until then: wait, or close it" if held else again[found.kind]
         self._say(f"{way}; {self._saved()}" + (", and none of them runs again" if self.view.steps else ""))
-        self._go_on()
+        error = restored(self.run.output)
+        self._go_on(error.hint if isinstance(error, PerdureError) else "")
         self._way("see more", "show")
         self._dead_letters()
 

@@ -53,7 +53,7 @@ def refuse(store: Store, run: RunRecord, most: int | None) -> None:
     raise _at_the_end(
         f"run {run.id} has {letters}, and fail_on_dead is {most}",
         f"list them: {commands.dlq(run.id)}; once the cause is fixed, `{commands.redrive(run.id)}` runs them "
-        "again, and the run goes on",
+        f"again, and `{commands.resume(run.id)}` goes on with the run",
     )
 
 

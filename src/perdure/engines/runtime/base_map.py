@@ -222,7 +222,7 @@ class BaseMap(Generic[S]):
             f"max_dead is {self.max_dead}\n"
             f"    the first: {name}{secrets.describe_inputs(first.input)}: {capture.decode(first.output).line}",
             f"list them: {commands.dlq(run)}; once the cause is fixed, `{commands.redrive(run)}` runs them again, and "
-            "the run goes on",
+            f"`{commands.resume(run)}` goes on with the run",
         )
 
     def mark_program_fault(self, call: Call, end: Failed) -> None:
