@@ -47,6 +47,8 @@ class Server:
                     *("--db-filename", str(folder / "temporal.db")),
                     # Retries that are due are looked for without the usual pause of a second.
                     *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
+                    # Else each request reads the namespace from the file; what hinders that is NOT_FOUND.
+                    *("--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"),
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,
