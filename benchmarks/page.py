@@ -173,7 +173,7 @@ def tabs(client: httpx.Client, changed: Callable[[], object], pause: float = 0.7
 
 
 def execute(folder: Path, which: str, steps: int, state: Path, *before: str) -> tuple[float, float, int]:
-    """A run in a process of its own: CPU and wall clock in seconds, and what valgrind counts if that stands before it."""
+    """A run in a process of its own: CPU and wall clock in seconds, and what valgrind counts if it stands before."""
     done = subprocess.run(
         [*before, sys.executable, str(folder / "watched.py"), which, str(steps)],
         env={**os.environ, "PERDURE_STATE": str(state), "PYTHONHASHSEED": "0"},
