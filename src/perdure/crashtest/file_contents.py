@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from perdure.crashtest.scratch import files_in
-from perdure.store import foreign_files
+from perdure.store import sqlite_dump
 
 LARGEST_JSON = 1_000_000
 """Bytes of a file of JSON whose parts are compared."""
@@ -49,12 +49,12 @@ def _content(path: Path) -> Content:
         return Content(f"link to {os.readlink(path)}")
     try:
         with path.open("rb") as file:
-            head = file.read(len(foreign_files.MAGIC))
-            if head != foreign_files.MAGIC:
+            head = file.read(len(sqlite_dump.MAGIC))
+            if head != sqlite_dump.MAGIC:
                 file.seek(0)
                 found = _of_bytes(iter(lambda: file.read(1 << 20), b""))
                 return msgspec.structs.replace(found, value=_json(path)) if path.suffix == ".json" else found
-        return _of_database(foreign_files.statements(path))
+        return _of_database(sqlite_dump.statements(path))
     except OSError as error:
         return Content(f"unreadable: {type(error).__name__}")
 
