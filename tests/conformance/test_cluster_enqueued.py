@@ -62,6 +62,22 @@ def test_enqueued_runs_are_executed_by_workers(bench: Bench) -> None:
         one.cancel()
 
 
+@workflow
+def looks_at(id: str) -> list[str]:
+    handle = perdure.run(id)
+    perdure.runs(workflow="has_come", most=1)
+    return [handle.status(), handle.cancel().outcome]
+
+
+def test_what_a_workflow_sees_of_other_runs_is_recorded(bench: Bench) -> None:
+    """Status, lists and cancellations are steps there, too: Temporal has their answers when it replays the run."""
+    id = doubled_elsewhere.with_options(id="looked-at", delay="1h").enqueue(1).id
+    assert bench.run(looks_at.with_options(id="looks-at"), id) == ["queued", "requested"]
+    with opened(locate(), "looks-at") as store:
+        names = [name for _, name, *_ in store.index(store.run("looks-at").rid)]
+    assert names == ["perdure.runs", "perdure.status", "perdure.cancel"]
+
+
 def test_a_run_that_no_worker_has_taken_is_queued(bench: Bench) -> None:
     """It is listed so, with its queue and its time, until a worker begins it; the server is told its priority."""
     waits = doubled_elsewhere.with_options(id="not-taken", priority=0, queue="mail").enqueue(1)

@@ -101,3 +101,94 @@ def test_a_run_stands_as_its_fork_does(machine: Machine) -> None:
     now = perdure.run("source").status()
     assert now != "failed", "its fork has not been executed"
     assert looks.with_options(id="after").start("source").result() == now
+
+
+def test_a_run_that_was_not_there_yet_is_not_there_for_a_resumed_workflow(machine: Machine) -> None:
+    """It is made between two lives: the workflow goes on with what it did without it."""
+    died: list[str] = []
+    seen: list[str] = []
+
+    @perdure.step
+    def done_without(found: str) -> None:
+        pass
+
+    @perdure.step
+    def last() -> None:
+        if not died:
+            died.append("once")
+            raise Died
+
+    @perdure.workflow
+    def flow() -> None:
+        try:
+            seen.append(perdure.run("other").id)
+        except NotFound:
+            seen.append("none")
+        done_without(seen[-1])
+        last()
+
+    with pytest.raises(Died):
+        flow()
+    machine.boot()
+    other.with_options(id="other").enqueue(7)
+    flow()
+    assert seen == ["none"] * 2
+    assert perdure.run("other").status() == "queued"
+
+
+def test_a_run_is_cancelled_once_by_a_workflow(machine: Machine) -> None:
+    """The answer of the first life counts, and a later life does not cancel what was given the id since."""
+    died: list[str] = []
+    seen: list[str] = []
+
+    @perdure.step
+    def told(outcome: str) -> None:
+        if not died:
+            died.append("once")
+            raise Died
+
+    @perdure.workflow
+    def flow(id: str) -> None:
+        seen.append(perdure.run(id).cancel().outcome)
+        told(seen[-1])
+
+    id = other.enqueue(7).id
+    with pytest.raises(Died):
+        flow(id)
+    machine.boot()
+    flow(id)
+    assert seen == ["ended"] * 2
+    assert perdure.run(id).cancel().outcome == "none"
+
+
+def test_a_resumed_workflow_sees_a_breaker_as_it_was(machine: Machine) -> None:
+    """Also what it has done with it is not done again: a breaker that was closed since stays closed."""
+    died: list[str] = []
+    seen: list[str] = []
+    shop = perdure.Breaker("shop")
+
+    @perdure.step
+    def told(state: str) -> None:
+        if not died:
+            died.append("once")
+            raise Died
+
+    @perdure.workflow
+    def flow() -> None:
+        seen.append(shop.state)
+        shop.isolate()
+        told(seen[-1])
+
+    @perdure.workflow
+    def closes() -> str:
+        before = shop.state
+        shop.reset()
+        return before
+
+    with pytest.raises(Died):
+        flow()
+    machine.boot()
+    assert closes() == "isolated"
+    flow()
+    assert seen == ["closed"] * 2
+    assert machine.engine.resources.guards.services.about("shop")["breaker"].mode == "closed"  # type: ignore[union-attr]

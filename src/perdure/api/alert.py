@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from perdure.api.step import builtin
+from perdure.api.builtin import builtin
 from perdure.engines.interface import Scope, StepContext, here
 from perdure.errors import OptionError
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from perdure.api.builtin import builtin
 from perdure.api.durable_wait import awaited, blocking, inside
 from perdure.api.options import checked_event, checked_topic
-from perdure.api.step import builtin
 from perdure.config import settings
 from perdure.core.durations import Duration, seconds
 from perdure.core.policies.retry import Retry

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+from perdure.api.builtin import builtin
 from perdure.api.guard import CallGuard, guards_here
 from perdure.api.options import checked_name
+from perdure.api.recorded_answers import answer, asked
 from perdure.core.durations import Duration, seconds
 from perdure.core.policies.breaker import BreakerPolicy, BreakerState, Mode
 from perdure.core.policies.guard import Guard, WhenOpen
@@ -90,13 +92,14 @@ class Breaker(CallGuard):
     def state(self) -> Mode:
         """The state in the state file: "closed", "open", "half-open" or "isolated".
 
-        After the cool-down it remains "open" until the next call.
+        After the cool-down it remains "open" until the next call. In a workflow it is recorded, as are `reset` and
+        `isolate`: a resumed run sees what it saw, and does not do it again.
 
         Raises:
             StateError: the state file cannot be used.
         """
-        state = guards_here().services.about(self.name).get("breaker")
-        return state.mode if isinstance(state, BreakerState) else "closed"
+        found: Mode = answer(_state, guards_here(), self.name)
+        return found
 
     def reset(self) -> None:
         """Close it: forget the failures, and end a pause after HTTP 429.
@@ -104,7 +107,7 @@ class Breaker(CallGuard):
         Raises:
             StateError: the state file cannot be used.
         """
-        guards_here().reset(self.name)
+        answer(_reset, guards_here(), self.name)
 
     def isolate(self) -> None:
         """Let no call pass until `reset`, for instance while the service is being repaired.
@@ -112,10 +115,26 @@ class Breaker(CallGuard):
         Raises:
             StateError: the state file cannot be used.
         """
-        guards_here().isolate(self.name)
+        answer(_isolate, guards_here(), self.name)
 
     def __repr__(self) -> str:
         return f"Breaker({self.name!r})"
+
+
+@builtin("perdure.breaker.state", in_place=True)
+def _state(name: str) -> Mode:
+    state = asked().services.about(name).get("breaker")
+    return state.mode if isinstance(state, BreakerState) else "closed"
+
+
+@builtin("perdure.breaker.reset", in_place=True)
+def _reset(name: str) -> None:
+    asked().reset(name)
+
+
+@builtin("perdure.breaker.isolate", in_place=True)
+def _isolate(name: str) -> None:
+    asked().isolate(name)
 
 
 def breaker_of(value: str | Breaker) -> Breaker:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid as _uuid
 from datetime import UTC, datetime
 
+from perdure.api.builtin import builtin
 from perdure.api.idempotency_key import inside
-from perdure.api.step import builtin
 from perdure.engines.interface import StepContext, here
 
 

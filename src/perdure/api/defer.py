@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ParamSpec
 
-from perdure.api.step import builtin
+from perdure.api.builtin import builtin
 from perdure.api.step_call import BoundStep
 from perdure.core.execution.spec import Spec
 from perdure.core.records import DEFER_EVERY_NOTE, DEFER_NOTE

@@ -229,9 +229,10 @@ def guards_here() -> Guards:
     """
     running: Any = here.get()
     scope = running.scope if isinstance(running, StepContext) else running
-    guards: Guards | None = getattr(getattr(scope, "engine", None), "guards", None)
-    if guards is not None:
-        return guards
+    resources = getattr(scope, "resources", None)
+    if resources is not None:
+        found: Guards = resources.guards
+        return found
     from perdure.engines.guards import guards_at
 
     return guards_at(settings.state_path(script_around(running)))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import perdure.api.artifact_codec  # noqa: F401  a step of before may have returned one
-from perdure.api.run_outcome import published_value, put_outcome
+from perdure.api.run_outcome import put_outcome
+from perdure.api.running_loop import running_loop
 from perdure.core.durations import Duration, seconds, show
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord, RunStatus
@@ -78,8 +78,10 @@ class Handle(Generic[T]):
         Raises:
             StateError: the state file cannot be read.
         """
-        looks = self._recorded_looks()
-        return self._runs.status(self.id) if looks is None else looks.status(self.id)
+        from perdure.api.recorded_answers import answer, status
+
+        found: RunStatus = answer(status, self._runs, self.id)
+        return found
 
     def result(self, timeout: Duration | None = None) -> T:
         """Wait for the end of the run, and return what the workflow returned.
@@ -141,7 +143,8 @@ class Handle(Generic[T]):
     def cancel(self) -> Cancellation:
         """Ask the run to end: at its next safe point if a process executes it, else it is ended here.
 
-        What it has deferred is called then, from its script, which is loaded for that if need be.
+        What it has deferred is called then, from its script, which is loaded for that if need be. In a workflow it is
+        recorded, as `status` is: a resumed run does not ask again.
 
         Returns:
             A Cancellation: `outcome` is "none" if the run had ended already, "requested", or "ended"; `missed` says
@@ -152,17 +155,10 @@ class Handle(Generic[T]):
             RunError: it is superseded by its fork.
             StateError: the state file cannot be used.
         """
-        from perdure.api.run_scripts import load_script_of
+        from perdure.api.recorded_answers import answer, cancel
 
-        def load(run: RunRecord) -> None:
-            load_script_of(run, self._runs.state_file)
-
-        if running_loop() is None:
-            return self._runs.cancel(self.id, load)
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(1, "perdure-cancel") as pool:  # clean-ups may need a loop of their own
-            return pool.submit(self._runs.cancel, self.id, load).result()
+        done: Cancellation = answer(cancel, self._runs, self.id)
+        return done
 
     def signal(self, event: str, value: Any = None, *, key: str = "", id: str | None = None) -> Outcome:
         """Tell the run something: `perdure.signal(handle.id, event, value, key=key, id=id)`.
@@ -200,16 +196,9 @@ class Handle(Generic[T]):
             StateError: the state file cannot be read.
             EngineError: the cluster cannot be reached.
         """
-        looks = self._recorded_looks()
-        return published_value(self._runs, self.id, name) if looks is None else looks.published_by(self.id, name)
+        from perdure.api.recorded_answers import answer, published_by
 
-    def _recorded_looks(self) -> Any:
-        """The steps that look at runs, if the caller is in a workflow that keeps its records where the run is."""
-        if here.get() is None:
-            return None
-        from perdure.api import looks_at_runs
-
-        return looks_at_runs if looks_at_runs.is_recorded(self._runs.state_file) else None
+        return answer(published_by, self._runs, self.id, name)
 
     def _workflow_around(self) -> Any:
         """The workflow that the caller is in, if it can wait durably for the run."""
@@ -230,10 +219,3 @@ class Handle(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<run {self.id!r}>"
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop that runs in this thread; asyncio is not imported for that."""
-    # None while another thread is about to import asyncio, too.
-    found = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
-    return None if found is None else cast("asyncio.AbstractEventLoop | None", found())

@@ -6,8 +6,8 @@ import math
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from perdure.api.builtin import builtin
 from perdure.api.options import checked_name
-from perdure.api.step import builtin
 from perdure.core.records import PROGRESS, RESERVED
 from perdure.core.values import codec
 from perdure.engines.interface import StepContext, here

@@ -17,8 +17,6 @@ from perdure.errors import NotFound
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from perdure.store.runs import Store
-
 
 def put_outcome(future: Future[Any], ending: Future[RunRecord], spec: Spec | None) -> None:
     """Give a future the result of a run that has ended, or its error.
@@ -72,17 +70,12 @@ def published_value(runs: Any, id: str, name: str) -> Any:
             raise _unpublished(id, name, ", ".join(sorted(shown)))
         return codec.to_builtins(shown[name][0])
     with records_at(LOCAL, runs.state_file) as store:
-        return published_in(store, id, name)
+        from perdure.store import published
 
-
-def published_in(store: Store, id: str, name: str) -> Any:
-    """The same, of a run of that store."""
-    from perdure.store import published
-
-    found = published.get(store, id, name)
-    if found is None:
-        raise _unpublished(id, name, ", ".join(one.name for one in published.of_run(store, store.run(id).rid)))
-    return codec.to_builtins(found.value)
+        one = published.get(store, id, name)
+        if one is None:
+            raise _unpublished(id, name, ", ".join(each.name for each in published.of_run(store, store.run(id).rid)))
+        return codec.to_builtins(one.value)
 
 
 def _unpublished(id: str, name: str, names: str) -> NotFound:

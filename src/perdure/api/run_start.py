@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from perdure.api.handle import Handle, running_loop
+from perdure.api.handle import Handle
 from perdure.api.run_outcome import put_outcome
+from perdure.api.running_loop import running_loop
 from perdure.core.execution.run import UnderWay
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord

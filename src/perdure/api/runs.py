@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
+from perdure.api.builtin import builtin
 from perdure.api.handle import Handle
-from perdure.api.step import builtin
+from perdure.api.recorded_answers import answer, asked, find
 from perdure.core.records import RunRecord, RunStatus
-from perdure.engines.interface import here
 from perdure.errors import NotFound, OptionError
 
 
@@ -40,6 +40,8 @@ class RunInfo:
 def run(id: str) -> Handle[Any]:
     """The handle of a run, by its id: from any process that finds the state file, with or without the run's script.
 
+    In a workflow it is recorded whether there is such a run, as `Handle.status` is.
+
     Its `result()` is of the workflow's own types if this process has defined the workflow, else plain data: dicts,
     lists, texts and numbers.
 
@@ -60,7 +62,7 @@ def run(id: str) -> Handle[Any]:
     url, state = _place()
     found: Handle[Any] = Handle(id, runs_at(url, state))
     if workflow_around(found._runs.state_file) is None or url == settings.LOCAL:
-        found._runs.status(id)
+        answer(find, found._runs, id)
     return found
 
 
@@ -85,24 +87,17 @@ def runs(*, status: RunStatus | None = None, workflow: str | None = None, most: 
         url, state = _place()
     except NotFound:
         return []
-    if here.get() is not None:
-        from perdure.api.looks_at_runs import is_recorded
-
-        if is_recorded(state):
-            return _recorded(status, workflow, most)
-    return _found(url, state, status, workflow, most)
-
-
-def _found(url: str, state: Path, status: RunStatus | None, workflow: str | None, most: int) -> list[RunInfo]:
-    from perdure.engines.selection import records_at
-
-    with records_at(url, state, most=most) as store:
-        return [_info(each) for each in store.runs(status=status, workflow=workflow, most=most)]
+    found: list[RunInfo] = answer(_runs, (url, state), status, workflow, most)
+    return found
 
 
 @builtin("perdure.runs", in_place=True)
-def _recorded(status: RunStatus | None, workflow: str | None, most: int) -> list[RunInfo]:
-    return _found(*_place(), status, workflow, most)
+def _runs(status: RunStatus | None, workflow: str | None, most: int) -> list[RunInfo]:
+    from perdure.engines.selection import records_at
+
+    url, state = asked()
+    with records_at(url, state, most=most) as store:
+        return [_info(each) for each in store.runs(status=status, workflow=workflow, most=most)]
 
 
 def _place() -> tuple[str, Path]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perdure.api.builtin import builtin
 from perdure.api.caller import cluster_of_caller, resources_of_caller
 from perdure.api.options import checked_event, checked_signal_id, checked_topic
-from perdure.api.step import builtin
 from perdure.config.script_loader import stop_load
 from perdure.core.records import RESERVED
 from perdure.core.values import codec

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Coroutine
 from typing import (
     TYPE_CHECKING,
@@ -24,19 +23,14 @@ from perdure.api.options import (
     checked_on_failure,
     function_name,
     refuse_reserved,
-    rules_of,
-    say_unlike,
-    surroundings,
     unknown_option,
 )
-from perdure.api.step_call import BoundStep, Step
+from perdure.api.step_call import BoundStep, Step, bare_spec
 from perdure.config import settings
-from perdure.config.module_names import place
 from perdure.core.callables import is_generator_function
 from perdure.core.durations import Duration, bound
 from perdure.core.execution.spec import InputKept, Spec
-from perdure.core.policies.retry import Retry, policy_of
-from perdure.core.records import StepKind
+from perdure.core.policies.retry import Retry
 from perdure.engines.interface import OnFailure
 from perdure.engines.registry import own
 from perdure.errors import OptionError
@@ -154,36 +148,21 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     return Step(_spec(fn, **options))
 
 
-def builtin(
-    name: str,
-    *,
-    kind: StepKind = "builtin",
-    key: Callable[..., Any] | None = None,
-    retry: Retry | None = None,
-    in_place: bool = False,
-) -> Callable[[Callable[P, R]], Step[P, R]]:
-    """Make a step of perdure's own, under a name that users cannot give: for as long as it takes.
-
-    Args:
-        name: what it goes by in the journal.
-        kind: that of the records of its calls.
-        key: as for `step`.
-        retry: when to try again; None: it is tried once.
-        in_place: it needs what is no part of its inputs, and what only the process of the workflow has.
-    """
-
-    def decorate(fn: Callable[P, R]) -> Step[P, R]:
-        spec = _spec(fn, name=name, retry=retry, timeout=None, key=key, kind=kind)
-        spec.in_place = in_place
-        return Step(spec)
-
-    return decorate
-
-
 def _load_own_steps() -> None:
     from importlib import import_module
 
-    for module in ("alert", "approvals", "context", "defer", "looks_at_runs", "published", "runs", "signals"):
+    modules = (
+        "alert",
+        "approvals",
+        "breaker",
+        "context",
+        "defer",
+        "published",
+        "recorded_answers",
+        "runs",
+        "signals",
+    )
+    for module in modules:
         import_module(f"perdure.api.{module}")
 
 
@@ -206,7 +185,6 @@ def _spec(
     input: InputKept = "whole",
     artifact_above: int | _Unset | None = UNSET,
     on_failure: OnFailure = "raise",
-    kind: StepKind = "step",
 ) -> Spec:
 
     if not callable(fn):
@@ -223,14 +201,8 @@ def _spec(
     name = function_name(fn) if name is None else name
     if not isinstance(name, str) or not name:
         raise OptionError(f"the name of a step is {name!r}", "give a text that is not empty")
-    if kind == "step":
-        refuse_reserved("step", name)
-    spec = Spec("step", fn, name, retry=policy_of(retry), isolate=isolate, key=key)
-    spec.record_kind = kind
-    spec.locals = surroundings(fn)
-    place(spec)
-    spec.failures = functools.partial(rules_of, spec.file)
-    spec.on_unlike = say_unlike
+    refuse_reserved("step", name)
+    spec = bare_spec(fn, name, retry=retry, isolate=isolate, key=key)
     spec.park = checked_on_failure(on_failure) == "dead_letter"
     if undo is not None:
         spec.undo = _undo(spec, undo)

@@ -6,11 +6,13 @@ import functools
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from perdure.api.options import refuse_in_child_process
+from perdure.api.options import refuse_in_child_process, rules_of, say_unlike, surroundings
 from perdure.api.pickling import KeptHere
+from perdure.config.module_names import place
 from perdure.config.script_loader import stop_load
 from perdure.core.callables import mark_coroutine_function
 from perdure.core.execution.spec import Spec
+from perdure.core.policies.retry import Retry, policy_of
 from perdure.engines.interface import Concurrency, OnFailure, Scope, StepContext, here, under_way
 from perdure.engines.registry import register
 from perdure.errors import UsageError
@@ -207,3 +209,20 @@ def _unsaved() -> Any:
     from perdure.engines.runtime import unsaved
 
     return unsaved
+
+
+def bare_spec(
+    fn: Callable[..., Any],
+    name: str,
+    *,
+    retry: Retry | None,
+    isolate: bool = False,
+    key: Callable[..., Any] | None = None,
+) -> Spec:
+    """A step with the options that all of them have."""
+    spec = Spec("step", fn, name, retry=policy_of(retry), isolate=isolate, key=key)
+    spec.locals = surroundings(fn)
+    place(spec)
+    spec.failures = functools.partial(rules_of, spec.file)
+    spec.on_unlike = say_unlike
+    return spec
