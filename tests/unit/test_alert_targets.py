@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from perdure.alerts import recipients, sender
+from perdure.alerts.channels.base import what_to_do
 from perdure.alerts.channels.target_address import parse
 from perdure.config import settings
 from perdure.errors import OptionError
@@ -90,6 +91,13 @@ def test_what_is_no_target_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(OptionError) as caught:
         parse(text)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503, 599])
+def test_a_busy_service_is_no_reason_to_change_its_setting(status: int) -> None:
+    """Who is asked too often, or is broken, is asked again; an address or a credential is wrong otherwise."""
+    assert "kept and sent again" in what_to_do(status)
+    assert "credentials" in what_to_do(401)
 
 
 def test_a_chat_stays_the_same_when_its_token_is_renewed() -> None:

@@ -72,6 +72,15 @@ def test_the_order(store: Store, other: Store) -> None:
     assert claimed(store) == []
 
 
+def test_what_a_fork_stands_for_is_nobodys_any_more(store: Store) -> None:
+    """A suspended run that a fork has superseded neither sleeps, nor is overdue, nor is it claimed or put on hold."""
+    add(store, "source", superseded_by=add(store, "fork", wake=NOW + 9).rid)
+    assert claims.sleeping(store) == 1
+    assert claims.overdue(store, NOW) == []
+    assert claims.hold_due(store, "app.py", "edited", NOW) == 0
+    assert claimed(store) == []
+
+
 def test_when_the_rate_of_a_queue_lets_the_next_run_begin_is_said(store: Store) -> None:
     """A worker that has nothing else to do looks again then; where nothing waits for a rate, there is no such time."""
     declare(store, [QueueRow("mail", rate=2, seconds=10.0)], NOW)

@@ -11,11 +11,18 @@ from perdure.errors import AlertError
 
 CHECK = "check the address and the credentials of the target, then run: perdure alert test"
 """What to do when a service refuses an alert and says no more."""
+WAIT = "wait: the service takes nothing now, and what is due is kept and sent again; ask later: perdure alert test"
+"""What to do when a service is busy or broken: neither its address nor the credentials are wrong."""
 
 KNOWN_BY = 6
 """Characters. A shorter part of an address is no secret, and would be found in many texts."""
 ERROR = 300
 """Characters of what went wrong with a target."""
+
+
+def what_to_do(status: int) -> str:
+    """What to do about a status of HTTP by which a service did not take an alert (RFC 9110 15.5, 15.6; RFC 6585)."""
+    return WAIT if status in (408, 425, 429) or status >= 500 else CHECK
 
 
 class Target:

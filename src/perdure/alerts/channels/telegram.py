@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from perdure.alerts.alert import Alert
-from perdure.alerts.channels.base import CHECK, Target
+from perdure.alerts.channels.base import Target, what_to_do
 from perdure.errors import AlertError
 
 API: Final = "https://api.telegram.org"
@@ -82,7 +82,7 @@ class Telegram(Target):
             return
         raise AlertError(
             f"Telegram answered {reply.error_code or answer.status}: {reply.description}",
-            _HINTS.get(reply.error_code, CHECK),
+            _HINTS.get(reply.error_code, what_to_do(reply.error_code or answer.status)),
             retry_after=reply.parameters.retry_after or answer.retry_after,
             refused=reply.error_code == 400 and "chat not found" not in reply.description,
         )

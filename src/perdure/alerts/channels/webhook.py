@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from perdure.alerts.alert import Alert
-from perdure.alerts.channels.base import CHECK, Target
+from perdure.alerts.channels.base import Target, what_to_do
 from perdure.alerts.sanitize import cut, one_line
 from perdure.errors import AlertError
 
@@ -42,7 +42,7 @@ class Webhook(Target):
         reply = one_line(answer.body.decode("utf-8", "replace"))
         raise AlertError(
             f"answered {status}{f': {cut(reply, 120)}' if reply else ''}",
-            CHECK,
+            what_to_do(status),
             retry_after=answer.retry_after,
             refused=status in _REFUSED,
         )

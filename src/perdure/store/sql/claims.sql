@@ -22,6 +22,7 @@ SELECT min(wake) FROM (
 -- name: due_of_script
 SELECT rid FROM run INDEXED BY run_due
 WHERE status = 'suspended' AND hold IS NULL AND wake IS NOT NULL AND wake <= ?1 AND parent IS NULL AND script = ?2
+  AND superseded_by IS NULL
 
 -- name: set_aside
 SELECT rid, hold FROM run INDEXED BY run_hold WHERE hold IS NOT NULL AND hold != ?2 AND status IN ('suspended', 'queued') AND parent IS NULL AND script = ?1
@@ -41,9 +42,10 @@ WHERE script IN (SELECT value FROM json_each(?2))
 
 -- name: sleeping
 SELECT count(*) FROM run INDEXED BY run_due
-WHERE status = 'suspended' AND hold IS NULL AND wake IS NOT NULL AND parent IS NULL
+WHERE status = 'suspended' AND hold IS NULL AND wake IS NOT NULL AND parent IS NULL AND superseded_by IS NULL
 
 -- name: overdue
 SELECT rid FROM run INDEXED BY run_due
 WHERE status IN ('suspended', 'queued') AND hold IS NULL AND wake IS NOT NULL AND wake <= ?1 AND parent IS NULL
+  AND superseded_by IS NULL
 LIMIT 100
