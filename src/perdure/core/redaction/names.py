@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import Final
+
+from perdure.core.patterns import later
 
 HIDDEN: Final = "***"
 """What stands in the place of a credential."""
@@ -15,7 +16,7 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_WORDS = later(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _LONGEST = 80
 """Characters; what is longer is no name."""
 

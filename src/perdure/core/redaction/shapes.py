@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from perdure.core.patterns import later
 from perdure.core.redaction import tokens
 from perdure.core.redaction.names import is_mixed, is_secret, words
 
@@ -111,7 +112,7 @@ _ROWS: Final[tuple[tuple[tuple[str, ...], str, _Check], ...]] = (
 
 _ANY_HINT: Final = ("_key", *dict.fromkeys(hint for hints, _, _ in _ROWS for hint in hints))
 
-_KEY_NAME = re.compile(
+_KEY_NAME = later(
     r"(?<![A-Za-z0-9_])([A-Z][A-Z0-9_]{0,60})_KEY[\"']?\s{0,2}[=:]\s{0,2}[\"']?(?P<v>[^\s'\",;)}]{8,512}+)"
 )
 _NO_SECRET = words(
@@ -119,8 +120,8 @@ _NO_SECRET = words(
     " unique natural object registry routing public translation message dedupe sharding"
 )
 
-_CONTAINER = re.compile(rf"(?<![\w.\-]){_NAME}{_Q}?\s{{0,8}}[:=]\s{{0,8}}(?=[\[({{])")
-_PART = re.compile(r"[\[({]|[\])}]|\\{0,3}([\"'])((?>(?:(?!\1)[^\\\n]|\\(?!\1).){0,512}))\\{0,3}\1(\s{0,4}:)?")
+_CONTAINER = later(rf"(?<![\w.\-]){_NAME}{_Q}?\s{{0,8}}[:=]\s{{0,8}}(?=[\[({{])")
+_PART = later(r"[\[({]|[\])}]|\\{0,3}([\"'])((?>(?:(?!\1)[^\\\n]|\\(?!\1).){0,512}))\\{0,3}\1(\s{0,4}:)?")
 _REACH = 2_000
 """Characters of a list or a dictionary behind a secret name that are looked through."""
 

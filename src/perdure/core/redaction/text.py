@@ -16,6 +16,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from perdure.core.patterns import later
 from perdure.core.redaction import shapes, tokens
 from perdure.core.redaction.names import HIDDEN, is_secret, words
 
@@ -98,7 +99,7 @@ def is_distinct(value: str) -> bool:
     return len(value) >= SHORTEST and value.lower() not in _COMMON and not set(value) <= set("*. \t\r\n")
 
 
-_SPLIT = re.compile(
+_SPLIT = later(
     "\x1b\\[[0-9;?]{0,40}[A-Za-z]|[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u00ad\ufeff]"
     "|\r?\n[ \t]{0,80}+|(?:\\\\r)?\\\\n"
 )
@@ -195,12 +196,12 @@ def _by_shape(text: str) -> str:
 
 # Atomic groups, and possessive repeats of single characters only: those of groups match wrongly before Python 3.11.5
 # (https://github.com/python/cpython/issues/106052).
-_PEM = re.compile(
+_PEM = later(
     r"(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)(?>(?:[^-]|-(?!----))*)(-----END [A-Z0-9 ]{0,60}-----)?"
 )
-_TELEGRAM = re.compile(r"(?<![0-9])([0-9]{6,12}(?::|%3[Aa]))[A-Za-z0-9_-]{30,}+|(/bot)[0-9]++:[A-Za-z0-9_-]++")
-_AWS = re.compile(r"(?<![A-Za-z0-9/+=])(?![0-9a-f]{40})[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
-_SCHEME = re.compile(
+_TELEGRAM = later(r"(?<![0-9])([0-9]{6,12}(?::|%3[Aa]))[A-Za-z0-9_-]{30,}+|(/bot)[0-9]++:[A-Za-z0-9_-]++")
+_AWS = later(r"(?<![A-Za-z0-9/+=])(?![0-9a-f]{40})[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
+_SCHEME = later(
     r"(?<![A-Za-z])((?:Bearer|Basic|Negotiate|NTLM|Bot|ApiKey|SharedAccessSignature|SharedKey) +)"
     r"(?=[a-z]{0,200}[A-Z0-9+/=_.~-])[A-Za-z0-9+/=_.~:%-]{6,}+",
     re.IGNORECASE,
@@ -225,15 +226,15 @@ def _scheme(match: re.Match[str]) -> str:
 
 # -- URLs --------------------------------------------------------------------------------------------------------------
 
-_LOGIN = re.compile(
+_LOGIN = later(
     r"(://|%3A%2F%2F)([^\s/?#:@\"'<>]{0,256}+):(?:"
     r"[^\s/?#\"'<>]{0,2048}@"  # up to the last @ of the host's part
     r"|(?![0-9]{1,5}(?:[/?#]|\b))[^\s\"'<>]{1,2048}?@"  # a password with a slash that is not encoded
     r")",
     re.IGNORECASE,
 )
-_LONE_LOGIN = re.compile(r"(://)([^\s/?#:@\"'<>\[\]*]{12,2048}+)@")
-_NOTIFIERS = re.compile(
+_LONE_LOGIN = later(r"(://)([^\s/?#:@\"'<>\[\]*]{12,2048}+)@")
+_NOTIFIERS = later(
     r"(?<![A-Za-z])((?:tgram|slack|discord|pover|pbul|push|pushy|gotifys?|join|ifttt|msteams|workflows|matrixs?|mmosts?"
     r"|rockets?|twilio|sns|sendgrid|mailgun|prowl|line|signals?|opsgenie|pagerduty|pagertree|wxteams|webex|zulip|ntfys?"
     r"|gchat|guilded|flock|ryver|spontit|simplepush|bark|barks|lametric|notica|onesignal|signl4|splunk|victorops"
@@ -241,7 +242,7 @@ _NOTIFIERS = re.compile(
     r"(?!\*\*\*)[^\s\"'<>,;]++",
     re.IGNORECASE,
 )
-_WEBHOOKS = re.compile(
+_WEBHOOKS = later(
     r"(hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/|discord(?:app)?\.com/api/(?:v[0-9]{1,3}/)?webhooks/[0-9]{1,30}/"
     r"|webhook\.office\.com/webhookb2/|hc-ping\.com/(?:ping/)?|hchk\.io/|maker\.ifttt\.com/trigger/[^/\s]{1,100}/with/key/"
     r"|events\.pagerduty\.com/integration/|/ping/(?=[0-9a-f]{8}-))(?!\*\*\*)[^\s\"'<>?#)\]},;]++",
@@ -258,23 +259,23 @@ def _login(match: re.Match[str]) -> str:
 
 # -- names with values: assignments, options, headers, fields ----------------------------------------------------------
 
-_NAMED = re.compile(
+_NAMED = later(
     r"(?<![\w.\-])([\w.\-]++)"
     r"(?:(?P<quote>\\{0,4}[\"'`])?\]?\s{0,8}(?P<mark>=>|:=|==|[=:]|%3[AaDd])(?!/)"  # name = , "name": , ['name'] =
     r"|\\{0,4}[\"'],(?=\s{0,8}[bu]?\\{0,4}[\"'])(?!\s{0,8}[\"']\w{1,40}[\"']\s?:)"  # ('name', 'value')
     r"|>(?=[^<\s]))"  # <name>value
     r"[^\S\r\n]{0,8}"
 )
-_OPTION = re.compile(r"(?<![\w\-])--?([A-Za-z][\w\-]++)(?:\\{0,4}[\"'],?)?[^\S\r\n]{1,8}(?![\-=])")
-_VALUE = re.compile(
+_OPTION = later(r"(?<![\w\-])--?([A-Za-z][\w\-]++)(?:\\{0,4}[\"'],?)?[^\S\r\n]{1,8}(?![\-=])")
+_VALUE = later(
     r"(?P<prefix>[bBrRuUfF]{0,2})(?:"
     r"(?P<q>\\{1,4}[\"'])(?P<escaped>(?>(?:(?!(?P=q))[^\n])*))"
     r"|\"(?P<double>(?>(?:[^\"\\\n]|\\.)*))"
     r"|'(?P<single>(?>(?:[^'\\\n]|\\.)*)))"
     r"|(?P<bare>(?>(?:[^\s&,;\"'<>()\[\]{}`\\%]|%(?!26)|[,;\"')\]}\\](?![\s,;:\"')\]}\\nr]|\w{1,40}\s?=|$))+))"
 )
-_LINE = re.compile(r"(?>(?:[^\r\n\"'\\]|\\(?![nr\"'])|[\"'](?=[\w])|(?<==)[\"'])+)")
-_AUTH = re.compile(r"([A-Za-z][A-Za-z0-9\-]{1,30})[ ]+(?=\S)")
+_LINE = later(r"(?>(?:[^\r\n\"'\\]|\\(?![nr\"'])|[\"'](?=[\w])|(?<==)[\"'])+)")
+_AUTH = later(r"([A-Za-z][A-Za-z0-9\-]{1,30})[ ]+(?=\S)")
 _HARMLESS = words(
     "none null nil true false undefined empty missing required invalid expired unset str bytes int float bool any"
     " object string optional self is was not the a an or and *** nan"

@@ -5,8 +5,9 @@ Each list has hints beside it: one of them is in every text with such a token, i
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+from perdure.core.patterns import later
 
 HINTS: Final = (
     *("gh", "gl", "npm_", "pypi-", "hf_", "do", "shp", "pat_", "sa_", "api", "gsk_", "xai-", "pplx-", "hv"),
@@ -15,7 +16,7 @@ HINTS: Final = (
     *("sk-", "akia", "asia", "abia", "acca", "eyj", "key-"),
 )
 
-ANY: Final = re.compile(
+ANY: Final = later(
     r"(?<![A-Za-z0-9_-])"
     r"(?:(gh[pousr]_|github_pat_|gl(?:pat|rt|dt|cbt|ptt|soat|ft|agent)-|npm_|pypi-|hf_|dop_v1_|doo_v1_"
     r"|shp(?:at|ss|ca|pa)_|pdl_|dckr_pat_|glsa_|lin_api_|gsk_|nvapi-|xai-|pplx-|hv[sb]\.|ATATT|GOCSPX-|ya29\.|AIza|xox[a-z](?:\.xox[a-z])?-|xapp-"
