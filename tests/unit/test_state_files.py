@@ -151,7 +151,7 @@ def test_a_foreign_file_is_not_recovered(path: Path) -> None:
 
 
 class Undeletable(apsw.VFS):
-    """Journals of files that are being made cannot be removed, so that SQLite stays in rollback mode and says so."""
+    """Journals cannot be removed, so that SQLite stays in rollback mode and says so."""
 
     def __init__(self) -> None:
         super().__init__("undeletable", base="")
@@ -162,14 +162,56 @@ class Undeletable(apsw.VFS):
         super().xDelete(name, sync)
 
 
-def test_a_file_that_keeps_no_write_ahead_log_is_not_made(path: Path) -> None:
-    """SQLite answers so, and raises nothing; the next start makes it."""
+def test_a_file_that_keeps_no_write_ahead_log_is_not_used(path: Path) -> None:
+    """SQLite answers so, and raises nothing; the next start has one again."""
+    Store(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.close()
     vfs = Undeletable()
     with pytest.raises(StateIO):
         Store(path, vfs="undeletable")
     vfs.unregister()
-    assert not path.exists()
     Store(path).close()
+
+
+class Noted(apsw.VFSFile):
+    """A file that notes when it is written to and when it is flushed."""
+
+    def __init__(self, name: apsw.URIFilename | str | None, flags: list[int], noted: list[str]) -> None:
+        super().__init__("", name, flags)  # type: ignore[arg-type]
+        self.noted = noted
+
+    def xWrite(self, data: bytes, offset: int) -> None:
+        self.noted.append("write")
+        super().xWrite(data, offset)
+
+    def xSync(self, flags: int) -> None:
+        self.noted.append("sync")
+        super().xSync(flags)
+
+
+class Noting(apsw.VFS):
+    """Notes what is done to databases themselves, not to their journals."""
+
+    def __init__(self) -> None:
+        super().__init__("noting", base="")
+        self.noted: list[str] = []
+
+    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
+        return Noted(name, flags, self.noted if flags[0] & apsw.SQLITE_OPEN_MAIN_DB else [])
+
+
+def test_a_new_file_is_flushed_once_when_all_of_it_is_written(path: Path) -> None:
+    """No power cut leaves a part of it, and no start waits for the disk more often than for that."""
+    vfs = Noting()
+    store = Store(path, vfs="noting")
+    noted = list(vfs.noted)
+    store.close()
+    vfs.unregister()
+    assert noted.count("sync") == 1
+    assert noted[-1] == "sync"
+    assert noted.count("write") > 10
 
 
 # -- an empty file ----------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ from perdure.store.connection import (
 from perdure.store.folder_sync import sync_folder
 from perdure.store.sqlite_errors import translated
 from perdure.store.stale_journal import refuse_stale_journal
-from perdure.store.state_files import beside, copy_of, orphans, refuse_orphans, traces
+from perdure.store.state_files import JOURNALS, beside, copy_of, orphans, refuse_orphans, traces
 from perdure.store.statements import HERE
 
 APPLICATION_ID = 0x50455244  # "PERD"
@@ -289,7 +289,7 @@ def _create(path: Path, vfs: str | None, *, empty: bool = False) -> None:
     except OSError as error:
         raise StateIO(f"the state file cannot be made: {path} ({error})", "check the disk, then run again") from error
     finally:
-        for leftover in (draft, *(path for _, path in beside(draft))):
+        for leftover in (draft, *(draft.with_name(draft.name + suffix) for suffix in (*JOURNALS, "-shm"))):
             remove(leftover)
 
 
@@ -311,20 +311,21 @@ def _replace_empty(path: Path, draft: Path) -> None:
 
 
 def _lay_out(draft: Path, path: Path, vfs: str | None) -> None:
-    """Make the tables; `path` is for messages."""
-    connection = open_connection(draft, "FULL", vfs=vfs)
+    """Make the tables; `path` is for messages.
+
+    Nobody knows the draft yet: no journal has to be flushed. To become a file with a write-ahead log, its header is
+    written and the whole file is flushed.
+    """
+    connection = open_connection(draft, "OFF", vfs=vfs)
     try:
-        run_script(connection, "PRAGMA page_size = 4096")
-        _use_journal(connection, path)
         run_script(
             connection,
-            "BEGIN IMMEDIATE;"
+            "PRAGMA page_size = 4096; PRAGMA journal_mode = MEMORY; BEGIN IMMEDIATE;"
             f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
             + (HERE / "schema.sql").read_text(encoding="utf-8")
-            + "COMMIT",
+            + "COMMIT; PRAGMA synchronous = FULL",
         )
-        # Closing does this too, but keeps to itself when it fails: the file would be linked without its tables.
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        _use_journal(connection, path)
     finally:
         connection.close()
 
