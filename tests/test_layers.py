@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from functools import cache
@@ -247,7 +248,9 @@ def test_import_is_light():
 
 
 def test_a_run_is_light(tmp_path: Path):
-    """A plain run loads nothing that only schedules, queues, alerts, async code or other systems need."""
+    """A plain run, with arguments or without, loads nothing that only schedules, queues, alerts, async code, failures
+    or other systems need, no more modules than is written down here, and compiles hardly any expression.
+    """
     heavy = [
         "asyncio",
         "concurrent.futures",
@@ -258,6 +261,9 @@ def test_a_run_is_light(tmp_path: Path):
         "perdure.api.context",
         "perdure.api.lock",
         "perdure.core.exceptions.fingerprint",
+        "perdure.core.dead_letters",
+        "perdure.core.policies.verdicts",
+        "perdure.engines.features",
         "perdure.store.listing",
         "rich",
         "socket",
@@ -265,23 +271,41 @@ def test_a_run_is_light(tmp_path: Path):
         "perdure.core.cron",
         "perdure.store.queue_listing",
         "perdure.store.schedules",
+        "tomllib",
     ]
-    script = tmp_path / "script.py"
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "lighthouse"\n')
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "state").mkdir()
+    script = tmp_path / "jobs" / "script.py"
     script.write_text(
-        "import sys\n"
+        "import re._compiler, sys\n"
+        "expressions, compiled = [], re._compiler.compile\n"
+        "def compile(text, flags):\n"
+        "    expressions.append(sys._getframe(3).f_globals['__name__'])\n"
+        "    return compiled(text, flags)\n"
+        "re._compiler.compile = compile\n"
+        "def loaded(): return sum(name.startswith('perdure') for name in sys.modules)\n"
         "from perdure import step, workflow\n"
+        "decorators = loaded()\n"
         "@step\n"
         "def add(n: int) -> int: return n + 1\n"
         "@workflow\n"
         "def adding() -> int: return add(add(1))\n"
         "assert adding() == 3\n"
-        f"print(*[name for name in {heavy!r} if name in sys.modules])\n"
+        f"heavy = [name for name in {heavy!r} if name in sys.modules]\n"
+        "ours = [name for name in expressions if name.startswith('perdure')]\n"
+        "import json; print(json.dumps([heavy, decorators, loaded(), len(ours)]))\n"
     )
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        env={"PYTHONPATH": str(SOURCE), "PERDURE_STATE": str(tmp_path / "state.db"), "PERDURE_QUIET": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == []
+    env = {"PYTHONPATH": str(SOURCE), "PERDURE_STATE": str(tmp_path / "state" / "state.db"), "PERDURE_QUIET": "1"}
+    found = []
+    for arguments in ([], ["--day", "2026-11-28"]):
+        command = [sys.executable, str(script), *arguments]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+        found.append(json.loads(done.stdout))
+    # Each module of perdure's costs a start a hundredth of what a bare interpreter does: write a higher number down
+    # if it is worth that.
+    for (heavy, decorators, whole, compiled), most in zip(found, (180, 188), strict=True):
+        assert heavy == []
+        assert decorators <= 75
+        assert whole <= most
+        assert compiled <= 2

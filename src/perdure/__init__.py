@@ -162,12 +162,15 @@ _MODULES = {
 def __getattr__(name: str) -> "Any":
     from importlib import import_module
 
-    if name in ("aio", "errors"):
-        return import_module(f"perdure.{name}")
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(_MODULES[name]), name)
-    return found
+    from perdure.core.loading import Loading
+
+    with Loading():
+        if name in ("aio", "errors"):
+            return import_module(f"perdure.{name}")
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(_MODULES[name]), name)
+        return found
 
 
 def __dir__() -> list[str]:

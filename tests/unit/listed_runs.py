@@ -8,8 +8,8 @@ from typing import Any
 import apsw
 import msgspec
 
-from perdure.core.dead_letters import LetterRecord
 from perdure.core.exceptions import capture
+from perdure.core.letter_record import LetterRecord
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.store import parking

@@ -5,14 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from perdure.config.script_reload import load_current
-from perdure.engines.registry import forget_files, steps_named
+from perdure.engines.registry import steps_named
 from perdure.errors import NotFound
-from perdure.operations.scripts import find_workflow
+from perdure.operations.scripts import find_workflow, load_edited
 
 JOB = """
 from perdure import step, workflow
@@ -22,11 +20,6 @@ def work(): return {value}
 @workflow
 def flow(): return work()
 """
-
-
-def load(script: Path) -> ModuleType:
-    """As its file is now."""
-    return load_current(script, forget_files)
 
 
 @pytest.fixture
@@ -47,30 +40,30 @@ def write(path: Path, value: object, name: str = "work", helper: str = "") -> Pa
 def test_an_edited_script_is_executed_anew(folder: Path) -> None:
     """Also if the edit leaves its size and the second of its last change; unedited, it is the very same module."""
     script = write(folder / "reloaded_job.py", 1)
-    first = load(script)
+    first = load_edited(script)
     assert first.work() == 1
-    assert load(script) is first
+    assert load_edited(script) is first
     write(script, 2)
-    second = load(script)
+    second = load_edited(script)
     assert second.work() == 2
     assert sys.modules["reloaded_job"] is second
-    assert load(script) is second
+    assert load_edited(script) is second
     assert find_workflow(script) is second.flow
 
 
 def test_a_broken_script_changes_nothing(folder: Path) -> None:
     """Neither its modules nor its steps: also those that it defined before it broke, or has not any more."""
     script = write(folder / "broken_job.py", 1, name="before")
-    first = load(script)
+    first = load_edited(script)
     for text in (JOB.format(value=2, name="after", helper="") + "\n1 / 0", "def (", "raise SystemExit(3)"):
         script.write_text(text, encoding="utf-8")
         with pytest.raises((ZeroDivisionError, SyntaxError, SystemExit)):
-            load(script)
+            load_edited(script)
         assert sys.modules["broken_job"] is first
         assert [spec.fn() for spec in steps_named("reload_before")] == [1]
         assert steps_named("reload_after") == []
     write(script, 3, name="mended")
-    assert load(script).work() == 3
+    assert load_edited(script).work() == 3
     assert steps_named("reload_before") == [], "the script has no such step any more"
 
 
@@ -83,25 +76,25 @@ def test_a_script_of_a_package_is_loaded_with_what_it_imports(folder: Path) -> N
     prices = package.parent / "prices.py"
     prices.write_text("PRICE = 1", encoding="utf-8")
     script = write(package / "nightly.py", "PRICE", name="priced", helper="from ..prices import PRICE")
-    assert load(script).__name__ == "reloaded_app.jobs.nightly"
+    assert load_edited(script).__name__ == "reloaded_app.jobs.nightly"
     prices.write_text("PRICE = 2", encoding="utf-8")
-    module = load(script)
+    module = load_edited(script)
     assert module.work() == 2
     assert sys.modules["reloaded_app.jobs"].nightly is module
     prices.write_text("PRICE = ", encoding="utf-8")
     with pytest.raises(SyntaxError):
-        load(script)
+        load_edited(script)
     assert (sys.modules["reloaded_app.jobs.nightly"], sys.modules["reloaded_app.prices"].PRICE) == (module, 2)
 
 
 def test_a_renamed_script_is_loaded_under_its_new_name(folder: Path) -> None:
     """Its old name is an error that leaves it loaded; under the new one its steps are defined once."""
     script = write(folder / "old_name.py", 1, name="renamed")
-    first = load(script)
+    first = load_edited(script)
     renamed = script.rename(folder / "new_name.py")
     with pytest.raises(NotFound):
-        load(script)
+        load_edited(script)
     assert sys.modules["old_name"] is first
-    module = load(renamed)
+    module = load_edited(renamed)
     assert module.__name__ == "new_name"
     assert [spec.file for spec in steps_named("reload_renamed")] == [str(renamed)]

@@ -11,8 +11,8 @@ import pytest
 import perdure
 from conftest import Died, Machine, Trouble
 from perdure import step, workflow
-from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.idempotency import child_id
+from perdure.core.letter_record import LetterRecord
 from perdure.core.records import RunRecord
 from perdure.engines.local.redrive import Redriver, Result
 from perdure.errors import AlreadyRunning, RunError, Suspended

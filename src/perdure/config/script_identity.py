@@ -105,16 +105,35 @@ def _project(folder: Path) -> tuple[Path | None, str]:
 
 
 def _name_in(file: Path) -> str:
-    import tomllib
-
     try:
-        table: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        if (name := _plain_name_in(text)) is not None:
+            return name  # most projects: not worth the import of a parser
+        import tomllib
+
+        table: dict[str, Any] = tomllib.loads(text)
     except (OSError, ValueError):
         return ""
     tools = table.get("tool")
     places = (table.get("project"), tools.get("poetry") if isinstance(tools, dict) else None)
     names = (place.get("name") for place in places if isinstance(place, dict))
     return next((name for name in names if isinstance(name, str)), "")
+
+
+def _plain_name_in(text: str) -> str | None:
+    """The name of a project as a plain string under `[project]`; None if it is not plain to see."""
+    _, found, table = text.partition("\n[project]\n" if not text.startswith("[project]\n") else "[project]\n")
+    if not found or '"""' in text or "'''" in text:
+        return None  # a text of several lines may hold what looks like a line of the file
+    for line in table.splitlines():
+        key, _, value = line.partition("=")
+        if line.startswith("["):
+            break
+        if key.strip() == "name":
+            name = value.strip()
+            plain = len(name) > 1 and name[0] == name[-1] == '"' and not set('"\\') & set(name[1:-1])
+            return name[1:-1] if plain else None
+    return None
 
 
 def is_quiet() -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from perdure.config import cluster_options, os_errors, project_file
 from perdure.config import setting_values as values
@@ -46,7 +48,7 @@ BREAKER_AFTER = 300.0
 """Seconds that a circuit breaker may be open before an alert is sent."""
 
 
-class Setting(NamedTuple):
+class Setting(msgspec.Struct, frozen=True):
     """A setting: its name in pyproject.toml (empty: it has none there), its environment variable, what it may be.
 
     `from_variable` is what the variable may be, if that is written otherwise. `empty`: a variable that is set and empty

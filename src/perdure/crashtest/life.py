@@ -206,7 +206,7 @@ def live(order: Order) -> None:
         order.hosts,
         order.programs,
         saw,
-        points.reached,
+        lambda step: points.reached("effect", step),
     )
     if order.shift:
         shift_clock(order.shift)

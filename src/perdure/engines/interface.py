@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 
 from perdure.core.execution.idempotency import idempotency_key
-from perdure.core.execution.spec import Call, Spec
-from perdure.core.execution.spending import Bounds
 from perdure.core.records import AttemptRecord, RunRecord, RunStatus, StepRecord
-from perdure.engines.events import Observer
-from perdure.engines.features import Capabilities
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +22,11 @@ if TYPE_CHECKING:
     from perdure.core.declared_schedule import DeclaredSchedule
     from perdure.core.exceptions.program_faults import Suspicion
     from perdure.core.execution.map_items import MapOptions, Tally
+    from perdure.core.execution.spec import Call, Spec
+    from perdure.core.execution.spending import Bounds
     from perdure.core.tick_verdicts import RunTick
+    from perdure.engines.events import Observer
+    from perdure.engines.features import Capabilities
     from perdure.store.runs import Store
 
 OnFailure = Literal["dead_letter", "raise"]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from perdure.config import cluster_options, settings
 from perdure.config.settings import LOCAL
-from perdure.engines import features
-from perdure.engines.features import Capabilities, Feature
+from perdure.core.loading import Loading
 from perdure.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from perdure.engines.features import Capabilities
     from perdure.engines.interface import Engine, WorkerEngine
     from perdure.engines.local.state_file_runs import StateFileRuns
     from perdure.engines.temporal.engine import TemporalEngine
@@ -52,7 +52,8 @@ def engine_at(url: str, state: Path) -> Engine:
     """
     if url != LOCAL:
         return cluster_at(url)
-    from perdure.engines.local import engine_at
+    with Loading():
+        from perdure.engines.local import engine_at
 
     return engine_at(state)
 
@@ -100,6 +101,8 @@ def capabilities_at(url: str) -> Capabilities:
     Raises:
         OptionError: the address names no engine.
     """
+    from perdure.engines import features
+
     if url == LOCAL:
         return features.LOCAL
     if cluster_options.is_cluster(url):
@@ -121,6 +124,8 @@ def worker_engine_at(url: str, command: str) -> WorkerEngine:
     Raises:
         OptionError: the address names no engine that has workers, or what it needs is not installed.
     """
+    from perdure.engines.features import Feature
+
     capabilities_at(url).require(Feature.WORKERS, command=command)
     return cluster_at(url)
 

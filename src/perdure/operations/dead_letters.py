@@ -13,8 +13,9 @@ from typing import Literal
 import msgspec
 
 from perdure.config import secrets
-from perdure.core.dead_letters import LetterDetails, LetterRecord, LetterStatus
+from perdure.core.dead_letters import LetterDetails
 from perdure.core.durations import seconds
+from perdure.core.letter_record import LetterRecord, LetterStatus
 from perdure.core.policies.verdicts import Verdict
 from perdure.core.records import RunRecord, StepRecord
 from perdure.core.timestamps import moment

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from perdure.config import secrets
-from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.argument_paths import Arguments
+from perdure.core.letter_record import LetterRecord
 from perdure.core.records import RunRecord, StepRecord
 from perdure.core.redaction.names import HIDDEN
 from perdure.core.redaction.nested import redact_nested, within_of

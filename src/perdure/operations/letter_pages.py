@@ -10,7 +10,7 @@ from itertools import islice
 
 import msgspec
 
-from perdure.core.dead_letters import LetterRecord
+from perdure.core.letter_record import LetterRecord
 from perdure.core.timestamps import moment
 from perdure.operations.dead_letters import LetterView, Selection, headline_of, newest, view_of
 from perdure.operations.paging import PAGE, SECONDS, Budget

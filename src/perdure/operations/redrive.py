@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.spec import Spec
+from perdure.core.letter_record import LetterRecord
 from perdure.core.records import RunRecord, StepRecord
 from perdure.engines.events import Observer
 from perdure.engines.features import Feature

@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 
 from perdure.config import secrets
-from perdure.core.dead_letters import LetterRecord
 from perdure.core.exceptions import capture
 from perdure.core.execution.cleanup_records import called
+from perdure.core.letter_record import LetterRecord
 from perdure.core.policies.verdicts import unpack_verdict
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.values import codec

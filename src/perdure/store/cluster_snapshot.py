@@ -10,8 +10,8 @@ from typing import Any
 import apsw
 import msgspec
 
-from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.run_effects import HolderInfo
+from perdure.core.letter_record import LetterRecord
 from perdure.core.records import AttemptRecord, RunRecord, RunStatus, StepRecord
 from perdure.store import parking, published
 from perdure.store.rows import sealed

@@ -22,7 +22,8 @@ from perdure.config.file_locks import lock_descriptor
 from perdure.config.ownership import make_file, stranger
 from perdure.config.secrets import redactor
 from perdure.config.steady_clock import steady
-from perdure.core.dead_letters import LetterDetails, LetterRecord, describe
+from perdure.core.dead_letters import LetterDetails, describe
+from perdure.core.letter_record import LetterRecord
 from perdure.store import dead_letters
 from perdure.store.folder_sync import sync_folder
 from perdure.store.runs import Store

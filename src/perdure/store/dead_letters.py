@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import apsw
 import msgspec
 
-from perdure.core.dead_letters import LetterRecord, LetterStatus
 from perdure.core.execution.effects import Resolve
 from perdure.core.execution.run_effects import HolderInfo
+from perdure.core.letter_record import LetterRecord, LetterStatus
 from perdure.core.records import ATTEMPTS, CLEAN_UPS, MS, NAME, OUTPUT, STARTED, RunRecord, StepRecord, sealed_row
 from perdure.errors import AlreadyRunning, NotFound, RunError, StateCorrupt
 from perdure.store import parking, pieces

@@ -14,8 +14,8 @@ import apsw
 import msgspec
 
 from perdure.core import records
-from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.run_refusals import superseded
+from perdure.core.letter_record import LetterRecord
 from perdure.core.records import UNDO_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning, RunError

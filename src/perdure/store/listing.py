@@ -9,8 +9,8 @@ from typing import Any
 import apsw
 import msgspec
 
-from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.run_effects import HolderInfo
+from perdure.core.letter_record import LetterRecord
 from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepRecord
 from perdure.store import artifacts, pieces, spending
 from perdure.store.liveness import lives

@@ -13,7 +13,7 @@ from zlib import crc32
 import apsw
 import msgspec
 
-from perdure.core.dead_letters import LetterRecord
+from perdure.core.letter_record import LetterRecord
 from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepRecord
 from perdure.store.rows import UNREADABLE, sealed
 

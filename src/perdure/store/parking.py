@@ -9,8 +9,8 @@ from typing import Any
 import apsw
 import msgspec
 
-from perdure.core.dead_letters import WHOLE_RUN, LetterRecord
 from perdure.core.exceptions import capture
+from perdure.core.letter_record import WHOLE_RUN, LetterRecord
 from perdure.core.records import RunRecord
 from perdure.errors import NotDecodable
 from perdure.store.rows import checked

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
-from perdure.core.dead_letters import LetterRecord
+from perdure.core.letter_record import LetterRecord
 from perdure.core.records import INPUT, NAME, OUTPUT, RUN, AttemptRecord, Row, RunRecord, StepRecord, sealed_row
 from perdure.core.values import artifact_names
 from perdure.core.values.extensions import STAND_IN, Ext, encode

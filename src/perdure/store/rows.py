@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from perdure.core.checksums import marked, row_checksum, step_checksums, step_identities
-from perdure.core.dead_letters import LetterRecord
 from perdure.core.execution.known_records import IndexPage
+from perdure.core.letter_record import LetterRecord
 from perdure.core.records import (
     CRC,
     KIND,

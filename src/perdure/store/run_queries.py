@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 import msgspec
@@ -12,14 +12,16 @@ import msgspec
 from perdure.core.execution.known_records import IndexRow
 from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.execution.spending import Amounts, Bounds, CallId
-from perdure.core.policies.verdicts import Stop, unpack_stop
 from perdure.core.records import ENDING_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepKind, StepRecord
 from perdure.errors import NotFound, StateCorrupt
-from perdure.store import pieces, record_index, spending, stop_notes
+from perdure.store import pieces, record_index, spending
 from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
 from perdure.store.rows import all_plain, checked, checked_of_run, checked_steps, corrupt, sound
 from perdure.store.statements import Statements
+
+if TYPE_CHECKING:
+    from perdure.core.policies.verdicts import Stop
 
 CHUNK = 512
 """Records that are read together."""
@@ -185,6 +187,8 @@ class RunQueries:
 
     def stopped_by(self, run: RunRecord) -> Stop | None:
         """Why a run was left when it was last executed; None if that is not known, or it is under way or done."""
+        from perdure.core.policies.verdicts import unpack_stop
+        from perdure.store import stop_notes
 
         return unpack_stop(stop_notes.get(self.path, run.id)) or unpack_stop(run.stopped)
 

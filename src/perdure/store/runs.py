@@ -15,7 +15,6 @@ from perdure.core.execution.history import RootCause
 from perdure.core.execution.run_effects import End, Forget, HolderInfo, Locked, Reopen
 from perdure.core.execution.spending import Bounds
 from perdure.core.function_code import Code
-from perdure.core.policies.verdicts import Stop, pack_stop
 from perdure.core.records import NOTED, OUTPUT, RUN, SEQ, AttemptRecord, FunctionRecord, RunRecord, ending_note
 from perdure.core.values import codec
 from perdure.core.values.pieces import INLINE
@@ -31,6 +30,7 @@ from perdure.store.spend_file import Spent
 if TYPE_CHECKING:
     from perdure.config.kept_command_line import CommandLine
     from perdure.core.execution.queueing import QueuedRun
+    from perdure.core.policies.verdicts import Stop
     from perdure.store.batches import BatchRow
     from perdure.store.lives import Cut
 
@@ -148,6 +148,8 @@ class Store(RunBegin):
             keep: the file says on that this process has it, which gives it back next. A run that nobody has was stopped
                 by a person, and no worker takes it: so would be one whose worker dies before it has given it back.
         """
+        from perdure.core.policies.verdicts import pack_stop
+
         stopped = None if stop is None else pack_stop(stop)
 
         def operation(connection: apsw.Connection) -> None:
@@ -174,6 +176,7 @@ class Store(RunBegin):
 
     def not_ended(self, run: RunRecord, stop: Stop) -> None:
         """The end of a run cannot be written: let it go, and say why beside the file."""
+        from perdure.core.policies.verdicts import pack_stop
         from perdure.store import stop_notes
 
         stop_notes.put(self.path, run.id, pack_stop(stop))

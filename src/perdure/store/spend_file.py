@@ -56,7 +56,6 @@ class Spent(msgspec.Struct, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_line = msgspec.msgpack.Decoder(Spent).decode
 _decode_body = msgspec.msgpack.Decoder(tuple[int, str, bytes, int, str]).decode
 
 
@@ -218,7 +217,7 @@ def _of_lines(data: bytes) -> list[Spent]:
         if len(body) != size or crc32(body) != crc:
             break
         with suppress(msgspec.DecodeError):
-            spent = _decode_line(body)
+            spent = msgspec.msgpack.decode(body, type=Spent)
             found[spent.serial] = spent
         at += 8 + size
     return list(found.values())

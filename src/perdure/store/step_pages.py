@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import apsw
 import msgspec
 
-from perdure.core.dead_letters import LetterRecord
+from perdure.core.letter_record import LetterRecord
 from perdure.core.records import AttemptRecord, StepRecord
 from perdure.store.rows import checked, checked_of_run
 from perdure.store.run_pages import ATTEMPTS, STEPS

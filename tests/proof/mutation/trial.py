@@ -333,7 +333,7 @@ def _difference(right: bytes, answer: bytes) -> str:
 
 def blind() -> None:
     """The control: every row matches its checksum."""
-    from perdure.core.dead_letters import LetterRecord
+    from perdure.core.letter_record import LetterRecord
     from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepRecord
     from perdure.store import rows
 

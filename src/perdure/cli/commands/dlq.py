@@ -26,7 +26,7 @@ from perdure.operations.deeds import numbers_of
 from perdure.operations.location import Location, opened
 
 if TYPE_CHECKING:
-    from perdure.core.dead_letters import LetterRecord
+    from perdure.core.letter_record import LetterRecord
     from perdure.store.runs import Store
 
 WHICH = Group("Which letters", sort_key=1)

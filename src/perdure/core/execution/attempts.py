@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,15 +16,16 @@ from perdure.core.execution.effects import ClearCrashes, Execute, Guarded, MakeR
 from perdure.core.execution.history import History
 from perdure.core.execution.repeats_and_budgets import admit, refuse_repeated
 from perdure.core.execution.spec import Call
-from perdure.core.policies.classify import Assessment, assess
-from perdure.core.policies.failure_rules import Rules
 from perdure.core.policies.retry import Again, Retry, Verdict, reassess, verdict
-from perdure.core.policies.verdicts import pack_verdict
 from perdure.core.records import AttemptRecord
 from perdure.errors import (
     BreakerOpen,
     CrashLoop,
 )
+
+if TYPE_CHECKING:
+    from perdure.core.policies.classify import Assessment
+    from perdure.core.policies.failure_rules import Rules
 
 _WHY = {
     "permanent": "an error of this kind is permanent: trying again does not help",
@@ -70,6 +72,8 @@ class Series(msgspec.Struct):
 
         When the verdict is to give up, all attempts of `owner` are added to the notes of the exception.
         """
+        from perdure.core.policies.classify import assess
+
         first = self.first = outcome.began() if self.first is None else self.first
         took = outcome.began() + outcome.seconds - first
         seen = assess(error, outcome.started + outcome.seconds, rules)
@@ -111,7 +115,7 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
     crashes = crash_loop.against(history.crashes, call) if history.crashes else ()
     cut = crash_loop.lives_cut(history.lives, call) if history.lives else 0
     crashed, alone = len(crashes), crash_loop.alone_for(crashes)
-    if crashed and crashed >= history.crash_limit:
+    if crashed and crash_loop.verdict(crashed, history.crash_limit) == "given up":
         return Failed(_crash_loop(call, crashes), None, number)
     while True:
         number += 1
@@ -165,6 +169,8 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
         elif history.failed_after_all is not None:
             history.failed_after_all(call, outcome.seconds)
         counts = decision.counts if isinstance(decision, Again) else True
+        from perdure.core.policies.verdicts import pack_verdict
+
         known = pack_verdict(judged.assessment)
         record = _attempt(call, history, number, counts, fault, outcome, known)
         if isinstance(decision, Again):

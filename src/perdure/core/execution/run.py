@@ -44,8 +44,6 @@ from perdure.core.execution.run_effects import (
     Unwind,
 )
 from perdure.core.execution.spec import Call, Rules
-from perdure.core.policies.classify import assess
-from perdure.core.policies.verdicts import Stop, pack_stop, pack_verdict
 from perdure.core.records import SEQ, RunRecord
 from perdure.errors import Cancelled, NotStorable, RunError
 
@@ -159,6 +157,8 @@ def _execute(call: Call, run: RunRecord, history: History) -> Life:
             history = yield Recall(run, resumed=True)
             continue
         from perdure.core.exceptions import notes
+        from perdure.core.policies.classify import assess
+        from perdure.core.policies.verdicts import Stop, pack_stop, pack_verdict
 
         if not cause.records and history.handled and not isinstance(error, Cancelled):
             notes.add(error, f"perdure: {_handled(history)}")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import msgspec
 
 from perdure.core import durations
 from perdure.core.durations import Duration, show
-from perdure.core.policies.classify import Assessment
-from perdure.core.policies.failure_rules import Kind
 from perdure.errors import OptionError
+
+if TYPE_CHECKING:
+    from perdure.core.policies.classify import Assessment
+    from perdure.core.policies.failure_rules import Kind
 
 Matcher = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
 Reason = Literal["permanent", "attempts", "total"]

@@ -6,7 +6,6 @@ pieces joined are the payload: nothing needs to be known of what it holds. What 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 from zlib import crc32
@@ -14,6 +13,7 @@ from zlib import crc32
 import msgspec
 
 from perdure.core.digests import blake2b
+from perdure.core.patterns import later
 from perdure.core.values.extensions import APART, Ext, encode
 
 INLINE: Final = 8_192
@@ -32,7 +32,7 @@ _MASK: Final = 255
 _TRIES: Final = 512
 # Where a piece may end: behind one byte of some that are common in text, JSON, base64, hexadecimal
 # digits and binary data. The bytes before decide: it ends there if their checksum has eight zero bits.
-_candidates: Final = re.compile(rb'[" \n.,+Q7\x01-\x08\xf0-\xf7]').finditer
+_candidates: Final = later(rb'[" \n.,+Q7\x01-\x08\xf0-\xf7]')
 
 IN_FILE: Final = -1
 """The level of a manifest whose payload lies in a file of its own."""
@@ -64,7 +64,6 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(Manifest).decode
 _ext: Final = msgspec.msgpack.Decoder(Ext).decode
 # How the header of an extension begins, and at which byte its code stands.
 _CODE_AT: Final = {0xC7: 2, 0xC8: 3, 0xC9: 5}
@@ -105,7 +104,7 @@ def _end(data: bytes, start: int, size: int) -> int:
     """Where the piece that begins at `start` ends."""
     stop = min(start + _LONGEST, size)
     left = _TRIES
-    for match in _candidates(data, start + _SHORTEST, stop):
+    for match in _candidates.finditer(data, start + _SHORTEST, stop):
         at = match.end()
         left -= 1
         if not left or not crc32(data[at - _WINDOW : at]) & _MASK:
@@ -147,7 +146,7 @@ def manifest(payload: bytes) -> Manifest:
         ValueError: it is damaged.
     """
     try:
-        found = _decode(_ext(payload).data)
+        found = msgspec.msgpack.decode(_ext(payload).data, type=Manifest)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"not a manifest ({error})") from error
     sound = 0 <= found.size <= MOST_BYTES and IN_FILE <= found.level <= MOST_LEVELS

@@ -17,7 +17,6 @@ from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import Bounds
 from perdure.core.records import RunRecord, RunStatus
 from perdure.engines.events import Observer
-from perdure.engines.features import LOCAL, Capabilities
 from perdure.engines.interface import Began, Cancellation, Enqueued, refuse_child, under_way
 from perdure.engines.local import notices
 from perdure.engines.local.closing import Closing, result
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from perdure.core.declared_schedule import DeclaredSchedule
+    from perdure.engines.features import Capabilities
 
 
 class LocalEngine:
@@ -56,6 +56,8 @@ class LocalEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What the engine of one machine can do."""
+        from perdure.engines.features import LOCAL
+
         return LOCAL
 
     @property

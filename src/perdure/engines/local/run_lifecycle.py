@@ -13,7 +13,6 @@ from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id, is_child
 from perdure.core.execution.run_effects import DoneChild, End, Recall, Start, Unended
 from perdure.core.execution.spec import OWN_LOCK, Call
-from perdure.core.policies.verdicts import Stop, pack_verdict
 from perdure.core.records import RunRecord
 from perdure.engines import functions
 from perdure.engines.events import RunEnded, RunStopped, RunSuspended
@@ -33,6 +32,7 @@ from perdure.store.runs import Store
 
 if TYPE_CHECKING:
     from perdure.core.execution.queueing import QueuedRun
+    from perdure.core.policies.verdicts import Stop
 
 
 def start_of(
@@ -301,6 +301,7 @@ def stop_of(run: RunRecord, error: BaseException, now: float) -> Stop:
         now: when, in seconds since the epoch.
     """
     from perdure.catalogue.rules import assess_for
+    from perdure.core.policies.verdicts import Stop, pack_verdict
     from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 
     cause = error.error if isinstance(error, StopRun) else error

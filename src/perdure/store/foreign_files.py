@@ -1,4 +1,4 @@
-"""The tables and rows of any SQLite file, as statements: `perdure crashtest` compares the user's databases by them."""
+"""What is in SQLite files that are not perdure's: compared by tests of the user's."""
 
 from __future__ import annotations
 

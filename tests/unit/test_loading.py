@@ -1,0 +1,68 @@
+"""While modules are loaded no garbage is looked for, and afterwards a program's collector is as it was."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from perdure.core.loading import Loading
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """The collector is on, with nothing put away; in the end as it was."""
+    put_away = gc.get_freeze_count() > 0
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+    gc.enable()
+    if put_away:
+        gc.freeze()
+
+
+def test_the_collector_rests_while_modules_are_loaded() -> None:
+    """And is on again, also if one cannot be loaded; what was loaded is not put away for good."""
+    for error in (None, ImportError):
+        try:
+            with Loading():
+                assert not gc.isenabled()
+                if error is not None:
+                    raise error
+        except ImportError:
+            pass
+        assert gc.isenabled()
+        assert gc.get_freeze_count() == 0
+
+
+def test_what_a_program_has_said_of_its_collector_stays() -> None:
+    """One that is off stays off, and what was put away stays so."""
+    gc.disable()
+    with Loading():
+        pass
+    assert not gc.isenabled()
+    gc.enable()
+    gc.freeze()
+    put_away = gc.get_freeze_count()
+    with Loading():
+        pass
+    assert gc.get_freeze_count() == put_away > 0
+
+
+def test_garbage_of_before_is_still_found() -> None:
+    """A cycle that nothing refers to when modules are loaded goes with the next look through all."""
+
+    class Node:
+        gone = False
+
+        def __del__(self) -> None:
+            Node.gone = True
+
+    with Loading():
+        node = Node()
+        node.itself = node  # type: ignore[attr-defined]
+        del node
+    assert not Node.gone
+    gc.collect()
+    assert Node.gone
