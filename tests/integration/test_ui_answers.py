@@ -59,12 +59,18 @@ def test_what_needs_somebody_comes_first(api: httpx.Client, state: Path):
 
 
 def test_what_a_call_printed_stands_beside_it(api: httpx.Client):
-    """The lines of its attempts, of that call alone; the last ones of a run."""
+    """The lines of its attempts, of that call alone; the last ones of a run, and those
+    up to one of them."""
     page = api.get("/runs/ui_month/log?seq=1").json()
     (line,) = page["lines"]
     assert (line["text"], line["attempt"], line["logger"]) == ("the price of R-0", 1, "stdout")
     last = api.get("/runs/ui_month/log?limit=2").json()
     assert ([one["text"] for one in last["lines"]], last["earlier"]) == (["the price of R-7", "the price of R-8"], True)
+    until = {"limit": 2, "until": last["lines"][0]["at"]}
+    assert [one["text"] for one in api.get("/runs/ui_month/log", params=until).json()["lines"]] == [
+        "the price of R-6",
+        "the price of R-7",
+    ]
     assert api.get("/runs/ui_month/log?seq=99").status_code == 404
 
 

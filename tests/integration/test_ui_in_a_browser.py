@@ -12,6 +12,8 @@ import pytest
 from browser import axe, browser, tab
 from ui_server import Ui, environment, run_all
 
+import warm
+
 # A browser wants a processor: `python dev.py test` has these beside the checks of types, and not among the others.
 pytestmark = pytest.mark.browser
 
@@ -156,6 +158,28 @@ def ui_whole() -> int:
 
 ui_whole()
 """
+
+
+def test_runs_whose_ids_an_address_does_not_take_as_they_are(chrome: Any, tmp_path: Path):
+    """A click on a run opens it, and its steps, whatever its id is made of."""
+    odd = ("eu/7", "50%", "a%2Fb", "..")
+    program = (
+        "import sys\nfrom perdure import step, workflow\nsquare = step(lambda n: n * n, name='square')\n@workflow\n"
+        "def ui_odd(n: int) -> int:\n    return square(n)\n"
+        "for k, name in enumerate(sys.argv[1:]):\n    ui_odd.with_options(id=name)(k)\n"
+    )
+    script = tmp_path / "odd.py"
+    script.write_text(program)
+    state = tmp_path / "state.db"
+    warm.run([sys.executable, str(script), *odd], env=environment(state), capture_output=True, check=True)
+    with Ui(state, "--port", "0") as ui, tab(chrome, ui.address) as one:
+        for k, name in enumerate(odd):
+            page = one.open("/runs", "Runs")
+            page.get_by_role("row").filter(has=page.get_by_title(name, exact=True)).get_by_role("link").click()
+            page.get_by_role("heading", level=1, name=f"ui_odd({k})").wait_for()
+            page.get_by_role("row").filter(has_text="square").click()
+            page.get_by_role("heading", name="Idempotency key").wait_for()
+        assert one.said == []
 
 
 def test_child_runs_open_in_place(chrome: Any, tmp_path: Path):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import msgspec
 import pytest
+from listed_runs import Listed
 
 from perdure.cli import main
 from perdure.operations.location import Location
@@ -56,6 +59,26 @@ def test_what_is_below_the_path(tmp_path: Path) -> None:
     for name in ("x-forwarded-prefix", "x-script-name", "x-forwarded-host"):
         assert b'"/assets/page.js"' in asked(plain, "/", (name, "/ops/perdure"))[1]
         assert asked(plain, "/ops/perdure/assets/page.js", (name, "/ops/perdure"))[0] == 401
+
+
+ODD = ("eu/7", "50%", "a%2Fb", "%25", "..", ".", "é/ü", "a b?c#d")
+
+
+@pytest.mark.parametrize("root", ["", "/ops"])
+def test_names_in_addresses_may_be_anything(root: str, tmp_path: Path) -> None:
+    """A run's own id is found by the API and has a view, whatever it is made of: of a `/` in it the address ends
+    nowhere, and of dots alone a browser makes no way up."""
+    listed = Listed(tmp_path / "state.db")
+    for name in ODD:
+        listed.run(name, "failed")
+    listed.store.close()
+    desk = Desk(Location(tmp_path / "state.db", "a test"), True, Jobs())
+    app = make_app(desk, Session(TOKEN), Hosts(("127.0.0.1:1",)), root)
+    for name in ODD:
+        part = ("%00" if name.strip(".") == "" else "") + quote(name, safe="")
+        assert asked(app, f"{root}/runs/{part}")[0] == 200
+        status, body = asked(app, f"{root}/api/v1/runs/{part}", ("authorization", f"Bearer {TOKEN}"))
+        assert (status, msgspec.json.decode(body)["run"]["id"]) == (200, name)
 
 
 @pytest.mark.parametrize("path", ["perdure", "/perdure/", "/a//b", "/../x", '/"><script>', "/"])

@@ -267,7 +267,10 @@ def _need(store: Store, location: Location, run: RunRecord, status: str, now: fl
 
 
 def _service(location: Location, one: BreakerView) -> Need:
-    left = "" if one.until is None else f" for {show(max(round(one.until.timestamp() - time.time()), 0))} more"
+    seconds = 0 if one.until is None else round(one.until.timestamp() - time.time())
+    left = (
+        f" for {show(seconds)} more" if seconds > 0 else ", and lets the next call try" if one.state == "open" else ""
+    )
     text = f"Calls that it guards wait or fail: {one.failures} failures in a row, opened {one.openings} times."
     way = Way("close it", f"perdure breaker reset {quote(one.name)}{location.option}")
     return Need("service", f"breaker {one.name} is {one.state}{left}", text, one.error, service=one.name, ways=[way])

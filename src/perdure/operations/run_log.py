@@ -58,6 +58,7 @@ def log_of(
     limit: int | None = None,
     level: Level | None = None,
     text: str | None = None,
+    until: datetime | None = None,
 ) -> list[LogView]:
     """The lines of a run, oldest first.
 
@@ -69,6 +70,7 @@ def log_of(
         limit: how many at most, the last ones; None for all.
         level: only records of that level or a graver one; lines that were printed have none.
         text: only lines with this in them, or in the name of their step or logger, as they are shown: its case counts.
+        until: only lines of that moment, and earlier ones.
     """
     levels = None if level is None else _AT_LEAST[level]
     meant = None if call is None else (call.name, call.key, call.n)
@@ -77,6 +79,7 @@ def log_of(
         for one in attempt_logs.lines_of(store.path, run.id, **_where(store, run, call))
         if step in (None, one.name) and meant in (None, (one.name, one.key, one.n))
         if levels is None or one.level in levels
+        if until is None or ((at := moment(one.at)) is not None and at <= until)
     ]
     found.sort(key=lambda one: one.at)
     hide = secrets.redactor()  # what was not known to be a secret then

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -147,12 +148,13 @@ def record_of(store: Store, run: RunRecord, seq: int) -> StepRecord:
 
 class LogQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which lines: of the call with that record, or of all calls of that step; of a level, or graver; with a text; the
-    last ones."""
+    last ones, or the last ones up to a moment."""
 
     seq: Annotated[int, Meta(ge=1)] | None = None
     step: str | None = None
     level: Level | None = None
     q: str | None = None
+    until: Annotated[datetime, Meta(tz=True)] | None = None
     limit: Limit = 200
 
 
@@ -169,6 +171,7 @@ def log(desk: Desk, names: Names, given: LogQuery) -> Log:
         found = find_run(store, names["run"])
         record = None if given.seq is None else record_of(store, found, given.seq)
         lines = log_of(
-            store, found, step=given.step, call=record, limit=given.limit + 1, level=given.level, text=given.q or None
-        )
+            store, found, step=given.step, call=record, limit=given.limit + 1, level=given.level, text=given.q or None,
+            until=given.until,
+        )  # fmt: skip
     return Log(lines[-given.limit :], len(lines) > given.limit)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import unquote
 
 import msgspec
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 VIEWS: Final = re.compile(
-    r"/|/(runs|dead|services|schedules|waits|alerts|doctor|deeds|search)|/runs/[^/?#]{1,512}|/dead/\d{1,16}|/jobs/[0-9a-f]{16}"
+    r"/|/(runs|dead|services|schedules|waits|alerts|doctor|deeds|search)|/runs/[^/]{1,512}|/dead/\d{1,16}|/jobs/[0-9a-f]{16}"
 )
 """The addresses of the page's views; all of them are the same shell."""
 
@@ -108,7 +109,7 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
         return await run_in_threadpool(_made, lambda: downloads.export(desk, query))
 
     async def value(request: Request) -> Response:
-        names = request.path_params
+        names = _names(request)
         what: Literal["input", "result"] = "input" if request.url.path.endswith("/input") else "result"
         return await run_in_threadpool(_made, lambda: downloads.value_of(desk, names["run"], names["seq"], what))
 
@@ -152,23 +153,33 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
         exception_handlers={404: missing, 405: refused_method, 500: broken},
     )
     app.router.redirect_slashes = False
-    guard = Guard(app, hosts, session, VIEWS)
-    return _Below(guard, root) if root else guard
+    return _Segments(Guard(app, hosts, session, VIEWS), root)
 
 
-class _Below:
-    """What is asked for below a path is what is there; also that is, of a proxy that takes the path away."""
+class _Segments:
+    """What is asked for below a path is what is there; also that is, of a proxy that takes the path away.
+
+    A `/` or `%` that is written `%2F` or `%25` is a part of a name, and stays written so until `_names` reads it.
+    """
 
     def __init__(self, app: App, root: str) -> None:
         self._app = app
         self._root = root
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        path = scope.get("path", "")
-        if path == self._root or path.startswith(f"{self._root}/"):
-            rest = path[len(self._root) :] or "/"
-            scope = {**scope, "path": rest, "raw_path": scope.get("raw_path", b"")[len(self._root) :] or b"/"}
+        if scope["type"] == "http":
+            parts = scope["raw_path"].decode("latin-1").split("/")
+            path = "/".join(unquote(part).replace("%", "%25").replace("/", "%2F") for part in parts)
+            if self._root and f"{path}/".startswith(f"{self._root}/"):
+                path = path[len(self._root) :] or "/"
+            scope = {**scope, "path": path}
         await self._app(scope, receive, send)
+
+
+def _names(request: Request) -> dict[str, str]:
+    """The names in an address. One of dots alone begins with a NUL there: browsers take it for a way up otherwise."""
+    found = request.path_params.items()
+    return {key: one.replace("%2F", "/").replace("%25", "%").removeprefix("\0") for key, one in found}
 
 
 class _Code(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -187,7 +198,7 @@ class _Answers:
         from starlette.requests import Request
 
         request = Request(scope, receive)
-        response = await run_in_threadpool(self._response, request.path_params, request.query_params.multi_items())
+        response = await run_in_threadpool(self._response, _names(request), request.query_params.multi_items())
         await response(scope, receive, send)
 
     def _response(self, names: dict[str, str], given: Sequence[tuple[str, str]]) -> Response:
@@ -219,7 +230,7 @@ class _Acts:
         except Refused as refused:
             response = problem(refused.status, "bad-request", refused.text)
         else:
-            response = await run_in_threadpool(self._response, scope["path"], request.path_params, key, body)
+            response = await run_in_threadpool(self._response, scope["path"], _names(request), key, body)
         await response(scope, receive, send)
 
     def _response(self, path: str, names: dict[str, str], key: str, body: bytes) -> Response:

@@ -62,7 +62,8 @@ export async function download(what, query = {}) {
 export async function act(method, path, body, key = crypto.randomUUID()) {
   return (await ask(path, { method, headers: { "Content-Type": "application/json", "Idempotency-Key": key }, body: JSON.stringify(body) })).json();
 }
-export const seg = encodeURIComponent;
+/** A name as a part of an address. Browsers take one of dots alone for a way up. */
+export const seg = name => (/^\.\.?$/.test(name) ? "%00" : "") + encodeURIComponent(name);
 /** What the server says of itself. No answer is shown before that is known; it is asked for beside the first one. */
 export const server = { read_only: true };
 let known = null;

@@ -20,7 +20,7 @@ const VIEWS = [
 /** What the view is made of, for `?json`: the answer of the API as it is. */
 const RAW = { Overview: () => "/overview", Runs: () => "/runs", Run: id => `/runs/${id}`, "Dead letters": id => id ? `/letters/${id}` : "/letters", "Queues and waits": () => "/waits", Command: id => `/jobs/${id}` };
 /** Where we are, below the root. */
-const path = () => decodeURI(location.pathname).slice(ROOT.length) || "/";
+const path = () => location.pathname.slice(ROOT.length) || "/";
 const NAV = [["/", "home", "Overview", "o"], ["/runs", "list", "Runs", "r"], ["/dead", "dead", "Dead letters", "d"], ["/schedules", "clock", "Schedules", "c"], ["/waits", "lanes", "Queues and waits", "w"], ["/services", "bolt", "Services", "s"], ["/alerts", "bell", "Alerts", "a"], ["/doctor", "pulse", "Doctor", "h"], ["/deeds", "key", "Deeds", "e"], ["/search", "search", "Search", "f"]];
 
 let about = null, counts = {}, shown = null, state = "live", due = null, number = 0;
@@ -61,12 +61,13 @@ async function show() {
   if (shown?.view === view && shown.given === given && shown.here.readdress) { frame(); return shown.here.readdress(query); }
   shown?.here.leave?.();
   main.replaceChildren();
-  const here = view({ main, given: given && decodeURIComponent(given), query, go, note, title: t => { document.title = `${t} · perdure`; } });
+  const here = view({ main, given: given && decodeURIComponent(given).replace(/^\0/, ""), query, go, note, title: t => { document.title = `${t} · perdure`; } });
   shown = { view, given, here };
   document.title = `${title} · perdure`;
+  const done = refresh(mine);  // the question is on its way while the frame is drawn
   frame();
-  main.scrollTop = 0;
-  await refresh(mine);
+  scrollTo(0, 0);
+  await done;
   if (mine === number) follow?.(here.about || null);
   if (mine === number && !main.contains(document.activeElement)) main.focus({ preventScroll: true });
 }

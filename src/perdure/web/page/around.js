@@ -3,7 +3,7 @@
 import { act, get, seg, server } from "./api.js";
 import { answers } from "./deeds.js";
 import { button, card, command, confirm, empty, h, long, mark, patch, pill } from "./dom.js";
-import { ago, at, many, n, quoted, tail, took } from "./words.js";
+import { ago, at, many, n, quoted, stands, tail, took } from "./words.js";
 
 const heading = (title, ...sub) => h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, title), sub.length ? h("div", { class: "sub" }, sub) : null));
 const wide = (label, heads, rows, right = [], most = -1) => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${label}, table` }, h("table", { class: label === "Runs that wait" ? "stacks" : null }, h("thead", {}, h("tr", {}, heads.map((t, i) => h("th", { scope: "col", class: right.includes(i) ? "r" : null }, t)))), h("tbody", {}, rows.map(([key, ...cells]) => h("tr", { "data-key": key }, cells.map((c, i) => h("td", { class: right.includes(i) ? "r" : i === most ? "wide" : null }, c)))))));
@@ -15,7 +15,7 @@ export function services({ main }) {
     patch(main, heading("Services", h("span", {}, "circuit breakers, pauses, rate limits and locks, shared by all processes on this state file")),
       h("div", { class: "stack" },
         card("Services", found.length || null, found.length ? wide("Services", ["Name", "State", "Failures in a row", "Opened", "Paused until", "Rate", "Last error", ...(server.read_only ? [] : ["Change"])],
-          found.map(one => [one.name, h("b", {}, one.name), one.state ? pill(one.state === "open" || one.state === "isolated" ? "waiting" : one.state === "half-open" ? "stopping" : "done", one.until ? `open until ${at(one.until)}` : one.state) : "–", n(one.failures), many(one.openings, "time"), at(one.paused_until), one.rate || "–", one.error ? h("code", {}, long(one.error, 160)) : "–", ...(server.read_only ? [] : [h("span", { class: "acts" }, changes(one))])]), [2, 3], 6)
+          found.map(one => [one.name, h("b", {}, one.name), one.state ? pill(one.state === "open" || one.state === "isolated" ? "waiting" : one.state === "half-open" ? "stopping" : "done", stands(one)) : "–", n(one.failures), one.openings ? many(one.openings, "time") : "–", at(one.paused_until), one.rate || "–", one.error ? h("code", {}, long(one.error, 160)) : "–", ...(server.read_only ? [] : [h("span", { class: "acts" }, changes(one))])]), [2, 3], 6)
           : empty("No breaker has seen a failure, and no rate limit is in use."),
         found.some(x => x.state && x.state !== "closed") ? h("div", { class: "pad14" }, found.filter(x => x.state && x.state !== "closed").map(x => h("div", { class: "way", "data-key": x.name }, h("span", { class: "faint" }, `close ${x.name}`), command(`perdure breaker reset ${quoted(x.name)}`)))) : null),
         openings.length ? card("Openings", openings.length, wide("Openings of breakers", ["Breaker", "From", "To", "How long", "Why"], openings.map(o => [o.name + o.began, h("b", {}, o.name), at(o.began), o.ended ? at(o.ended) : pill("waiting", "not over"), took(((o.ended ? Date.parse(o.ended) : Date.now()) - Date.parse(o.began)) / 1000), o.how === "isolated" ? "isolated by a person" : h("code", {}, long(o.error, 160))]), [3], 4)) : null,

@@ -1,7 +1,8 @@
 // What is known of one call: its attempts, what it was given, what came out, where it failed.
 
+import { seg } from "./api.js";
 import { command, copy, h, long, mark, pill } from "./dom.js";
-import { at, dur, many, took } from "./words.js";
+import { at, dur, many, quoted, took } from "./words.js";
 
 const LONG = 65536;
 
@@ -49,7 +50,7 @@ const pause = (before, next) => { const gap = Date.parse(next) - Date.parse(befo
 const section = (title, side, ...rest) => h("section", {}, h("h3", {}, title, side), rest);
 
 /** The source around the line that is meant. */
-export const excerpt = one => one.lines.length ? h("div", { class: "codex", tabindex: 0, role: "region", "aria-label": "source" }, one.lines.map((text, i) => h("div", { class: one.first + i === one.line ? "hit" : null }, h("i", {}, one.first + i), text))) : h("p", { class: "mute" }, `No excerpt: ${one.note}.`);
+export const excerpt = (one, failed = true) => one.lines.length ? h("div", { class: "codex", tabindex: 0, role: "region", "aria-label": "source" }, one.lines.map((text, i) => h("div", { class: one.first + i === one.line ? failed ? "hit" : "sel" : null }, h("i", {}, one.first + i), text))) : h("p", { class: "mute" }, `No excerpt: ${one.note}.`);
 /** What a call was given, by name where its parameters are known. */
 export const named = (data, names) => Array.isArray(data) && data.length && data.length <= names.length ? Object.fromEntries(data.map((x, i) => [names[i], x])) : data;
 
@@ -62,13 +63,13 @@ export function inspector(step, call, run, log, close, fork) {
       step.letter ? h("div", { class: "acts" }, h("a", { class: "btn small primary", href: `/dead/${step.letter}` }, `Dead letter ${step.letter}`), pill("dead", step.standing)) : null,
       step.error ? error(step.error) : null,
       section(many(Math.max(all, 1), "attempt"), h("span", { class: "faint" }, `last took ${took(step.seconds)}`), attempts(own, ended ? step : null), waited.length ? h("p", { class: "mute" }, `waited ${waited.map(([k, x]) => `${took(x)} for ${k}`).join(", ")}`) : null),
-      call.child ? section("Child run", null, h("a", { class: "link id", href: `/runs/${encodeURIComponent(call.child)}` }, call.child)) : null,
+      call.child ? section("Child run", null, h("a", { class: "link id", href: `/runs/${seg(call.child)}` }, call.child)) : null,
       section("Input", h("button", { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.inputs)) } }, "Copy JSON"), json(inputs, "Input")),
       step.status === "done" ? section("Result", h("button", { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.result)) } }, "Copy JSON"), json(step.result, "Result")) : null,
       log.lines.length ? section("Log", log.earlier ? h("span", { class: "faint" }, "the last lines") : null, h("pre", { class: "codex", tabindex: 0, role: "region", "aria-label": "what it logged and printed" }, log.lines.map(x => `${at(x.at)} ${all > 1 ? `#${x.attempt} ` : ""}${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}\n`))) : null,
       last?.traceback ? trace(last.traceback) : null,
-      source ? section("Code", h("span", { class: "faint mono clip", title: source.file }, `${source.file.split("/").at(-1)}:${source.line} in ${source.function}`), excerpt(source)) : null,
+      source ? section("Code", h("span", { class: "faint mono clip", title: source.file }, `${source.file.split("/").at(-1)}:${source.line} in ${source.function}`), excerpt(source, step.status !== "done")) : null,
       section("Idempotency key", null, command(call.idempotency_key)),
-      section("In a terminal", null, command(`perdure show ${run} --step ${step.name}`)),
+      section("In a terminal", null, command(`perdure show ${quoted(run)} --step ${quoted(step.name)}`)),
       fork ? h("div", { class: "acts" }, fork) : null)];
 }

@@ -2,7 +2,7 @@
 
 import { get, seg } from "./api.js";
 import { card, command, empty, h, long, mark, patch, s } from "./dom.js";
-import { ago, at, dur, many, n, size, tail, took } from "./words.js";
+import { ago, at, dur, many, n, size, stands, tail, took } from "./words.js";
 import { table } from "./runs.js";
 
 const STAND = ["running", "stopping", "failed", "interrupted", "parked", "suspended", "queued", "dead", "cancelled", "done"], STANDS = { dead: "with dead letters" };
@@ -50,8 +50,8 @@ export function overview({ main, note }) {
   return { refresh };
 }
 export function service(one) {
-  const stands = one.state === "open" || one.state === "isolated" ? "waiting" : one.state === "half-open" ? "stopping" : one.paused_until ? "waiting" : "done";
+  const tone = one.state === "open" || one.state === "isolated" ? "waiting" : one.state === "half-open" ? "stopping" : one.paused_until ? "waiting" : "done";
   const notes = [one.failures ? `${many(one.failures, "failure")} in a row` : null, one.openings ? `opened ${many(one.openings, "time")}` : null, one.paused_until ? `asked for a pause until ${at(one.paused_until)}` : null].filter(Boolean);
-  return h("div", { "data-key": one.name }, mark(stands), h("b", { class: "clip" }, one.name), one.state ? h("span", { class: `pill ${stands === "waiting" ? "wait" : ""}` }, one.until ? `open until ${at(one.until)}` : one.state) : h("span", { class: "mute num" }, one.rate || "–"),
+  return h("div", { "data-key": one.name }, mark(tone), h("b", { class: "clip" }, one.name), one.state ? h("span", { class: `pill ${tone === "waiting" ? "wait" : ""}` }, stands(one)) : h("span", { class: "mute num" }, one.rate || "–"),
     notes.length || one.error ? h("span", { class: "note" }, notes.join(" · "), one.error ? h("code", { class: "block" }, long(one.error, 160)) : null) : null);
 }

@@ -11,7 +11,7 @@ export function ticks(a, b, want) {
   return out;
 }
 /** The bars of a call: from, length, class. */
-export const bars = x => [...x.failures.map(f => [f.at, f.ms, f.throttled ? "wait-bar" : "fail-bar"]), [x.last_at, x.ms, x.status === "done" ? (x.failures.length ? "done-bar2" : "done-bar") : x.status === "dead" ? "dead-bar" : x.status === "abandoned" ? "line" : x.status === "cut" ? "stop" : "fail-bar"]];
+export const bars = x => [...x.failures.map(f => [f.at, f.ms, f.throttled ? "wait-bar" : "fail-bar"]), [x.last_at, x.ms, x.status === "done" ? (x.failures.length ? "done-bar2" : "done-bar") : x.status === "dead" ? "dead-bar" : x.status === "abandoned" ? "line" : x.status === "cut" ? "stop" : x.status === "running" ? "run-bar" : "fail-bar"]];
 const ends = x => x.last_at + x.ms;
 const FOLD = 46, LEAST = 10000;  // pixels of an idle time that is folded; one is, if it is that long (ms) and most of the run
 
@@ -48,7 +48,7 @@ function lanes(calls) {
 /** A canvas with the calls; `choose` gets the call that is clicked, `pick` the time that is dragged over, which is then shown alone (null: all). */
 export function timeline({ choose, pick }) {
   const canvas = h("canvas", { class: "brush", role: "img", "aria-label": "" }), hint = h("div", { class: "tip", "aria-hidden": "true" }), box = h("div", { class: "tl", "data-keep": true }, canvas, hint);
-  let data = null, laid = null, waits = true, sessions = [], shades = [], HEAD = 6, range = null, chosen = null, from = null, over = null, moved = null, whole = [];
+  let data = null, laid = null, waits = true, sessions = [], shades = [], HEAD = 6, range = null, flying = [], chosen = null, from = null, over = null, moved = null, whole = [];
   const width = () => Math.max(canvas.clientWidth, 200), view = () => range || [0, data.length], top = () => range ? MAP : 0;
   // Times that are folded take the same few pixels each; the rest is to scale.
   let idles = [], folds = [];
@@ -148,6 +148,8 @@ export function timeline({ choose, pick }) {
   return {
     box,
     get lanes() { return laid?.count; },
+    /** Calls that are executed now, and were not counted by the timeline. */
+    get running() { return flying.filter(f => !f.failures.length).length; },
     get shaded() { return shades.length > 0; },
     get cut() { return data?.cut.length > 0; },
     get waited() { return Boolean(laid?.found.some(({ x }) => x.made != null)); },
@@ -165,14 +167,16 @@ export function timeline({ choose, pick }) {
     part: t => X(t) / width(),
     set(found, { sessions: processes, process }) {
       const began = Date.parse(found.began);
-      sessions = processes.map(p => ({ from: Date.parse(p.began) - began, to: p.ended ? Date.parse(p.ended) - began : found.length, text: `process ${p.pid} · ${p.cause || p.outcome}`, died: p.outcome === "died" || p.outcome === "interrupted" }));
+      sessions = processes.map(p => ({ from: Date.parse(p.began) - began, to: p.ended ? Date.parse(p.ended) - began : found.length, text: `process ${p.pid} · ${p.ended ? `${dur(Date.parse(p.ended) - Date.parse(p.began))} · ` : ""}${p.cause || p.outcome}`, died: p.outcome === "died" || p.outcome === "interrupted" }));
       shades = found.openings.map(o => ({ from: Math.max(Date.parse(o.began) - began, 0), to: o.ended ? Math.min(Date.parse(o.ended) - began, found.length) : found.length, text: `breaker ${o.name} was ${o.how}${o.error ? `: ${o.error}` : ""}` }));
       HEAD = sessions.length > 1 ? 26 : 6;
       data = found;
-      const rest = found.calls ? [...found.open.map(o => ({ ...o, seq: null, status: "failed", error: o.failures.at(-1).error, at: o.failures[0].at, last_at: o.failures.at(-1).at, ms: o.failures.at(-1).ms, attempts: o.failures.length, failures: o.failures.slice(0, -1) })),
+      flying = found.calls && process?.alive ? process.in_flight.map(f => { const at = Date.parse(f.since) - began; return { ...f, name: f.step, inputs: f.inputs || f.label, seq: null, status: "running", error: "", at, last_at: at, ms: Math.max(found.length - at, 0), attempts: f.attempt, failures: [] }; }) : [];
+      const tried = found.open.filter(o => { const f = flying.find(f => f.name === o.name && f.inputs === o.inputs && !f.failures.length); if (f) { f.failures = o.failures; f.at = o.failures[0].at; } return !f; });
+      const rest = found.calls ? [...flying, ...tried.map(o => ({ ...o, seq: null, status: "failed", error: o.failures.at(-1).error, at: o.failures[0].at, last_at: o.failures.at(-1).at, ms: o.failures.at(-1).ms, attempts: o.failures.length, failures: o.failures.slice(0, -1) })),
         ...found.cut.map(o => ({ ...o, seq: null, inputs: `attempt ${o.attempt}, broken off`, error: o.cause && o.cause !== "unseen" ? o.cause : "its process died", status: "cut", last_at: o.at, attempts: 1, failures: [] }))] : [];
       laid = found.calls ? lanes([...found.calls, ...rest]) : null;
-      const busy = laid ? [...laid.found.map(({ x }) => [x.at, ends(x)]), ...(process?.alive ? process.in_flight : []).map(f => [Date.parse(f.since) - began, found.length])] : found.bins.done.flatMap((d, i) => d + found.bins.failed[i] + found.bins.dead[i] ? [[i * found.length / found.bins.done.length, (i + 1) * found.length / found.bins.done.length]] : []);
+      const busy = laid ? laid.found.map(({ x }) => [x.at, ends(x)]) : found.bins.done.flatMap((d, i) => d + found.bins.failed[i] + found.bins.dead[i] ? [[i * found.length / found.bins.done.length, (i + 1) * found.length / found.bins.done.length]] : []);
       const all = !(found.since > 0 || found.until < found.length);
       if (all) { idles = idle(busy, found.length); whole = merged(busy, found.length / 1000); }
 

@@ -31,6 +31,8 @@ export function ago(text) {
   return soon ? `in ${said}` : `${said} ago`;
 }
 export const size = bytes => !bytes ? "–" : bytes < 1e6 ? `${Math.round(bytes / 1e3)} KB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
+/** How a breaker stands. */
+export const stands = one => one.until && Date.parse(one.until) > Date.now() ? `open until ${at(one.until)}` : one.state === "open" ? "open, the next call is a probe" : one.state;
 /** What tells a run from others of its workflow: ids that were made begin with its name. */
 export const tail = (id, workflow) => { const own = id.split(".").at(-1); return /^[a-z0-9]{10}$/.test(own.slice(-10)) && own.at(-11) === "-" && (own !== id || own.slice(0, -11) === workflow) ? own.slice(-10) : id; };
 export const first = text => (text || "").split("\n")[0];
