@@ -57,12 +57,14 @@ def test_the_source_is_shown_as_it_was_or_not_at_all(api: httpx.Client, state: P
 
 
 def test_what_calls_that_succeeded_were_given(api: httpx.Client):
-    """Fields whose values are numbers have a range, those with few values name them; others say nothing."""
+    """Fields whose values are numbers have a range, those with few values name them; others, and those of
+    which each call had one of its own, say nothing."""
     found = api.get("/letters/1/accepted").json()
     assert found["calls"] == 6
     fields = {one["name"]: one for one in found["fields"]}
     assert (fields["amount"]["least"], fields["amount"]["most"]) == (1.0, 7.0)
     assert fields["currency"]["values"] == ['"EUR"']
+    assert "id" not in fields
     assert api.get("/letters/99/accepted").status_code == 404
 
 

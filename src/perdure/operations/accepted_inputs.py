@@ -98,7 +98,7 @@ def _field(name: str, values: list[Any], calls: int) -> AcceptedField | None:
         known = [one for one in numbers if one is not None]
         return AcceptedField(name, min(known), max(known))
     different = {msgspec.json.encode(value).decode() for value in values}
-    if len(different) > max(FEW, calls // 10) or len(different) > NAMED:
+    if len(different) == calls or len(different) > min(max(FEW, calls // 10), NAMED):  # each its own, or many
         return None
     return AcceptedField(name, values=sorted(different))
 

@@ -63,7 +63,8 @@ export function steps({ run, choose }) {
     }));
     if (!total && !loading && loaded) fill(pad, h("p", { class: "empty", role: "row" }, h("span", { role: "gridcell" }, Object.keys(asked).length ? "No step fits." : "No step has been saved yet.")));
     const part = t => (t - a) / Math.max(b - a, 1e-6) * 100;
-    fill(scale, s("svg", { width: "100%", height: 16 }, (inSight.length ? ticks(a, b, 4) : []).filter(t => part(t) < 88).map(t => s("text", { x: `${part(t)}%`, y: 12 }, fine(t, (b - a) / 4)))));
+    const wide = scale.clientWidth;
+    fill(scale, s("svg", { width: "100%", height: 16 }, (inSight.length ? ticks(a, b, 4) : []).map(t => [part(t), fine(t, (b - a) / 4)]).filter(([x, text]) => x / 100 * wide + 6 * text.length < wide).map(([x, text]) => s("text", { x: `${x}%`, y: 12 }, text))));
     if (direct) for (const page of new Set(rows.filter(([, x]) => !x).map(([i]) => Math.floor(i / PAGE)))) need(page);
     else if (last >= total - 20) more();
   }

@@ -94,7 +94,7 @@ export function timeline({ choose, pick }) {
       const b = data.bins, k = b.done.length, all = b.done.map((d, i) => d + b.failed[i] + b.dead[i]), most = Math.max(...all, 1), span = (data.until - data.since) / k;
       for (let i = 0; i < k; i++) {
         if (!all[i]) continue;
-        const tall = (base - HEAD - 2) * all[i] / most, x = X(data.since + i * span), part = c => Math.max(2, tall * c / all[i]), col = Math.max(X(data.since + (i + 1) * span) - x, 1);
+        const tall = (base - HEAD - 2) * all[i] / most, x = Math.round(X(data.since + i * span)), part = c => Math.max(2, tall * c / all[i]), col = Math.max(Math.round(X(data.since + (i + 1) * span)) - x, 1);
         g.fillStyle = v("done-bar"); g.fillRect(x, base - Math.max(tall, 1), col, Math.max(tall, 1));
         if (b.retried[i]) { g.fillStyle = v("wait-bar"); g.fillRect(x, base - part(b.retried[i]), col, part(b.retried[i])); }
         if (b.failed[i]) { g.fillStyle = v("fail-bar"); g.fillRect(x, base - part(b.failed[i]), col, part(b.failed[i])); }
