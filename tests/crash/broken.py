@@ -8,11 +8,10 @@ shared memory (strace).
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 
 from . import ledger, oracle, trial
-from .kill import Kill, with_strace
+from .kill import Kill, strace
 from .oracle import Reference, Violation
 from .shape import Shape
 from .trial import Outcome
@@ -33,7 +32,6 @@ CALL_FAULTS = (
 )
 
 REFUSED = 3  # the exit status of faulty.py for a named error with a hint
-NO_INTERPRETER = 127  # the dynamic loader's, when the call that failed was one of its own
 
 
 def fail(nursery: Nursery, shape: Shape, expected: Reference, home: Home, fault: str) -> Outcome:
@@ -50,8 +48,6 @@ def fail(nursery: Nursery, shape: Shape, expected: Reference, home: Home, fault:
         death, met = _under_strace(nursery, home, call, error, int(number))
     if not met:
         return Outcome()
-    if death.status == NO_INTERPRETER:
-        return Outcome(kills=Counter(fault=1))
     lines = ledger.read(home.ledger)
     outcome = Outcome(kills=Counter(fault=1), violations=trial.unreadable(home.state, home.folder / "copy"))
     outcome.refused.update(line.code for line in lines if line.what == "refused")
@@ -82,10 +78,10 @@ def _over_vfs(nursery: Nursery, home: Home, fault: str) -> tuple[Death, bool]:
 
 
 def _under_strace(nursery: Nursery, home: Home, call: str, error: str, number: int) -> tuple[Death, bool]:
-    script = [sys.executable, str(INSIDE / "faulty.py"), str(home.script)]
+    argv = [str(INSIDE / "faulty.py"), str(home.script)]
     trace = home.folder / "trace"
-    argv = with_strace(script, call, number, f"error={error}", trace=str(trace))
-    death = nursery.run(home, argv, execute=True, env=home.environment(0, Kill()), kill=Kill())
+    tracer = strace(call, number, f"error={error}", trace=str(trace))
+    death = nursery.run(home, argv, env=home.environment(0, Kill()), kill=Kill(), tracer=tracer)
     return death, "INJECTED" in trace.read_text(errors="replace")
 
 

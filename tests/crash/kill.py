@@ -56,10 +56,8 @@ def random_chain(rng: random.Random, lines: int) -> list[Kill]:
     return [at_random(rng, max(2, lines // count)) for _ in range(count)]
 
 
-def with_strace(
-    argv: list[str], call: str, at: int, effect: str = "signal=SIGKILL", *, trace: str = os.devnull
-) -> list[str]:
-    """The command that runs `argv` and applies `effect` to the `at`-th such call of any one thread.
+def strace(call: str, at: int, effect: str = "signal=SIGKILL", *, trace: str = os.devnull) -> list[str]:
+    """The command that applies `effect` to the `at`-th such call of any one thread; what is traced is added to it.
 
     Not with --seccomp-bpf, though it would be faster: under it strace 6.1 does not inject signals.
     """
@@ -74,7 +72,6 @@ def with_strace(
         f"trace=?{call}",
         "-e",
         f"inject=?{call}:{effect}:when={at}",
-        *argv,
     ]
 
 
@@ -86,7 +83,7 @@ def no_strace() -> str:
     with tempfile.TemporaryFile() as file:
         probe = [sys.executable, "-c", f"import os; os.fsync({file.fileno()})"]
         traced = subprocess.run(
-            with_strace(probe, "fsync", 1),
+            [*strace("fsync", 1), *probe],
             capture_output=True,
             text=True,
             timeout=60,

@@ -1,15 +1,17 @@
 """Starts victims. `python nursery.py` is a process that has perdure imported and forks a victim for each request.
 
 A fresh interpreter takes a tenth of a second, most of it imports; a fork of a warm one takes a hundredth, so ten
-times as many kills fit in the same time. A request may also name a command to execute (strace, a fresh python), which
-then replaces the fork.
+times as many kills fit in the same time. A request may also name a command to execute (a fresh python), which then
+replaces the fork, or have the fork traced by strace.
 
-It speaks JSON lines: `{"argv", "env", "cwd", "output"}` in; `{"pid"}` out; `{"status"}` out when the victim is dead;
-any line in to have it reaped. Until then its pid cannot be taken by another process, so a late kill hits nobody else.
+It speaks JSON lines: `{"argv", "env", "cwd", "output", "execute", "tracer"}` in; `{"pid"}` out; `{"status"}` out when
+the victim is dead, and who traced it is through; any line in to have it reaped. Until then its pid cannot be taken by
+another process, so a late kill hits nobody else.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
@@ -19,17 +21,25 @@ import runpy
 import sys
 from typing import Any
 
+PR_SET_PTRACER = 0x59616D61
+
 
 def serve() -> dict[str, Any] | None:
     """Answer requests; return one in the forked child that is to become the victim, None at the end."""
     for line in sys.stdin:
         request = json.loads(line)
+        through, held = os.pipe()
         pid = os.fork()
         if pid == 0:
-            return dict(request)
+            os.close(through)
+            return {**request, "held": held}
+        os.close(held)
         _answer({"pid": pid})
         info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         assert info is not None
+        if request["tracer"]:
+            os.read(through, 1)
+        os.close(through)
         killed = info.si_code != os.CLD_EXITED
         _answer({"status": -info.si_status if killed else info.si_status})
         sys.stdin.readline()
@@ -56,6 +66,9 @@ def become(request: dict[str, Any]) -> None:
     os.dup2(output, 2)
     os.close(quiet)
     os.close(output)
+    if request["tracer"]:
+        be_traced(request["tracer"], request["held"])
+    os.close(request["held"])
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     argv = request["argv"]
@@ -64,6 +77,29 @@ def become(request: dict[str, Any]) -> None:
     sys.argv = argv
     sys.path[0] = str(os.path.dirname(argv[0]))
     runpy.run_path(argv[0], run_name="__main__")
+
+
+def be_traced(tracer: list[str], held: int) -> None:
+    """Begin who traces this process, as no child of it, and return when it does; `held` is open as long as it lives."""
+    ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_ulong(-1))  # where only parents may trace
+    victim, (hear, tell) = os.getpid(), os.pipe()
+    if (middle := os.fork()) == 0:
+        if (pid := os.fork()) == 0:
+            os.set_inheritable(held, True)
+            os.execvp(tracer[0], [*tracer, "-p", str(victim)])
+        os.write(tell, str(pid).encode())
+        os._exit(0)
+    os.waitpid(middle, 0)
+    pid = int(os.read(hear, 20))
+    os.close(hear)
+    os.close(tell)
+    while not _tracer():
+        os.kill(pid, 0)  # ProcessLookupError: it has ended
+
+
+def _tracer() -> int:
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("TracerPid:"))
 
 
 def _answer(message: dict[str, Any]) -> None:

@@ -18,8 +18,8 @@ from .shape import SHAPES, Shape
 from .trial import Outcome
 from .victim import INSIDE, Home
 
-STRIDE = 53  # the long run takes all of them
-STRIDES = {"pwrite64": 83, "pread64": 53, "fdatasync": 11, "flock": 8, "ftruncate": 2}
+STRIDE = 97  # the long run takes all of them
+STRIDES = {"pwrite64": 131, "pread64": 83, "fdatasync": 17, "flock": 13, "ftruncate": 2}
 
 
 def each(ground: Ground, shape: Shape, fault: str, numbers: Iterable[int]) -> Outcome:
@@ -46,7 +46,7 @@ def test_each_operation_of_sqlite_failing_once(ground: Ground, fault: str, first
 @pytest.mark.parametrize("name", ["gather", "map_threads", "retrying", "handled"])
 def test_operations_of_concurrent_runs_failing_once(ground: Ground, name: str) -> None:
     """The leader of a group commit meets the failure; whoever waited hears of it too, and nobody waits for ever."""
-    total = each(ground, SHAPES[name], "error", range(1 + len(name) % 5, 10_000, 97))
+    total = each(ground, SHAPES[name], "error", range(1 + len(name) % 5, 10_000, 151))
     assert not total.violations, total.report()
     assert total.refused
 

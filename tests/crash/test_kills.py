@@ -9,7 +9,7 @@ from .kill import MUTATING, no_strace
 from .shape import QUICK, SHAPES
 from .trial import Outcome
 
-KILLS_A_SHAPE = 4
+KILLS_A_SHAPE = 3
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -44,7 +44,7 @@ def test_killed_at_every_other_mutating_call_of_one_run(ground: Ground) -> None:
     for call in MUTATING:
         if call in ("pwrite64", "fdatasync"):
             continue
-        for at in (1, 2, 5, 9, 14):
+        for at in (1, 3, 9):
             outcome = ground.case(SHAPES["brief"], f"{call}@{at}:0")
             total.add(outcome)
             if not outcome.kills:

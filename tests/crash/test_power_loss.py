@@ -12,7 +12,7 @@ from .cases import Ground
 from .conftest import SEED
 from .shape import RECORDED, SHAPES
 
-CUTS = 5
+CUTS = 3
 """Of each shape; the long run makes ten, and again."""
 
 
@@ -30,5 +30,5 @@ def test_control_a_disk_that_lies_about_syncs_loses_results(ground: Ground, name
     """The same cuts find losses as soon as a sync is a word only, so they would find a missing one too."""
     shape = SHAPES[name]
     expected = ground.reference(shape)
-    outcome = power.cut(ground.nursery, shape, expected, tmp_path, random.Random(1), 20, honest=False)
+    outcome = power.cut(ground.nursery, shape, expected, tmp_path, random.Random(1), 10, honest=False)
     assert {"again", "lost"} & {violation.kind for violation in outcome.violations}

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .kill import Kill, with_strace
+from .kill import Kill, strace
 from .shape import FOLDER
 
 HERE = Path(__file__).parent
@@ -113,15 +113,23 @@ class Nursery:
             env: more environment.
         """
         argv = argv or [str(home.script)]
-        execute = kill.fresh or kill.kind == "call"
-        if execute:
+        if kill.fresh:
             argv = [sys.executable, *argv]
-        if kill.kind == "call":
-            argv = with_strace(argv, kill.call, kill.at)
-        return self.run(home, argv, execute=execute, env={**home.environment(life, kill), **(env or {})}, kill=kill)
+        tracer = strace(kill.call, kill.at) if kill.kind == "call" else None
+        env = {**home.environment(life, kill), **(env or {})}
+        return self.run(home, argv, execute=kill.fresh, env=env, kill=kill, tracer=tracer)
 
-    def run(self, home: Home, argv: list[str], *, execute: bool, env: dict[str, str], kill: Kill) -> Death:
-        """The same for any command line."""
+    def run(
+        self,
+        home: Home,
+        argv: list[str],
+        *,
+        env: dict[str, str],
+        kill: Kill,
+        execute: bool = False,
+        tracer: list[str] | None = None,
+    ) -> Death:
+        """The same for any command line, under strace if there is a command for that."""
         # Opened for reading and writing, so that no open blocks and no end of file is seen between lives.
         pipe = os.open(home.pipe, os.O_RDWR | os.O_NONBLOCK)
         try:
@@ -132,6 +140,7 @@ class Nursery:
                 "cwd": str(home.folder),
                 "output": str(home.output),
                 "execute": execute,
+                "tracer": tracer,
             }
             self._tell(json.dumps(request))
             pid = int(self._hear()["pid"])

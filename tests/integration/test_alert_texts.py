@@ -145,7 +145,7 @@ def test_a_parse_mode_would_have_lost_some(telegram: TelegramSink) -> None:
 
 
 def test_every_naughty_text_arrives_by_webhook_and_command(hook: Sink, tmp_path: Path) -> None:
-    """As JSON by POST; on standard input and in PERDURE_ALERT of a program."""
+    """As JSON by POST; a third of them on standard input and in PERDURE_ALERT of a program."""
     (webhook,) = parse(f"http://{hook.address}/x")
     for text in texts():
         webhook.send(failed(text))
@@ -155,11 +155,12 @@ def test_every_naughty_text_arrives_by_webhook_and_command(hook: Sink, tmp_path:
     program.write_text(f'#!/bin/sh\nprintf %s "$PERDURE_ALERT" >> {out}.json\necho >> {out}.json\ncat >> {out}\n')
     program.chmod(0o700)
     (command,) = parse(f"exec:{program}")
-    for text in texts():
+    sent = some(0)  # the same text for each channel: what may differ is quoting, and a program takes a while to start
+    for text in sent:
         command.send(failed(text))
     arrived = [json.loads(line)["text"] for line in Path(f"{out}.json").read_text(encoding="utf-8").splitlines()]
     assert arrived == [text for text in arrived if text.startswith("ERROR: nightly failed")]
-    assert len(arrived) == len(texts())
+    assert len(arrived) == len(sent)
     assert out.read_text(encoding="utf-8") == "".join(text + "\n" for text in arrived)
 
 

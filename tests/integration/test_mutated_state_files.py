@@ -209,7 +209,7 @@ def campaign(
 @pytest.mark.parametrize("mutate", [one_bit, one_column])
 def test_a_mutation_is_named_or_harmless(left: Path, tmp_path: Path, mutate: Any) -> None:
     """By every command that looks at it and by the script that goes on; no call gets the result of another."""
-    seen = campaign(left, tmp_path, 1, 25, mutate)
+    seen = campaign(left, tmp_path, 1, 16, mutate)
     assert seen["state-corrupt"] > 3
     assert seen["right"] > 0
 
