@@ -176,13 +176,16 @@ def test_no_more_connections_than_it_serves(ui: Ui):
 
 
 def test_a_socket_is_this_users_alone(state: Path, tmp_path: Path):
-    """`--socket` makes one of mode 0600, which goes with the server, and answers only to this machine's names."""
+    """`--socket` makes one of mode 0600, which goes with the server, and answers only to this machine's names and
+    those that it is given, the first of which is in the printed link."""
     path = tmp_path / "ui.socket"
-    with Ui(state, "--socket", str(path)):
+    with Ui(state, "--socket", str(path), "--allow-host", "ops.example.org", "--root-path", "/jobs") as ui:
+        assert f"https://ops.example.org/jobs/#{ui.code} " in ui.printed
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
         transport = httpx.HTTPTransport(uds=str(path))
         with httpx.Client(transport=transport, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60) as client:
             assert client.get("http://localhost:4711/api/v1/runs").status_code == 200
+            assert client.get("http://ops.example.org/jobs/api/v1/runs").status_code == 200
             assert client.get("http://evil.example/api/v1/runs").status_code == 421
     assert not path.exists()
 

@@ -126,7 +126,7 @@ class _Serving:
         self._listener = listener
         self._address = address
         self._read_only = read_only
-        self._root = ""
+        self._outside = ""  # how a proxy is reached
 
     def run(self, hosts: Sequence[str], options: Options, say: Callable[[str], None]) -> None:
         """Serve until the end."""
@@ -144,7 +144,8 @@ class _Serving:
             options.root_path,
         )
         self._address += options.root_path if self._address else ""
-        self._root = options.root_path
+        named = f"https://{options.allow_hosts[0]}" if options.allow_hosts else "http://localhost:PORT"
+        self._outside = f"{named}{options.root_path}"
         served = server(app, AT_ONCE, http=Connection, timeout_graceful_shutdown=1)
         say(f"state file  {self._location.path}{'  (read-only)' if self._read_only else ''}")
         if self._address:
@@ -185,7 +186,7 @@ class _Serving:
             self._say_link(say)
 
     def _say_link(self, say: Callable[[str], None]) -> None:
-        where = self._address or f"http://localhost:PORT{self._root}"
+        where = self._address or self._outside
         say(f"open        {where}/#{self._session.new_code()}   (once, within a minute)")
 
     def _open(self, say: Callable[[str], None]) -> Path | None:

@@ -60,6 +60,7 @@ async function show() {
   const view = query.has("json") ? raw(RAW[title] ? RAW[title](given) : `/${title.toLowerCase()}`) : made;
   if (shown?.view === view && shown.given === given && shown.here.readdress) { frame(); return shown.here.readdress(query); }
   shown?.here.leave?.();
+  for (const box of document.querySelectorAll("dialog")) box.close();
   main.replaceChildren();
   const here = view({ main, given: given && decodeURIComponent(given).replace(/^\0/, ""), query, go, note, title: t => { document.title = `${t} · perdure`; } });
   shown = { view, given, here };

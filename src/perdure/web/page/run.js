@@ -60,8 +60,9 @@ export function run({ main, given, query, go, title }) {
       d.notes.length ? card("Notes", null, h("ul", { class: "plain" }, d.notes.map(x => h("li", {}, x)))) : null);
   }
   function acts(r) {
+    const undone = details.groups.reduce((sum, g) => sum + (g.kind === "undone" ? g.calls : 0), 0), kept = r.steps - undone;
     return [
-      AGAIN.includes(r.status) ? button("Resume…", "primary", () => start(go, `Resume ${r.id}?`, `${r.script} is executed. ${many(r.steps, "completed step")} will not be executed again; what failed is tried again.`, `perdure resume ${quoted(r.id)}`, "Resume", "primary", `/runs/${seg(r.id)}/resume`, { script: r.script })) : null,
+      AGAIN.includes(r.status) ? button("Resume…", "primary", () => start(go, `Resume ${r.id}?`, `${r.script} is executed. ${kept ? `${many(kept, "completed step")} will not be executed again; what` : "What"} failed is tried again.${undone ? ` What was undone (${many(undone, "step")}) is executed again too, with another idempotency key.` : ""}`, `perdure resume ${quoted(r.id)}`, "Resume", "primary", `/runs/${seg(r.id)}/resume`, { script: r.script })) : null,
       OVER.includes(r.status) ? null : button("Cancel…", "danger", () => start(go, `Cancel ${r.id}?`, `The run ends for good. What it has deferred, or is to undo, is executed by ${r.script}.`, `perdure cancel ${quoted(r.id)}`, "Cancel the run", "danger", `/runs/${seg(r.id)}/cancel`, { script: r.script })),
     ];
   }
