@@ -122,7 +122,8 @@ class Shop:
         self.started.append(process)
         if word:
             assert process.stdout is not None
-            assert process.stdout.readline() == f"{word}\n"
+            said = process.stdout.readline()
+            assert said == f"{word}\n", said or process.communicate()
         return process
 
     def run(self, kind: str, **env: str) -> int:
