@@ -43,26 +43,27 @@ def units(first: str, last: str) -> list[str]:
 
 PARTS = ("conformance", "crash", "docs", "acceptance", "integration")
 CHECKS = (
-    # The first two use one processor each; the browser waits more than it computes. None needs what the others do.
+    # Two rows of about the same length, one processor each, and the browser, which waits more than it computes.
+    # Each half of the fast tests collects its own, and nobody passes thousands of reports on; what looks at the whole
+    # source is in one of them, as far as possible.
     (
-        (("-m", "mypy"), ("-m", "mypy", "tests/typing")),
+        (
+            ("-m", "mypy"),
+            ("-m", "mypy", "tests/typing"),
+            (*PYTEST, *units("m", "z")),
+        ),
         (
             ("-m", "ruff", "format", "--check", "."),
             ("-m", "ruff", "check", "."),
             # Where PYTHONDONTWRITEBYTECODE is set, each process that tests start would compile all modules anew.
             ("-m", "compileall", "-q", "src", "tests"),
             ("-m", "pyright", "tests/typing"),
+            (*PYTEST, *units("a", "l"), *(f"tests/test_{name}.py" for name in OF_SOURCE)),
         ),
         (
             ("tests/chromium.py",),
             ("-m", "pytest", "-rs", "-m", "browser", "tests/integration/test_ui_in_a_browser.py"),
         ),
-    ),
-    # Two halves of about the same length: each collects its own tests, and nobody passes thousands of reports on. What
-    # looks at the whole source is in one of them, as far as possible.
-    (
-        ((*PYTEST, *units("a", "l"), *(f"tests/test_{name}.py" for name in OF_SOURCE)),),
-        ((*PYTEST, *units("m", "z")),),
     ),
     # Three at a time, a file on one side: some of their time is spent waiting for processes. What needs a cluster is
     # on two sides and comes first (tests/conftest.py), and the last files are small ones.
