@@ -87,17 +87,14 @@ class Spool:
     Args:
         folder: where; made when the first alert is put there.
         now: seconds since the epoch.
-        window: seconds in which one alert of a key is sent, and the others are counted.
         most: how many may wait for one target.
     """
 
-    def __init__(
-        self, folder: Path, *, now: Callable[[], float] = time.time, window: float = WINDOW, most: int = MOST
-    ) -> None:
+    def __init__(self, folder: Path, *, now: Callable[[], float] = time.time, most: int = MOST) -> None:
         self.folder = folder
         self._now = now
         self._most = most
-        self._dedup = Dedup(folder / "windows", window, now)
+        self._dedup = Dedup(folder / "windows", WINDOW, now)
 
     def put(self, alert: Alert, targets: Sequence[Target]) -> bool:
         """Keep an alert until it is delivered to each of the targets; on the disk when this returns.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 _CALL_MAIN = (
@@ -56,11 +55,6 @@ def bare_command(code: str, *arguments: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", code, *arguments]
 
 
-def script_command(script: str | Path, arguments: Sequence[str] = ()) -> list[str]:
-    """The command that runs a script of the user's, as the user does: its own folder comes first on the path.
-
-    Args:
-        script: the file.
-        arguments: what follows.
-    """
-    return [sys.executable, str(script), *arguments]
+def script_command(script: str | Path) -> list[str]:
+    """The command that runs a script of the user's, as the user does: its own folder comes first on the path."""
+    return [sys.executable, str(script)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -58,22 +57,18 @@ def fields_of(data: Any, parameters: list[str]) -> dict[str, Any]:
     return {parameters[n] if n < len(parameters) else str(n + 1): one for n, one in enumerate(data)}
 
 
-def accepted_inputs(
-    store: Store, run: RunRecord, step: str, *, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic
-) -> Accepted:
-    """What the calls of a step of a run that succeeded were given.
+def accepted_inputs(store: Store, run: RunRecord, step: str) -> Accepted:
+    """What the calls of a step of a run that succeeded were given: what was seen within `SECONDS`.
 
     Args:
         store: the state file.
         run: whose calls.
         step: its name.
-        seconds: what it may take; what was seen by then is given.
-        clock: of those seconds.
 
     Raises:
         StateError: the file cannot be read.
     """
-    until = clock() + seconds
+    until = time.monotonic() + SECONDS
     names = store.journal.read(lambda at: code.of_run(at, run.rid, store.path))
     parameters = next((list(row.parameters) for (_, name), row in names.items() if name == step), [])
     found: dict[str, list[Any]] = {}
@@ -85,7 +80,7 @@ def accepted_inputs(
             calls += 1
             for name, value in fields_of(secrets.to_builtins(record.input), parameters).items():
                 found.setdefault(name, []).append(value)
-        if calls >= MOST or clock() >= until:
+        if calls >= MOST or time.monotonic() >= until:
             break
     return Accepted(calls, [field for name, values in found.items() if (field := _field(name, values, calls))])
 

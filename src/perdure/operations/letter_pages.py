@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from datetime import datetime
 from itertools import islice
 
@@ -61,7 +60,6 @@ def letters_page(
     cursor: str | None = None,
     limit: int = PAGE,
     seconds: float = SECONDS,
-    clock: Callable[[], float] = time.monotonic,
 ) -> LetterPage:
     """A page of the letters that are meant.
 
@@ -71,14 +69,13 @@ def letters_page(
         cursor: `next` of the page before; None for the first.
         limit: how many at most, 1 to 200.
         seconds: what it may take, at the most.
-        clock: of those seconds.
 
     Raises:
         NotFound: there is no such run.
         OptionError: a duration, a reason or the cursor is not valid.
         StateError: the file cannot be read.
     """
-    budget = Budget(limit, seconds, clock)
+    budget = Budget(limit, seconds, time.monotonic)
     found: list[LetterView] = []
     for letter in newest(store, wanted, number_of(cursor)):
         found.append(view_of(store, letter))

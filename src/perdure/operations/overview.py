@@ -381,15 +381,15 @@ class WaitView(msgspec.Struct, frozen=True):
     asks: list[str] = []
 
 
-def waiting_runs(store: Store, most: int = 100) -> list[WaitView]:
-    """The runs that are suspended or queued, the newest first of each.
+def waiting_runs(store: Store) -> list[WaitView]:
+    """The runs that are suspended or queued, the newest first of each, 100 of each at most.
 
     Raises:
         StateError: the file cannot be read.
     """
     now = time.time()
     found = []
-    for run in (one for status in ("suspended", "queued") for one in store.runs(status=status, most=most)):
+    for run in (one for status in ("suspended", "queued") for one in store.runs(status=status, most=100)):
         queued = run.status == "queued"
         text = (
             place_in_queue(store, run, now).line

@@ -102,10 +102,10 @@ def find(store: Store, wanted: Filter) -> Iterator[LetterRecord]:
         lid = found[-1].lid
 
 
-def find_newest(store: Store, wanted: Filter, below: int | None = None, at_once: int = CHUNK) -> Iterator[LetterRecord]:
+def find_newest(store: Store, wanted: Filter, below: int | None = None) -> Iterator[LetterRecord]:
     """The letters that are meant, the newest first; those with numbers lower than `below` only."""
     lid = 1 << 62 if below is None else below
-    while rows := _all(store, "before", lid, *_fields(wanted), at_once):
+    while rows := _all(store, "before", lid, *_fields(wanted), CHUNK):
         found = [_checked(store, row) for row in rows]
         yield from map(store.whole, found)
         lid = found[-1].lid

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import apsw
 
@@ -17,7 +16,7 @@ GRACE = 3600.0
 """Seconds that a file stays after it was written: the row that names it may not be committed yet."""
 
 
-def remove_unused_artifacts(store: Store, *, grace: float = GRACE, now: Callable[[], float] = time.time) -> list[str]:
+def remove_unused_artifacts(store: Store, *, grace: float = GRACE) -> list[str]:
     """Remove the files of large data that no run uses any more, and what killed writers have left.
 
     To be called by whatever has removed runs (`pieces.release` in the transaction that does), after its commit.
@@ -25,7 +24,6 @@ def remove_unused_artifacts(store: Store, *, grace: float = GRACE, now: Callable
     Args:
         store: opened for writing.
         grace: seconds that files stay after they were written, or were kept once more by another run.
-        now: the time of day, in seconds since the epoch.
 
     Returns:
         The names of the files that were removed.
@@ -42,4 +40,4 @@ def remove_unused_artifacts(store: Store, *, grace: float = GRACE, now: Callable
         found: bool = store.journal.read(question)
         return found
 
-    return artifacts.sweep(artifacts.folder_of(store.path), is_used, now() - grace)
+    return artifacts.sweep(artifacts.folder_of(store.path), is_used, time.time() - grace)

@@ -73,11 +73,12 @@ def describe_inputs(data: bytes, limit: int = 200) -> str:
     return _guarded(data, limit, call)
 
 
-def describe_inputs_against(data: bytes, other: bytes, limit: int = 200) -> str:
+def describe_inputs_against(data: bytes, other: bytes) -> str:
     """The arguments that `data` holds; if they are long, those of `other` lead to the part that is shown.
 
     What both begin with is left out as far as it takes to show the first difference: "(...'id': 7, 'note': 'x')".
     """
+    limit = 200
     whole = describe_inputs(data, limit)
     if len(whole) < limit and not whole.endswith("..."):
         return whole

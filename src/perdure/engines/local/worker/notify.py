@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import MutableMapping
 from contextlib import suppress
 
 
 class Notify:
     """The socket of the service manager, if this process was started by one; its variables are not handed on.
 
-    Args:
-        environment: where the variables are looked for, and taken out.
-
     `every` is how many seconds may lie between two signs of life; None if no one waits for them.
     """
 
-    def __init__(self, environment: MutableMapping[str, str] = os.environ) -> None:
-        address = environment.pop("NOTIFY_SOCKET", "")
-        usec, pid = environment.pop("WATCHDOG_USEC", ""), environment.pop("WATCHDOG_PID", "")
+    def __init__(self) -> None:
+        address = os.environ.pop("NOTIFY_SOCKET", "")
+        usec, pid = os.environ.pop("WATCHDOG_USEC", ""), os.environ.pop("WATCHDOG_PID", "")
         self._socket: socket.socket | None = None
         self.every: float | None = None
         if not address.startswith(("/", "@")) or not hasattr(socket, "AF_UNIX"):
