@@ -1,4 +1,4 @@
-"""A real Temporal server for these tests: started once, on a free port, with its data in a temporary file."""
+"""A real Temporal server for these tests: started once, on a free port, with its data in memory."""
 
 from __future__ import annotations
 
@@ -45,10 +45,9 @@ class Server:
                 [
                     program,
                     *f"server start-dev --headless --ip 127.0.0.1 --port {self.port} --log-level error".split(),
-                    *("--db-filename", str(folder / "temporal.db")),
                     # Retries that are due are looked for without the usual pause of a second.
                     *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
-                    # Else each request reads the namespace from the file; what hinders that is NOT_FOUND.
+                    # Else each request reads the namespace from the database; what hinders that is NOT_FOUND.
                     *("--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"),
                 ],
                 stdout=log,
