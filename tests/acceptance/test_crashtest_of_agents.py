@@ -89,7 +89,7 @@ def tried(folder: Path, text: str, kills: int) -> Report:
 def test_the_faults_of_a_first_try_are_named(tmp_path: Path, head: str, name: str) -> None:
     """Those that it has, by kind and step, and no other kinds; a day that changes meanwhile is drift as well."""
     expected, text = NAIVE[name]
-    report = tried(tmp_path, head + text, 8)
+    report = tried(tmp_path, head + text, 12)
     found = {(finding.kind, finding.step) for finding in report.findings}
     assert expected <= found, report
     kinds = {kind for kind, _ in expected}
