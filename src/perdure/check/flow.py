@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Iterator
 
-from perdure.check import origins
+from perdure.check import members, origins
 from perdure.check.names import Instance, Member, Names, Value
 from perdure.check.origins import EMPTY, Control, Origin, Taint
 from perdure.check.project import Class, Function, Module, all_parameters
@@ -62,6 +62,18 @@ class Flow:
         """What a default of a parameter comes from."""
         self.module, self.function = module, None
         return self._eval(node)
+
+    def enter_plainly(self, function: Function) -> Taint:
+        """What a helper gives that is called with plain arguments."""
+        return self._enter(function, {arg.arg: EMPTY for arg in all_parameters(function)})
+
+    def elsewhere(self, nodes: Iterable[ast.expr], module: Module, function: Function | None) -> Taint:
+        """What expressions of another place give."""
+        kept = (self.env, self.function, self.module)
+        self.env, self.function, self.module = {}, function, module
+        taint = self._union(nodes)
+        self.env, self.function, self.module = kept
+        return taint
 
     # -- functions ----------------------------------------------------------------------------------------------------
 
@@ -129,7 +141,7 @@ class Flow:
             self._for(node)
         elif isinstance(node, ast.With | ast.AsyncWith):
             for item in node.items:
-                taint = self._eval(item.context_expr)
+                taint = self._eval(item.context_expr) | members.entered(self, self._value(item.context_expr))
                 if item.optional_vars is not None:
                     self._store(item.optional_vars, taint)
             self._block(node.body)
@@ -228,7 +240,10 @@ class Flow:
             return taint | test
         if isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
             return self._comprehension(node)
-        if isinstance(node, ast.Lambda):
+        if isinstance(node, ast.Lambda):  # what it gives, whoever calls it
+            return self.enter_plainly(Function(self.module, "<lambda>", node, self.function))
+        if isinstance(node, ast.Yield | ast.YieldFrom):
+            self.returned |= self._eval(node.value)
             return EMPTY
         if isinstance(node, ast.NamedExpr):
             taint = self._eval(node.value)
@@ -236,7 +251,7 @@ class Flow:
             return taint
         if isinstance(node, ast.FormattedValue):
             shown = node.format_spec.values[0] if isinstance(node.format_spec, ast.JoinedStr) else None
-            taint = self._eval(node.value)
+            taint = origins.listed(self._eval(node.value))
             return origins.coarse(taint) if shown is not None and origins.only_date(shown) else taint
         if isinstance(node, ast.Subscript) and self._value(node.value) == "os.environ":
             return frozenset({Origin("environment", node.lineno, ast.unparse(node))})
@@ -275,7 +290,7 @@ class Flow:
         value = self._value(node)
         if isinstance(value, str) and value in origins.READ:
             return frozenset({Origin(origins.READ[value], node.lineno, value)})
-        taint = self._eval(node.value)
+        taint = self._eval(node.value) | members.read(self, self._value(node.value), node.attr)
         return origins.coarse(taint) if taint and node.attr in origins.DAY_PARTS else taint
 
     def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Taint:
@@ -309,7 +324,7 @@ class Flow:
             self._eval(node.func)
             if value.name == "map":
                 self._durable(node, value.function, node.args[:1], [], ordered=False)
-            elif value.name == "start":
+            elif value.name == "start" or (value.name == "enqueue" and not self.identities):  # each is a run of its own
                 self._durable(node, value.function, node.args, node.keywords)
             elif value.name == "with_options":
                 self._durable(node, value.function, [], [one for one in node.keywords if one.arg == "id"])
@@ -327,6 +342,8 @@ class Flow:
             mapped = value == "builtins.map" or (isinstance(node.func, ast.Attribute) and node.func.attr == "map")
             self._durable(node, step, given, node.keywords, iterated=mapped)
             return EMPTY
+        if value == "functools.partial" and node.args:
+            return self._call(ast.copy_location(ast.Call(node.args[0], node.args[1:], node.keywords), node))
         taint = self._union((*node.args, *node.keywords))
         if isinstance(value, str):
             found = origins.called(value, node, taint)
@@ -335,7 +352,7 @@ class Flow:
                     self.env[name] = self.env.get(name, EMPTY) | found
                 return found
         elif isinstance(value, Class | Instance):
-            return taint | self._defaults_of(value, node) if isinstance(value, Class) else taint
+            return taint | members.defaults(self, value, node) if isinstance(value, Class) else taint
         receiver = self._eval(node.func)
         if isinstance(node.func, ast.Attribute):
             if node.func.attr in origins.DAY_METHODS:
@@ -349,20 +366,6 @@ class Flow:
             if node.func.attr in ("pop", "join"):
                 return origins.listed(receiver | taint)
         return taint | receiver
-
-    def _defaults_of(self, cls: Class, node: ast.Call) -> Taint:
-        """What the fields come from that a call does not give: `field(default_factory=uuid4)`."""
-        given = {keyword.arg for keyword in node.keywords}
-        if None in given or any(isinstance(arg, ast.Starred) for arg in node.args):
-            return EMPTY
-        taint = EMPTY
-        kept = (self.env, self.function, self.module)
-        self.env, self.function, self.module = {}, cls.parent, cls.module
-        for name, factory in cls.factories[len(node.args) :]:
-            if name not in given and factory is not None:
-                taint |= self._eval(factory)
-        self.env, self.function, self.module = kept
-        return taint
 
     def _declared_result(self, step: Function) -> Taint:
         if step.node is None or isinstance(step.node, ast.Lambda):

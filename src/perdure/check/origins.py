@@ -75,6 +75,7 @@ DAY_METHODS = frozenset({"date", "weekday", "isoweekday", "isocalendar", "toordi
 ADDING = frozenset({"append", "add", "extend", "insert", "update", "setdefault", "appendleft"})
 COUNTED = frozenset({"len", "sum", "min", "max", "any", "all", "bool", "isinstance", "sorted", "type", "print"})
 LISTED = frozenset({"list", "tuple", "enumerate", "iter", "map", "filter", "zip", "reversed", "next", "dict"})
+SHOWN = frozenset({"str", "repr", "ascii", "format"})
 NO_SEED = frozenset({"seed", "Random", "default_rng", "RandomState", "getstate", "setstate"})
 
 
@@ -105,7 +106,7 @@ def called(name: str, node: ast.Call, given: Taint) -> Taint | None:
             return plain(given) | {Origin("set", node.lineno, f"{short}()")}
         if short in COUNTED:
             return plain(given)
-        if short in LISTED:
+        if short in LISTED or short in SHOWN:
             return listed(given)
     return None
 
