@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,37 @@ def test_what_finally_does_after_a_crash_is_a_finding(perdure_run: Any, perdure_
         tidy()
     found = [(each.code, each.text) for each in perdure_run.findings()]
     assert found == [("after-crash", "an effect of the workflow after the crash")]
+
+
+def test_a_call_that_a_crash_cut_is_a_finding(perdure_run: Any) -> None:  # noqa: F811
+    """It was executed in two lives without a key, as `perdure diagnose` says after a kill -9."""
+    perdure_run.crash_at("charge")
+    with pytest.raises(Crash):
+        checkout("o-1")
+    perdure_run.resume()
+    assert perdure_run.attempts("charge") == 2
+    assert [each.code for each in perdure_run.findings()] == ["phantom-retry"]
+
+
+def test_a_call_that_was_saved_before_the_crash_is_none(perdure_run: Any) -> None:  # noqa: F811
+    """It was executed once."""
+    perdure_run.crash_at("charge", where="after-save")
+    with pytest.raises(Crash):
+        checkout("o-1")
+    perdure_run.resume()
+    assert perdure_run.attempts("charge") == 1
+    assert perdure_run.findings() == []
+
+
+@workflow
+def by_threads() -> list[str]:
+    with ThreadPoolExecutor(3) as pool:
+        return sorted(pool.map(charge, ["a", "b", "c", "d"]))
+
+
+def test_what_other_threads_have_in_flight_is_not_done_after_the_crash() -> None:
+    """With a thread the process is gone: the others of a pool neither begin steps nor count as code after a crash."""
+    assert assert_resumable(by_threads, max_kills=6).findings == []
 
 
 def test_tasks_that_wait_side_by_side_are_woken_in_the_order_of_their_times() -> None:

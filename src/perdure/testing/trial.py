@@ -6,16 +6,18 @@ import asyncio
 import functools
 import os
 import shutil
+import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from perdure.api.step_call import BoundStep
+from perdure.core import records
 from perdure.core.execution.spec import NOT_STUBBED, Call, Spec, spec_of
-from perdure.core.records import called_step
-from perdure.crashtest.points import Point, PointKind, Points
+from perdure.crashtest.points import Point, Points
 from perdure.engines import registry
 from perdure.engines.events import AttemptStarted, Event
 from perdure.engines.interface import StepContext, here
@@ -26,6 +28,7 @@ from perdure.operations.dead_letters import LetterView, Selection, list_letters
 from perdure.operations.diagnose import diagnose
 from perdure.operations.diagnose_finding import Finding
 from perdure.operations.location import locate
+from perdure.testing.calls_under_way import CallsUnderWay
 from perdure.testing.clock import Clock
 from perdure.testing.ledger import Ledger
 
@@ -34,8 +37,8 @@ if TYPE_CHECKING:
     from perdure.core.execution.run_effects import End
     from perdure.core.records import RunRecord
 
-Where = PointKind
-WHERE = get_args(PointKind)
+Where = Literal["before-save", "after-save", "effect"]
+WHERE = get_args(Where)
 _VARIABLES = ("PERDURE_STATE", "WORKFLOW_STATE_PATH", "PERDURE_ALERTS", "PERDURE_HEARTBEAT", "PERDURE_ENGINE")
 _LIMIT = "PERDURE_CRASH_LIMIT"
 _AFTER_FIX = (
@@ -77,8 +80,10 @@ class TestRun:
         self.alerts: list[Alert] = []
         self.reached: list[Point] = []
         self._attempts: dict[tuple[str, str, bytes, int], list[Call]] = {}
+        self._under_way = CallsUnderWay()
         self._crash: Point | None = None
-        self._crashed = False
+        self._crashed_in: int | None = None
+        self._thread = threading.get_ident()
         self.after_crash: list[str] = []
         self._die: Callable[[], None] = self._raise
         self._restore: list[Callable[[], None]] = []
@@ -223,10 +228,13 @@ class TestRun:
         """The engine says what happens."""
         if isinstance(event, AttemptStarted):
             call = event.call
-            if self._crashed:
+            if self._crashed_in is not None:
+                if not self._is_after_crash():
+                    raise Crash  # the process is gone, and its other threads with it
                 self.after_crash.append(f"step {event.step!r} is executed after the crash")
-            name = called_step(call.spec.record_kind, event.step)  # a clean-up is a call of its step
+            name = records.called_step(call.spec.record_kind, event.step)  # a clean-up is a call of its step
             self._attempts.setdefault((event.run, name, call.key, call.n), []).append(call)
+            self._under_way.began(event, self.clock.now())
 
     def close(self) -> None:
         """The block is over."""
@@ -244,6 +252,7 @@ class TestRun:
 
     def restart(self) -> None:
         """Begin a new process on the same state: what the engine has in memory is gone."""
+        crashed, self._crashed_in = self._crashed_in is not None, None
         local.close_at(self.state)
         engine = local._engines[self.state] = local.LocalEngine(self.state, world=self.clock)
         # Nothing of it has to outlive the machine.
@@ -252,9 +261,11 @@ class TestRun:
         engine.observer = self
         engine.store.journal.around = self._commit
         self._crash = None
-        self._crashed = False
         self._points = self._new_points()
         self.ledger.returned = self._returned
+        if crashed:
+            self._under_way.write_down(engine.store, self.clock.now())
+        self._under_way = CallsUnderWay()
 
     def has_failed_for_good(self, id: str) -> bool:
         """Has that run failed? If not, and if it was coming to that, the next call ends it, and begins nothing anew."""
@@ -266,20 +277,31 @@ class TestRun:
         return Points(self._crash, self.reached.append, self._crash_now)
 
     def _commit(self, batch: Sequence[Any], done: bool) -> None:
-        if self._crashed:
+        if self._crashed_in is not None:
             raise Crash
+        if done:
+            self._under_way.saved(batch)
         self._points.commit(batch, done)
 
     def _returned(self) -> None:
         context = here.get()
         step = context.call.spec.name if isinstance(context, StepContext) else ""
-        if self._crashed:
-            self.after_crash.append(f"an effect of {step or 'the workflow'} after the crash")
-        else:
+        if self._crashed_in is None:
             self._points.reached("effect", step)
+        elif self._is_after_crash():
+            self.after_crash.append(f"an effect of {step or 'the workflow'} after the crash")
+
+    def _is_after_crash(self) -> bool:
+        """Is this what the crash has led to, a `finally` for instance, and not another thread that was under way?"""
+        handled = sys.exc_info()[1]
+        while handled is not None:
+            if isinstance(handled, Crash):
+                return True
+            handled = handled.__context__
+        return self._crashed_in == self._thread == threading.get_ident()
 
     def _crash_now(self) -> None:
-        self._crashed = True
+        self._crashed_in = threading.get_ident()
         self._die()
 
     def _raise(self) -> None:
