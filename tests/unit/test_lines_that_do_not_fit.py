@@ -16,7 +16,7 @@ from perdure.errors import StateIO
 from perdure.store import attempt_logs, spending
 from perdure.store.attempt_logs import LogFile, LogLine
 from perdure.store.runs import Store
-from perdure.store.spend_file import SpendFile, Spent
+from perdure.store.spend_file import Noted, SpendFile
 
 
 @contextmanager
@@ -30,8 +30,10 @@ def room_for(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def spent(serial: int, tokens: int, name: str = "ask") -> Spent:
-    return Spent(serial, 1, name, b"k" * 16, serial, 0, tokens, 1, 0, "1:1 1:2")
+def spent(file: SpendFile, tokens: int, name: str = "ask") -> Noted:
+    noted = file.begin(1, name, b"k" * 16, 0, 1, "1:1 1:2", in_record=False)
+    noted.note(0, tokens)
+    return noted
 
 
 def taken_over(path: Path) -> tuple[list[Path], dict[str, int]]:
@@ -55,11 +57,11 @@ def test_what_is_spent_after_a_write_that_did_not_fit_is_counted(tmp_path: Path)
     """The call whose place did not fit fails with a named error; that of the next one is read."""
     state = tmp_path / "state.db"
     file = SpendFile(state)
-    file.begin("dead")
-    file.note(spent(1, 5, "first"))
+    file.belongs_to("dead")
+    spent(file, 5, "first")
     with room_for(60), pytest.raises(StateIO, match="what a step spends cannot be written"):
-        file.note(spent(2, 7, "x" * 100))
-    file.note(spent(3, 9, "third"))
+        spent(file, 7, "x" * 100)
+    spent(file, 9, "third")
     assert taken_over(state)[1] == {"first": 5, "third": 9}
 
 
@@ -67,9 +69,8 @@ def test_what_is_counted_already_is_not_counted_again(tmp_path: Path) -> None:
     """Amounts of one attempt are not added up, nor is a file that is read twice."""
     state = tmp_path / "state.db"
     file = SpendFile(state)
-    serial = file.begin("dead")
-    for tokens in (3, 8):
-        file.note(spent(serial, tokens))
+    file.belongs_to("dead")
+    spent(file, 3).note(0, 5)
     (path,) = (tmp_path / "state.db-spend").iterdir()
     assert taken_over(state) == ([path], {"ask": 8})
     assert taken_over(state) == ([path], {"ask": 8})
@@ -79,7 +80,8 @@ def test_what_a_living_process_spends_is_its_own(tmp_path: Path) -> None:
     """Its file is left alone; one that cannot be read says nothing."""
     state = tmp_path / "state.db"
     file = SpendFile(state)
-    file.note(spent(file.begin("own"), 3))
+    file.belongs_to("own")
+    spent(file, 3)
     os.symlink(tmp_path / "state.db-spend" / "own", tmp_path / "state.db-spend" / "link")
     files, found = taken_over(state)
     assert [path.name for path in files] == ["link"]

@@ -13,7 +13,7 @@ import pytest
 from perdure.errors import StateIO, UsageError
 from perdure.store import spend_file, spending
 from perdure.store.runs import Store
-from perdure.store.spend_file import SLOT, SpendFile, Spent, read
+from perdure.store.spend_file import SLOT, Noted, SpendFile, Spent, read
 
 TOKEN = "7-0123456789abcdef"
 
@@ -21,6 +21,7 @@ TOKEN = "7-0123456789abcdef"
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[SpendFile]:
     file = SpendFile(tmp_path / "state.db")
+    file.belongs_to(TOKEN)
     yield file
     file.close()
 
@@ -30,37 +31,41 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state.db-spend" / TOKEN
 
 
-def spent(file: SpendFile, tokens: int, name: str = "ask") -> Spent:
-    one = Spent(file.begin(TOKEN), 3, name, bytes(16), 0, 5, tokens, 1, 0, "3:0 3:1")
-    file.note(one)
+def spent(file: SpendFile, tokens: int, name: str = "ask") -> Noted:
+    one = file.begin(3, name, bytes(16), 0, 1, "3:0 3:1", in_record=True)
+    one.note(5, tokens)
     return one
+
+
+def said(*noted: Noted) -> list[Spent]:
+    return [each.spent for each in noted]
 
 
 def test_what_is_noted_last_is_read(file: SpendFile, path: Path) -> None:
     """Of each attempt, with all that says whose it is; also of a name that takes several places."""
     short, long = spent(file, 1), spent(file, 2, "n" * 1000)
-    short.tokens, short.usd = 10**17, 10**17
-    file.note(short)
+    short.note(10**16, 10**16)
     last = spent(file, 4)
-    assert read(path) == [short, long, last]
+    assert short.spent.usd == 10**16 + 5
+    assert read(path) == said(short, long, last)
 
 
 def test_a_place_is_free_once_what_it_says_is_saved(file: SpendFile, path: Path) -> None:
     """The file is as long as there were attempts at a time, and what no commit has saved stays in it."""
     first, other = spent(file, 1), spent(file, 2)
     for tokens in range(100):
-        file.saved(first.serial)
+        first.saved()
         first = spent(file, tokens)
-    assert read(path) == [first, other]
+    assert read(path) == said(first, other)
     assert path.stat().st_size < 3 * SLOT
-    file.saved(first.serial)
+    first.saved()
     file.close()
-    assert other in read(path)
+    assert other.spent in read(path)
 
 
 def test_nothing_is_left_of_a_process_that_has_saved_all(file: SpendFile, path: Path) -> None:
     """Its file goes with it."""
-    file.saved(spent(file, 1).serial)
+    spent(file, 1).saved()
     assert path.exists()
     file.close()
     assert not path.exists()
@@ -74,7 +79,7 @@ def test_a_place_that_was_cut_short_hides_no_other(file: SpendFile, path: Path, 
     with path.open("r+b") as opened:
         opened.seek(SLOT + at)
         opened.write(b"\xff")
-    assert read(path) == [other]
+    assert read(path) == said(other)
 
 
 def test_files_of_before_are_read(tmp_path: Path) -> None:
@@ -98,18 +103,20 @@ def test_a_full_disk_is_named_and_what_was_noted_stays(
         with pytest.raises(StateIO, match="cannot be written"):
             spent(file, 2)
     more = spent(file, 3)
-    assert read(path) == [one, more]
+    assert one.spent.tokens == 1
+    assert read(path) == said(one, more)
 
 
 def test_a_forked_process_leaves_the_file_alone(file: SpendFile, path: Path) -> None:
     """What it spends would stand in the place of what its parent does; so it is told to say it there."""
     one = spent(file, 1)
-    child = SpendFile(path.parent.with_name("state.db"))
-    child.begin(TOKEN)
-    child.close_in_child()
+    before = path.read_bytes()
+    file.close_in_child()
     with pytest.raises(UsageError, match="forked"):
-        child.note(one)
-    assert read(path) == [one]
+        one.note(1, 1)
+    with pytest.raises(UsageError, match="forked"):
+        spent(file, 2)
+    assert path.read_bytes() == before
 
 
 def test_a_file_that_cannot_be_read_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -25,7 +24,7 @@ from perdure.store.group_commit import Operation
 from perdure.store.locks import Asker
 from perdure.store.rows import GONE_ON_WITH
 from perdure.store.run_begin import RunBegin
-from perdure.store.spend_file import Spent
+from perdure.store.spend_file import Noted
 
 if TYPE_CHECKING:
     from perdure.config.kept_command_line import CommandLine
@@ -302,10 +301,9 @@ class Store(RunBegin):
 
         return operation
 
-    def save_spending(self, spent: Spent) -> None:
+    def save_spending(self, noted: Noted) -> None:
         """Write down, with what is written next, what an attempt has spent."""
-        put = spending.put(self.holder.token, spent)
-        self.journal.ahead(*put, then=partial(self.spend_file.saved, spent.serial))
+        self.journal.ahead(*spending.put(self.holder.token, noted.spent), then=noted.saved)
 
     def command_line(self, run: RunRecord) -> CommandLine | None:
         """The command line for which the script of a run is loaded; None if it was given nothing, or that is not known.

@@ -15,9 +15,9 @@ from __future__ import annotations
 import os
 import struct
 import threading
-from collections import defaultdict, deque
+from collections import defaultdict
 from contextlib import suppress
-from errno import ENOSPC
+from errno import EBADF, ENOSPC
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -38,6 +38,8 @@ SLOT: Final = 256
 
 _HEAD = struct.Struct("<HHIIQQQ")  # slots, calls, length and crc of the body, serial, usd, tokens; its own crc follows
 _HEAD_SIZE = _HEAD.size + 4
+_head = _HEAD.pack
+_crc = struct.Struct("<I").pack
 
 
 class Spent(msgspec.Struct, array_like=True):
@@ -55,6 +57,60 @@ class Spent(msgspec.Struct, array_like=True):
     ledgers: str
 
 
+class Noted:
+    """What an attempt under way has spent, and its place in the file of its process. Used by one thread at a time.
+
+    Args:
+        file: of the process.
+        spent: whose it is, and nothing spent so far.
+        in_record: can the record of the call say it, if the attempt succeeds?
+    """
+
+    __slots__ = ("_at", "_crc", "_file", "_size", "_slots", "_unused", "in_record", "spent")
+
+    def __init__(self, file: SpendFile, spent: Spent, in_record: bool) -> None:
+        self.spent = spent
+        self.in_record = in_record
+        self._file = file
+        self._at = -1
+
+    def note(self, usd: int, tokens: int) -> None:
+        """It has spent that much more: written down before this returns.
+
+        Raises:
+            StateIO: it cannot be.
+            UsageError: this process was forked from the one that executes the run.
+        """
+        file, spent, at = self._file, self.spent, self._at
+        body = b""
+        if at < 0:
+            body = _encode((spent.run, spent.name, spent.key, spent.n, spent.ledgers))
+            self._size = size = len(body)
+            self._crc = crc32(body)
+            self._slots = slots = (_HEAD_SIZE + size + SLOT - 1) // SLOT
+            at, self._unused = file.place(slots)
+        spent.usd += usd
+        spent.tokens += tokens
+        head = _head(self._slots, spent.calls, self._size, self._crc, spent.serial, spent.usd, spent.tokens)
+        data = head + _crc(crc32(head)) + body
+        try:
+            if write_at(file.descriptor, data, at) != len(data):
+                raise OSError(ENOSPC, os.strerror(ENOSPC))
+        except OSError as error:
+            spent.usd -= usd
+            spent.tokens -= tokens
+            if body:
+                self._unused.append(at)
+            raise file.refused(error) from error
+        self._at = at
+
+    def saved(self) -> None:
+        """A commit has saved what it has spent, and it is over: its place is free."""
+        if self._at >= 0:
+            self._unused.append(self._at)
+            self._at = -1
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode_body = msgspec.msgpack.Decoder(tuple[int, str, bytes, int, str]).decode
 
@@ -69,58 +125,45 @@ class SpendFile:
     def __init__(self, state: Path) -> None:
         self._folder = state.with_name(state.name + SUFFIX)
         self._lock = threading.Lock()
-        self._file = -1
+        self.descriptor = -1
         self._token = ""
         self._serials = count(1)
         self._forked = False
         self._forget()
 
-    def begin(self, token: str) -> int:
-        """A number for an attempt that spends."""
-        if token != self._token:
-            with self._lock:
-                if token != self._token:
-                    self._close()
-                    self._token = token
-        return next(self._serials)
+    def belongs_to(self, token: str) -> None:
+        """This process goes by that now: who executes a run keeps its token as long as that takes."""
+        with self._lock:
+            if token != self._token:
+                self._close()
+                self._token = token
 
-    def note(self, spent: Spent) -> None:
-        """Write down what an attempt has spent so far; not called by two threads for one attempt at a time.
+    def begin(self, run: int, name: str, key: bytes, n: int, calls: int, ledgers: str, in_record: bool) -> Noted:
+        """An attempt spends for the first time. `calls`: does it count as one? For the rest see `Spent`, `Noted`."""
+        return Noted(self, Spent(next(self._serials), run, name, key, n, 0, 0, calls, 0, ledgers), in_record)
+
+    def place(self, slots: int) -> tuple[int, list[int]]:
+        """Where there are so many slots that nobody uses, and the list of such places: it goes back there.
 
         Raises:
-            StateIO: it cannot be.
+            StateIO: the file cannot be made.
             UsageError: this process was forked from the one that executes the run.
         """
-        serial = spent.serial
-        place = self._places.get(serial)
-        body = b""
-        if place is None:
-            body = _encode((spent.run, spent.name, spent.key, spent.n, spent.ledgers))
-            size = len(body)
-            slots = (_HEAD_SIZE + size + SLOT - 1) // SLOT
-            place = self._place(slots), slots, size, crc32(body)
-        at, slots, size, crc = place
-        head = _HEAD.pack(slots, spent.calls, size, crc, serial, spent.usd, spent.tokens)
-        data = head + crc32(head).to_bytes(4, "little") + body
+        free = self._free[slots]
         try:
-            if write_at(self._file, data, at) != len(data):
-                raise OSError(ENOSPC, os.strerror(ENOSPC))
-        except OSError as error:
-            if body:
-                self._free[slots].append(at)
-            raise self._refused(error) from error
-        self._places[serial] = place
-
-    def saved(self, serial: int) -> None:
-        """A commit has saved what an attempt has spent that is over: its place is free."""
-        place = self._places.pop(serial, None)
-        if place is not None:
-            self._free[place[1]].append(place[0])
+            return free.pop(), free
+        except IndexError:
+            with self._lock:
+                if self.descriptor < 0:
+                    self._open()
+                self._end += slots * SLOT
+                return self._end - slots * SLOT, free
 
     def close(self) -> None:
         """The process is about to end; the file stays if it says what no commit has saved."""
         with self._lock:
-            saved, token = not self._places, self._token
+            unused = sum(slots * len(places) for slots, places in self._free.items())
+            saved, token = self._end == (1 + unused) * SLOT, self._token
             self._close()
             if saved and token:
                 with suppress(OSError):
@@ -132,23 +175,22 @@ class SpendFile:
         self._close()
         self._forked = True
 
-    def _place(self, slots: int) -> int:
-        try:
-            return self._free[slots].pop()
-        except IndexError:
-            with self._lock:
-                if self._file < 0:
-                    self._open()
-                self._end += slots * SLOT
-                return self._end - slots * SLOT
-
-    def _open(self) -> None:
+    def refused(self, error: OSError) -> StateIO | UsageError:
+        """Why nothing can be written."""
         if self._forked:
-            raise UsageError(
+            return UsageError(
                 "perdure.spend() is called in a process that a step has forked",
                 "return what it has spent to the step, and call perdure.spend there",
             )
+        return StateIO(
+            f"what a step spends cannot be written: {self._folder} ({error.strerror})",
+            "see the space and the permissions of the folder, then run again",
+        )
+
+    def _open(self) -> None:
         try:
+            if self._forked:
+                raise OSError(EBADF, os.strerror(EBADF))
             ownership.make_folder(self._folder)
             file = ownership.make_file(self._folder / self._token, os.O_RDWR)
             try:
@@ -158,24 +200,17 @@ class SpendFile:
                 os.close(file)
                 raise
         except OSError as error:
-            raise self._refused(error) from error
-        self._file = file
-
-    def _refused(self, error: OSError) -> StateIO:
-        return StateIO(
-            f"what a step spends cannot be written: {self._folder} ({error.strerror})",
-            "see the space and the permissions of the folder, then run again",
-        )
+            raise self.refused(error) from error
+        self.descriptor = file
 
     def _close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = -1
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+        self.descriptor = -1
         self._forget()
 
     def _forget(self) -> None:
-        self._places: dict[int, tuple[int, int, int, int]] = {}  # of attempts, by their numbers
-        self._free: defaultdict[int, deque[int]] = defaultdict(deque)  # places, by their size in slots
+        self._free: defaultdict[int, list[int]] = defaultdict(list)  # places, by their size in slots
         self._end = SLOT
 
 

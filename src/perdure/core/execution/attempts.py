@@ -149,8 +149,8 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
             payload = accept(call, history, outcome) if outcome.refused is None else None
             if payload is not None:
                 yield success(call, history, payload, outcome, outcome.attempts or number, cut)
-                if call.spending is not None and history.spent_saved is not None:
-                    history.spent_saved(call)
+                if call.spending is not None:
+                    call.spending.saved()
                 return Succeeded(outcome.value, call.seq)
             assert outcome.refused is not None
             error = outcome.refused

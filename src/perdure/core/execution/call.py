@@ -49,8 +49,8 @@ def perform(call: Call, history: History, seq: int | None = UNCLAIMED) -> Decisi
         save = first_success(call, history, first)
         if save is not None:
             yield save
-            if call.spending is not None and history.spent_saved is not None:
-                history.spent_saved(call)
+            if call.spending is not None:
+                call.spending.saved()
             return Succeeded(first.value, call.seq)
     end = yield from _with_failures(call, history, park, None, first)
     if type(end) is Failed:
@@ -168,8 +168,8 @@ def item(
         save = first_success(call, history, first)
         if save is not None:
             yield save
-            if call.spending is not None and history.spent_saved is not None:
-                history.spent_saved(call)
+            if call.spending is not None:
+                call.spending.saved()
             return Succeeded(first.value, call.seq)
     rest = _with_failures(call, history, park, doubted, first)
     return (yield from (rest if around is None else around(rest)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,7 +19,6 @@ class Extras(msgspec.Struct):
         at: when it was made, by the clock of `Outcome.began`; None until that is known.
         asked: how many seconds after that its last attempt began.
         waits: seconds that it waited meanwhile, by reason: "retry", "rate", "paused" or "breaker".
-        spent: what it has spent, as its record says it.
     """
 
     batch: int | None = None
@@ -27,7 +26,6 @@ class Extras(msgspec.Struct):
     at: float | None = None
     asked: float = 0.0
     waits: dict[str, float] = {}
-    spent: str | None = None
 
     def began(self, at: float) -> None:
         """An attempt of it has begun."""
@@ -39,17 +37,17 @@ class Extras(msgspec.Struct):
         """It has waited."""
         self.waits[reason] = self.waits.get(reason, 0.0) + seconds
 
-    def columns(self) -> tuple[int | None, int | None, str | None, str | None, str | None] | None:
-        """The last five columns of the row; None if they say nothing."""
+    def columns(self) -> tuple[int | None, int | None, str | None, str | None]:
+        """Its columns of the row."""
         asked, said = int(self.asked * 1000), None
         if self.waits:
             waits = {reason: ms for reason, seconds in self.waits.items() if (ms := int(seconds * 1000)) > 0}
             said = msgspec.json.encode(waits).decode() if waits else None
-        found = (self.batch, asked if asked > 0 else None, said, self.label, self.spent)
-        return None if found == _NOTHING else found
+        return self.batch, asked if asked > 0 else None, said, self.label
 
 
-_NOTHING = (None,) * 5
+NOTHING: Final = (None,) * 4
+"""The columns of a call of which nothing more is to be said."""
 
 
 def label_of(key: Any) -> str | None:

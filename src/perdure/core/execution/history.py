@@ -16,6 +16,7 @@ import msgspec
 from perdure.core import records
 from perdure.core.checksums import marked, step_checksum
 from perdure.core.exceptions import capture
+from perdure.core.execution.call_extras import NOTHING
 from perdure.core.execution.crash_loop import LIMIT, Crashes, Lives
 from perdure.core.execution.known_records import IndexPage, IndexRow, page_of
 from perdure.core.execution.record_matching import Claims
@@ -134,8 +135,6 @@ class History(Claims):
         self._tried: dict[str, set[tuple[bytes, int]]] = {}
         # A call that counts has failed after its attempt had ended well, and will have no record to count by.
         self.failed_after_all: Callable[[Call, float], None] | None = None
-        # The record of a call that says what it has spent is saved.
-        self.spent_saved: Callable[[Call], None] | None = None
         self.fired: list[tuple[int, float]] = []
         self.undone: Counter[bytes] = Counter()
         self.known_tries: dict[tuple[str, bytes, int], Tries] = {}  # of earlier processes, that no call has claimed
@@ -210,10 +209,13 @@ class History(Claims):
 
             given = kept_input(call)
         crc = step_checksum(rid, seq, name, key, n, status, given, output, started, ms, attempts, kind)
-        if call.extras is not None and (more := call.extras.columns()) is not None:
-            crc = marked(crc, None, None, *more)
-            return (rid, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind, None, None, *more)
-        return (rid, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind)
+        more = NOTHING if call.extras is None else call.extras.columns()
+        spent = call.spent
+        if spent is None and more == NOTHING:
+            return (rid, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind)
+        crc = marked(crc, None, None, *more, spent)
+        whole = (rid, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind, None, None)
+        return (*whole, *more, spent)
 
     def number_again(self, call: Call, row: Row) -> Row:
         """The record of a call under the next number, if others have got one since: its end is seen after theirs.

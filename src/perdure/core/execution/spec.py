@@ -12,7 +12,7 @@ import msgspec
 from perdure.core.callables import EMPTY, is_coroutine_function, is_routine, signature_of, unwrap
 from perdure.core.execution.call_extras import Extras
 from perdure.core.execution.inputs import Signature
-from perdure.core.execution.spending import Ledger
+from perdure.core.execution.spending import Ledger, UnderWay
 from perdure.core.policies.failure_rules import NO_RULES
 from perdure.core.policies.failure_rules import Rules as FailureRules
 from perdure.core.policies.retry import ONCE, Retry
@@ -249,9 +249,9 @@ class Call(msgspec.Struct, eq=False):
     `named`), `n` how many times name + key came before in this run. `salt` sets its idempotency key apart from that of
     the same call before (it was undone, or its input edited); `drop` are the numbers of records that its own replaces;
     `seq` is the number of its record, as soon as it has one. `ledgers` are the budgets that it counts for, `spending`
-    is what its attempt under way has spent, as the engine keeps it; `counted`: an attempt of it was; `by_record`: it
-    counts by its record alone. `extras`: what its record is to say besides. `keyed`: it has asked
-    for its idempotency key; `defaults` (packed) are those of the function that it might change.
+    is what its attempt under way has spent, as the engine keeps it, and `spent` how its record says that; `counted`: an
+    attempt of it was; `by_record`: it counts by its record alone. `extras`: what its record is to say besides. `keyed`:
+    it has asked for its idempotency key; `defaults` (packed) are those of the function that it might change.
     """
 
     spec: Spec
@@ -265,7 +265,8 @@ class Call(msgspec.Struct, eq=False):
     drop: tuple[int, ...] = ()
     seq: int = 0
     ledgers: tuple[Ledger, ...] = ()
-    spending: Any = None
+    spending: UnderWay | None = None
+    spent: str | None = None
     counted: bool = False
     by_record: bool = False
     extras: Extras | None = None

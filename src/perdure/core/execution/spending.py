@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from math import inf
 from shlex import quote
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -61,6 +62,13 @@ CallId = tuple[str, bytes, int]
 """Name, key and occurrence of a call."""
 
 
+class UnderWay(Protocol):
+    """What an attempt has spent so far, as its engine keeps it."""
+
+    def saved(self) -> None:
+        """The record of its call is saved, and says that."""
+
+
 class Bounds(msgspec.Struct, frozen=True):
     """What a block may spend; None: no bound. In the units of `Amounts`."""
 
@@ -110,6 +118,8 @@ class Ledger:
         self.bounds = bounds
         self._before = before
         self._lock = lock
+        most = [inf if bound is None else bound for bound in msgspec.structs.astuple(bounds)]
+        self._most_usd, self._most_tokens, self._most_calls, self._most_ms = most
         self._seen = _Sum()  # by the calls that this life has come to
         # Spent in this life; as long as nothing was before, all of that is seen.
         self._new = _Sum() if before != NOTHING else self._seen
@@ -138,19 +148,28 @@ class Ledger:
     def withdraw(self) -> None:
         """A call that was admitted is not made after all."""
         with self._lock:
-            self._count(-1)
+            self._seen.calls -= 1
+            if self._new is not self._seen:
+                self._new.calls -= 1
 
     def admit(self, owner: str, earlier: Amounts) -> BudgetExceeded | None:
         """May a call begin that has no record? It counts from now on; `earlier` is what it spent in earlier lives."""
         with self._lock:
-            most = self._seen if self._new is self._seen else self._most(again=1 if earlier.calls else 0)
-            field = self.bounds.reached(most)
-            if field:
-                return self._exceeded(owner, field, most)
+            seen = self._seen
+            most = seen if self._new is seen else self._most(again=1 if earlier.calls else 0)
+            if (
+                most.usd >= self._most_usd
+                or most.tokens >= self._most_tokens
+                or most.calls >= self._most_calls
+                or most.ms >= self._most_ms
+            ):
+                return self._exceeded(owner, self.bounds.reached(most), most)
             if earlier is not NOTHING:
-                self._seen.add(earlier.usd, earlier.tokens, earlier.calls, earlier.ms)
+                seen.add(earlier.usd, earlier.tokens, earlier.calls, earlier.ms)
             if earlier.calls == 0:  # else it was begun in an earlier life, and counts once
-                self._count(1)
+                seen.calls += 1
+                if self._new is not seen:
+                    self._new.calls += 1
             return None
 
     def refuse(self, owner: str) -> BudgetExceeded | None:
@@ -159,11 +178,6 @@ class Ledger:
             most = self._most()
             field = self.bounds.reached(most)
             return self._exceeded(owner, field, most) if field else None
-
-    def _count(self, calls: int) -> None:
-        self._seen.calls += calls
-        if self._new is not self._seen:
-            self._new.calls += calls
 
     def _most(self, again: int = 0) -> Amounts | _Sum:
         """What is spent; `again` is 1 if a call is to be judged that was begun in an earlier life: that is no other."""

@@ -11,7 +11,7 @@ from perdure.core.records import RunRecord
 from perdure.engines.local.resources import Resources
 from perdure.errors import OptionError
 from perdure.store import spending
-from perdure.store.spend_file import Spent
+from perdure.store.spend_file import Noted
 
 
 class RunSpending:
@@ -31,7 +31,7 @@ class RunSpending:
         self._in_records = in_records
         self._lock = threading.Lock()
         self._ledgers = 0  # how many blocks with a budget were entered
-        self._noted = False
+        self._marked = False
         self._hooked = False
         # Of the blocks around the call before: next to always they are those of the next call, too.
         self._blocks: tuple[tuple[Ledger, ...], str, bool] = (), "", True  # see _of_blocks
@@ -60,20 +60,17 @@ class RunSpending:
         Raises:
             StateIO: it cannot be.
         """
-        if not self._hooked:
-            self._hook()
         with self._lock:
-            spent = call.spending or self._begin(call)
+            noted: Noted = call.spending or self._begin(call)  # type: ignore[assignment]
+            spent = noted.spent
             if spent.usd + usd > MOST or spent.tokens + tokens > MOST:
                 raise OptionError(
                     f"{call.spec.owner} has spent more in one attempt than can be counted",
                     "see the numbers that it gives to perdure.spend",
                 )
-            spent.usd += usd
-            spent.tokens += tokens
+            noted.note(usd, tokens)
             for ledger in call.ledgers:
                 ledger.spend(usd, tokens)
-            self._resources.store.spend_file.note(spent)
 
     def save(self, call: Call, seconds: float, *, ok: bool) -> None:
         """An attempt has ended: what it spent is saved with the next commit, which is that of how it ended.
@@ -81,16 +78,15 @@ class RunSpending:
         In a budget it is a call, also if it spends neither money nor tokens; `ok`: its record says that much.
         """
         ms = int(seconds * 1000)
-        if ok and call.spending is None and self._counts_by_record(call):
-            if ms == 0:
-                return
-        elif ok and call.spending is not None and self._fits_record(call):
-            with self._lock:
-                call.spending.ms = ms
-                call.more().spent = spending.text_of(call.spending)
-                if not self._noted:
-                    self._noted = True
-                    self._resources.store.journal.ahead(*spending.mark(self._run.rid))
+        noted: Noted | None = call.spending  # type: ignore[assignment]
+        if noted is None:
+            if not (ok and self._counts_by_record(call)):
+                self._save_row(call, ms)
+        elif ok and noted.in_record:
+            noted.spent.ms = ms
+            call.spent = spending.text_of(noted.spent)
+            if not self._marked:
+                self._mark()
         else:
             self._save_row(call, ms)
         if ms:
@@ -101,32 +97,30 @@ class RunSpending:
         """An attempt had ended well, and its call has failed all the same: no record will say that it was made."""
         if call.counted and call.spending is None:
             return
-        if call.extras is not None:
-            call.extras.spent = None
+        call.spent = None
         self._save_row(call, int(seconds * 1000))
 
     def _hook(self) -> None:
         """Calls of the run have to say how they end: without a budget, and if none spends, nothing asks."""
         self._hooked = True
         self._history.failed_after_all = self.count_failed
-        self._history.spent_saved = self._saved
+        store = self._resources.store
+        store.spend_file.belongs_to(store.holder.token)
+
+    def _mark(self) -> None:
+        """Records of the run say what their calls have spent."""
+        with self._lock:
+            if not self._marked:
+                self._marked = True
+                self._resources.store.journal.ahead(*spending.mark(self._run.rid))
 
     def _save_row(self, call: Call, ms: int) -> None:
         """What an attempt has spent becomes a row, with the next commit."""
         with self._lock:
-            saved = call.spending or self._begin(call)
-            saved.ms = ms
+            noted: Noted = call.spending or self._begin(call)  # type: ignore[assignment]
+            noted.spent.ms = ms
             call.spending = None
-            self._resources.store.save_spending(saved)
-
-    def _saved(self, call: Call) -> None:
-        """The record of a call is saved, and says what it has spent."""
-        serial, call.spending = call.spending.serial, None
-        self._resources.store.spend_file.saved(serial)
-
-    def _fits_record(self, call: Call) -> bool:
-        """May what a call has spent stand in its record? It may not where `_counts_by_record` says so."""
-        return self._in_records and call.spending.calls == 1 and call.spec.undo is None and self._of_blocks(call)[2]
+            self._resources.store.save_spending(noted)
 
     def _counts_by_record(self, call: Call) -> bool:
         """Is the record of a call all that has to be kept of what it spent?
@@ -150,11 +144,16 @@ class RunSpending:
         history = self._history
         return history.spent_by(call) if history.spent or history.spent_by_children else NOTHING
 
-    def _begin(self, call: Call) -> Spent:
-        store = self._resources.store
+    def _begin(self, call: Call) -> Noted:
+        if not self._hooked:
+            self._hook()
+        _, labels, own = self._of_blocks(call)
+        spec = call.spec
         first = not call.counted and (not self._history.spent or self._history.spent_by(call).calls == 0)
-        serial = store.spend_file.begin(store.holder.token)
-        who = (self._run.rid, call.spec.name, call.key, call.n)
-        call.spending = spent = Spent(serial, *who, 0, 0, int(first), 0, self._of_blocks(call)[1])
         call.counted = True
-        return spent
+        # Its record may say it where it may count by its record, spending nothing (see `_counts_by_record`).
+        in_record = self._in_records and first and own and spec.undo is None
+        file = self._resources.store.spend_file
+        noted = file.begin(self._run.rid, spec.name, call.key, call.n, int(first), labels, in_record)
+        call.spending = noted
+        return noted
