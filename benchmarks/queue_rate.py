@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 
 from machine import facts
+from reached import reach
 
 PEERS = Path(__file__).resolve().parent / "peers"
 WIDTH = 8
@@ -43,14 +44,14 @@ CASES = {
 """What is executed: by which peer, how many runs, slots, processes, on PostgreSQL?"""
 
 
-def main() -> None:
+def main(given: list[str] | None = None) -> None:
     """Print the rates: medians of the rounds."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--peers-python", default="", help="an interpreter with huey, procrastinate and dbos")
     parser.add_argument("--postgres", default="", help="where PostgreSQL is: postgresql://user:password@host/name")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="cases whose names begin so, separated by commas")
-    asked = parser.parse_args()
+    asked = parser.parse_args(given)
     only = tuple(name.strip() for name in asked.only.split(",")) if asked.only else ("",)
     cases = {name: case for name, case in CASES.items() if name.startswith(only) and _there(name, case, asked)}
     place = Path(tempfile.gettempdir())
@@ -70,6 +71,22 @@ def main() -> None:
         cheaper = statistics.median(its / ours for ours, its in zip(used[first], used[name], strict=True))
         columns = f"{statistics.median(found):9,.0f}{min(found):9,.0f}{max(found):9,.0f}"
         print(f"{name:34}{columns}{statistics.median(used[name]) * 1e6:9,.0f}   {ratio:.2f}, {cheaper:.2f}")
+    _judge(rates)
+
+
+def _judge(rates: dict[str, list[float]]) -> None:
+    """The figures that are asked for, of what was measured."""
+    medians = {name: statistics.median(found) for name, found in rates.items()}
+    ours = medians.get("perdure, 100 slots")
+    if ours is None:
+        return
+    reach("F5", "empty workflows, one process", ours, 5_000, "a second", at_least=True)
+    if (several := medians.get("perdure, 4 processes of 100")) is not None:
+        reach("F5", "four processes, beside one", several / ours, 1, "x", at_least=True)
+    if others := [rate for name, rate in medians.items() if not name.startswith("perdure")]:
+        reach("F5", "beside the best of the others", ours / max(others), 4, "x", at_least=True)
+    if (keys := medians.get("perdure, 1,000 keys")) is not None:
+        reach("F7", "1,000 keys with one run of each, beside one process", keys / ours, 0.8, "x", at_least=True)
 
 
 def _there(name: str, case: tuple[str, int, int, int, bool], asked: argparse.Namespace) -> bool:

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from reached import reach
+
 import perdure
 from perdure import aio, step, workflow
 
@@ -118,6 +120,10 @@ def main() -> None:
     print(f"event loop kept {late * 1e6:7.0f} us   at most, in 999 of 1,000 turns")
     print(f"a claim         {plain * 1e6:7.0f} us   of CPU, of {QUEUED:,} runs, begun and ended")
     print(f"with keys       {keyed * 1e6:7.0f} us   of {KEYS:,} keys, one run of each at a time: {by_keys:.2f}")
+    reach("F6", "enqueue, in steps that do nothing", ratio, 1.25, "")
+    reach("F6", f"enqueue_many, each of {MANY:,}", many * 1e6, 30, "us")
+    reach("F6", "an event loop kept from other tasks", late * 1e3, 1, "ms")
+    reach("F7", f"a claim over {KEYS:,} keys, in claims without", by_keys, 1.2, "")
 
 
 if __name__ == "__main__":

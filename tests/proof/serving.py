@@ -1,0 +1,97 @@
+"""Workers that serve a script in a folder of its own, for proofs that kill them or break what is beneath them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+SOURCE = Path(__file__).parents[2] / "src"
+PATIENCE = 120.0
+"""Seconds that a worker, or a command, has to begin or to end."""
+
+
+class Place:
+    """A folder with a script, its state file, and what the workers say.
+
+    Args:
+        script: the source of `app.py`.
+        env: what the environment has besides.
+    """
+
+    def __init__(self, script: str, **env: str) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="perdure-proof-", ignore_cleanup_errors=True)
+        self.folder = Path(self._temporary.name)
+        self.state = self.folder / "state.db"
+        self.said = self.folder / "said"
+        (self.folder / "app.py").write_text(script)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PERDURE_")}
+        own = {"PYTHONPATH": str(SOURCE), "PERDURE_STATE": str(self.state), "PERDURE_ALERTS": ""}
+        self.env = {**kept, **own, "PERDURE_CRASH_LIMIT": "1000000", **env}
+        self._workers: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            self.kill(worker)
+        self._temporary.cleanup()
+
+    def worker(self, *options: str) -> subprocess.Popen[bytes]:
+        """A worker in a group of its own, gone afterwards; it need not be ready yet."""
+        with self.said.open("ab") as said:
+            command = [sys.executable, "-m", "perdure", "worker", "app.py", *options]
+            started = subprocess.Popen(
+                command, cwd=self.folder, env=self.env, stdout=said, stderr=said, start_new_session=True
+            )
+        self._workers.append(started)
+        return started
+
+    def kill(self, worker: subprocess.Popen[bytes]) -> None:
+        """End a worker and what it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+    def python(self, code: str) -> None:
+        """Execute code that has the script imported as `app`, to its end."""
+        whole = f"import sys; sys.path.insert(0, '.'); import app, perdure\n{code}"
+        command = [sys.executable, "-c", whole]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+        if done.returncode:
+            raise AssertionError(f"the sender has ended with {done.returncode}: {done.stderr}")
+
+    def lines(self, name: str) -> list[list[str]]:
+        """The words of each line of a file of the folder; none if it is not there yet."""
+        try:
+            return [line.split() for line in (self.folder / name).read_text().splitlines()]
+        except FileNotFoundError:
+            return []
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    try:
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def until(holds: Callable[[], object], seconds: float = PATIENCE) -> bool:
+    """Whether something comes to hold within that time."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
