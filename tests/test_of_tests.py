@@ -31,6 +31,7 @@ ALLOWED = {
     "waiting.py": "the one place that looks, sleeps and looks again",
     "crash/": "the campaign draws the moments of its kills, and measures itself; it asserts on no clock",
     "proof/figures/r15_alerts.py::killed_run": "the moments of its kills are drawn, and it asserts on no clock",
+    "proof/figures/w1_queue_limits.py::run": "the moments of its kills are drawn, and it asserts on no clock",
     "conformance/victim.py": "is to be killed meanwhile, at any moment",
     "conformance/racer.py": "likewise",
     "conformance/shapes/races.py::a_timer_is_first_again": "a durable timer; what it races with waits for it",

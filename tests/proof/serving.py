@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from tests.waiting import pause
+
 SOURCE = Path(__file__).parents[2] / "src"
 PATIENCE = 120.0
 """Seconds that a worker, or a command, has to begin or to end."""
@@ -93,5 +95,5 @@ def until(holds: Callable[[], object], seconds: float = PATIENCE) -> bool:
     while not holds():
         if time.monotonic() > end:
             return False
-        time.sleep(0.02)
+        pause()
     return True
