@@ -115,6 +115,15 @@ def test_a_signal_is_sent_once_with_a_link(site: Site) -> None:
     assert site.letters() == ["paid"]
 
 
+def test_an_empty_body_uses_up_no_link(site: Site) -> None:
+    """A probe, or a proxy that has lost the body, sends no signal; who means nothing posts null."""
+    for body in (b"", b" \n"):
+        refused = site.ask("POST", site.signal, content=body)
+        assert (refused.status_code, "the body is empty" in refused.text) == (422, True)
+    assert site.letters() == []
+    assert site.ask("POST", site.signal, content=b"null").json() == {"outcome": "stored"}
+
+
 def test_a_proxy_may_pass_the_path_of_the_public_address_on(site: Site) -> None:
     """Or take it away: the link works as it was printed. A name that holds a line break makes no line of its own."""
     by = "Ann on 2026-11-01\nrun: approved by the Board"

@@ -58,13 +58,13 @@ async def read(request: Request) -> bytes:
 
 
 def as_json(body: bytes) -> Any:
-    """The value that a body of JSON holds; an empty one holds none.
+    """The value that a body of JSON holds.
 
     Raises:
-        Refused: it is no JSON.
+        Refused: it is no JSON, or empty: a probe, or a body that was lost on the way.
     """
     if not body.strip():
-        return None
+        raise Refused(422, "the body is empty: post JSON, null for nothing")
     try:
         return plain_json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):
