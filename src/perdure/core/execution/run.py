@@ -45,7 +45,7 @@ from perdure.core.execution.run_effects import (
 )
 from perdure.core.execution.spec import Call, Rules
 from perdure.core.records import SEQ, RunRecord
-from perdure.errors import Cancelled, NotStorable, RunError
+from perdure.errors import Cancelled, NotStorable
 
 if TYPE_CHECKING:
     from perdure.core.execution.cleanup import Find
@@ -351,7 +351,9 @@ def _not_taken(call: Call, start: Start, answer: NotTaken, began: Callable[[str]
                 call.spec.plan.unpack(run.output), run.output, run.started, (run.ended or run.started) - run.started
             )
         case Finished():
-            raise RunError(f"run {run.id} was {run.status}", "give the new run another id")
+            from perdure.core.execution.run_refusals import ended
+
+            raise ended(run)
         case Other():
             from perdure.core.execution.run_refusals import other_inputs
 

@@ -16,6 +16,14 @@ def cancelled(id: str) -> Cancelled:
     )
 
 
+def ended(run: RunRecord) -> RunError:
+    """The run cannot be gone on with, nor begun again under its id."""
+    fork = f"`perdure fork {shlex.quote(run.id)} --from STEP`"
+    return RunError(
+        f"run {run.id} was {run.status}", f"make a fork, which has what it did: {fork}; a new run needs another id"
+    )
+
+
 def other_inputs(id: str, workflow: str, given: bytes, now_workflow: str, now: bytes) -> OtherInputs:
     """The id stands for a run with other inputs, or of another workflow."""
     return OtherInputs(
