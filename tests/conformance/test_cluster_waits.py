@@ -15,7 +15,8 @@ from perdure import aio, step, workflow
 from perdure.engines.selection import cluster_at
 from perdure.errors import Cancelled, RunHasEnded, TooLarge
 from perdure.operations.approvals import answer
-from perdure.operations.location import locate
+from perdure.operations.location import locate, opened
+from perdure.operations.why import explain
 from waiting import until
 
 __all__ = ["desk"]
@@ -68,6 +69,24 @@ def test_signals_and_sleeps_go_over_into_new_records(bench: Bench) -> None:
     assert handle.result(60) == [*range(15), 100]
     assert steps() == list(range(15))
     assert executions(bench, "long_waits") > 2
+
+
+def test_why_says_what_a_run_of_a_cluster_waits_for(bench: Bench) -> None:
+    """And by which command it gets that, as on one machine: that its own code runs is not said then."""
+
+    @workflow
+    def waits_there() -> Any:
+        return perdure.wait_for("paid", key="7")
+
+    handle = waits_there.with_options(id="waits-there").start()
+    until(lambda: waits_for(bench, handle.id, "paid"))
+    with opened(locate(), handle.id) as store:
+        said = explain(store, store.run(handle.id), locate())
+    assert said.reasons[1] == "it waits for paid (7); the cluster keeps it meanwhile"
+    assert not any("its own code runs" in one for one in said.reasons)
+    assert said.ways[0].command.startswith("perdure signal waits-there paid --key 7")
+    perdure.signal(handle.id, "paid", 1, key="7")
+    assert handle.result(60) == 1
 
 
 def test_a_run_that_gets_many_signals_while_it_waits_goes_on_in_new_records(bench: Bench) -> None:

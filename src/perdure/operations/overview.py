@@ -13,12 +13,11 @@ from perdure.config import secrets
 from perdure.core.durations import show
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
-from perdure.core.waits import describe
 from perdure.operations.alerts import alert_targets, pending
 from perdure.operations.breakers import BreakerView, list_breakers
 from perdure.operations.letter_pages import LetterReason, letter_reasons
 from perdure.operations.location import Location
-from perdure.operations.open_questions import unanswered
+from perdure.operations.open_questions import unanswered, waited_for
 from perdure.operations.processes import process_of
 from perdure.operations.ps import RunView, runs_page
 from perdure.operations.queues import place_in_queue
@@ -256,7 +255,7 @@ def _need(store: Store, location: Location, run: RunRecord, status: str, now: fl
         return Need(
             "approval",
             f"{name} asks",
-            secrets.conceal(describe(found, now)),
+            waited_for(store, run, found, now),
             "",
             run.id,
             moment(run.started),
@@ -394,7 +393,7 @@ def waiting_runs(store: Store) -> list[WaitView]:
         text = (
             place_in_queue(store, run, now).line
             if queued
-            else secrets.conceal(describe(waits.standing_of(store, run.rid), now))
+            else waited_for(store, run, waits.standing_of(store, run.rid), now)
         )
         asked = [] if queued else unanswered(store, run)
         found.append(WaitView(run.id, run.workflow, run.status, text, moment(run.started), moment(run.wake), asked))

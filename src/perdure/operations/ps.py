@@ -360,9 +360,9 @@ def _waits(store: Store, run: RunRecord) -> str | None:
         return secrets.conceal(f"it is on hold: {claims.reason_of(run.hold)}")
     if run.status not in ("running", "suspended") or not (found := waits.standing_of(store, run.rid)):
         return None
-    from perdure.core.waits import describe
+    from perdure.operations.open_questions import waited_for
 
-    return secrets.conceal(describe(found, time.time()))
+    return waited_for(store, run, found, time.time())
 
 
 def _last_step(store: Store, run: RunRecord, facts: Facts) -> str | None:

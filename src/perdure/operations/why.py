@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ from perdure.core.records import AttemptRecord, RunRecord
 from perdure.core.sizes import show_size
 from perdure.engines.features import Feature
 from perdure.engines.selection import capabilities_at
-from perdure.errors import PerdureError, StateCorrupt
+from perdure.errors import NotFound, PerdureError, StateCorrupt
 from perdure.operations.diagnose_facts import RunFacts, has_script
 from perdure.operations.diagnose_run import find
 from perdure.operations.location import Location
@@ -35,12 +36,15 @@ from perdure.operations.ps import Standing, view_of
 from perdure.operations.step_views import error_view
 from perdure.operations.stored_failures import STAYS, assessment_of, restored
 from perdure.operations.why_sentences import SHOWN, Inquiry, line_of, time_left
-from perdure.operations.why_waiting import Waiting, Way
+from perdure.operations.why_waiting import Waiting, Way, script_gone
 from perdure.store import crashes, dead_letters
 from perdure.store.runs import Store
 
 MOST_RECORDS = 20_000
 """Of a run that is looked through."""
+
+OF_ANOTHER_RUN = re.compile(r"perdure: run .+ is (?:failed|parked); see it with `perdure show (.+)`\Z", re.DOTALL)
+"""What api/run_outcome.py notes on the error of a run that another one has waited for."""
 
 UNSEEN = "how it died is not known: with an alert target (see `perdure alert test`) a watchdog records it"
 
@@ -182,7 +186,8 @@ class _Answer(Inquiry):
         self._say(f"it is under way at {self.location.engine}" + (", and was asked to end" if stop else ""))
         waiting = self._open_calls([])
         self._waiting(waiting)
-        if not waiting:
+        waits = self._waits().under_way()
+        if not waiting and not waits:
             self._between_steps()
         self._say(capabilities_at(self.location.engine).reason(Feature.PROCESSES))
         script = shlex.quote(self.run.path) if self.run.path else "FILE"
@@ -264,6 +269,11 @@ class _Answer(Inquiry):
             return
         command = self._command("resume")
         option = self.location.option
+        gone = script_gone(self.run.path) if self.location.supports(Feature.PROCESSES) else None
+        if gone is not None:
+            self._say(gone)
+            self.ways.append(Way("go on", f"{command} FILE"))
+            return
         named = [located(one, option) for one in commands_in(secrets.redactor()(hint))]
         self.ways.append(Way("go on", next((one for one in named if one.startswith(f"{command} ")), command)))
 
@@ -308,7 +318,7 @@ class _Answer(Inquiry):
         }
         held = self._services(line) if self.location.supports(Feature.SERVICE_LISTING) else False
         way = "calls of that service are not made until then: wait, or close it" if held else again[found.kind]
-        self._say(f"{way}; {self._saved()}" + (", and none of them runs again" if self.view.steps else ""))
+        self._say(f"{way}; {self._saved()}{self._runs_again()}")
         error = restored(self.run.output)
         self._go_on(error.hint if isinstance(error, PerdureError) else "")
         self._way("see more", "show")
@@ -328,8 +338,30 @@ class _Answer(Inquiry):
         for note in capture.decode(self.run.output).notes:
             if note.startswith("perdure: "):
                 self._say(note.removeprefix("perdure: "))
+                self._awaited(note)
         for one in self._open_calls([], before=True)[-1:]:
             self._say(f"before that, {self._attempted(one)} failed at attempt {one.number}: {line_of(one.error)}")
+
+    def _awaited(self, note: str) -> None:
+        """Its error is that of another run, which has to be gone on with first: until then it is raised again."""
+        found = OF_ANOTHER_RUN.match(note)
+        if found is None:
+            return
+        (id,) = shlex.split(found[1])
+        try:
+            run = self.store.newest(self.store.run(id))
+        except NotFound:  # it is removed, or a cluster has not listed it
+            return
+        name, option = shlex.quote(run.id), self.location.option
+        if run.status == "failed":
+            self.ways.append(Way(f"first go on with {run.id}", f"perdure resume {name}{option}"))
+        elif run.status == "parked":
+            self.ways.append(Way(f"first re-drive {run.id}", f"perdure dlq redrive --run {name}{option}"))
+        else:
+            return
+        self._say(
+            f"as long as run {run.id} stands as {run.status}, this one fails as it did: go on with that one first"
+        )
 
     def _parked(self) -> None:
         error = f", the last time with {line_of(self.run.output)}" if self.run.output is not None else ""

@@ -7,12 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cached_property
 from math import inf
 
 from perdure.config import secrets
 from perdure.core.durations import show
 from perdure.core.execution.crash_loop import fitted
-from perdure.core.records import AttemptRecord, RunRecord
+from perdure.core.records import CLEAN_UPS, AttemptRecord, RunRecord
 from perdure.engines.features import Feature
 from perdure.operations.location import Location
 from perdure.operations.maps import maps_of
@@ -73,9 +74,19 @@ class Inquiry:
         return f"{one.step}{which(one)}{child}, attempt {one.attempt}{lasted}"
 
     def _saved(self) -> str:
-        if not self.view.steps:
-            return "no step is saved"
-        return f"{self.view.steps:,} step{'' if self.view.steps == 1 else 's'} saved"
+        saved = self.view.steps - self.clean_ups.total()
+        return f"{saved:,} step{'' if saved == 1 else 's'} saved" if saved > 0 else "no step is saved"
+
+    def _runs_again(self) -> str:
+        """Which of its steps are executed again when it is gone on with."""
+        none = ", and none of them runs again" if self.view.steps > self.clean_ups.total() else ""
+        return none + ("; what was undone is made again" if self.clean_ups["undone"] else "")
+
+    @cached_property
+    def clean_ups(self) -> Counter[str]:
+        """How many records are of clean-ups, by kind: a run counts them among its steps."""
+        kinds = (kind for *_, kind in self.store.index(self.run.rid))
+        return Counter(kind for kind in kinds if kind in CLEAN_UPS)
 
     def _ago(self, moment: float | None) -> str:
         return "at an unknown time" if moment is None else f"{self._since(moment)} ago"

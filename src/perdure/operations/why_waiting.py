@@ -10,12 +10,13 @@ from functools import partial
 
 import msgspec
 
-from perdure.config import secrets
 from perdure.core.execution.run_effects import Locked
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
-from perdure.core.waits import Standing, describe, earliest, show_moment
+from perdure.core.waits import Standing, earliest, show_moment
+from perdure.operations.diagnose_facts import has_script
 from perdure.operations.location import Location
+from perdure.operations.open_questions import waited_for
 from perdure.operations.queues import place_in_queue, way_on
 from perdure.store import claims, queue_order, workers
 from perdure.store.runs import Store
@@ -51,7 +52,7 @@ class Waiting:
         run, waits = self._run, standing_of(self._store, self._run.rid)
         due = run.wake is not None and run.wake <= self._now
         if run.hold is None and (waits or not due):
-            self._say(f"{secrets.conceal(describe(waits, self._now))}; no process is needed meanwhile")
+            self._say(f"{waited_for(self._store, run, waits, self._now)}; no process is needed meanwhile")
         if run.hold is not None:
             self._held(run.hold)
         elif run.wake is not None and due:
@@ -61,10 +62,8 @@ class Waiting:
             self._way("go on with it", "resume")
         elif (over := self._deadline(waits)) is not None:
             self._say(f"its time (timeout=) is over before that, at {show_moment(over, self._now)}: it ends then")
-        for one in waits[:1] if run.hold is None and not due else ():  # else what it waits for may have come
-            if one.event is not None and not one.event.startswith("perdure."):
-                key = f" --key {shlex.quote(one.topic)}" if one.topic else ""
-                self.ways.append(Way("send it", f"{self._command('signal')} {shlex.quote(one.event)}{key}"))
+        if run.hold is None and not due:  # else what it waits for may have come
+            self._send(waits)
 
     def queued(self) -> None:
         """It has not begun."""
@@ -86,11 +85,20 @@ class Waiting:
         self._way("end it", "cancel")
 
     def under_way(self) -> bool:
-        """A process executes it; returns whether it waits in there."""
+        """A process executes it, or a cluster keeps it; returns whether it waits there."""
         waits = standing_of(self._store, self._run.rid)
         if waits:
-            self._say(f"{secrets.conceal(describe(waits, self._now))}; it does so in its process")
+            where = "it does so in its process" if self._store.counts_queues else "the cluster keeps it meanwhile"
+            self._say(f"{waited_for(self._store, self._run, waits, self._now)}; {where}")
+            self._send(waits)
         return bool(waits)
+
+    def _send(self, waits: Sequence[Standing]) -> None:
+        """The command that sends the signal that it waits for."""
+        for one in waits[:1]:
+            if one.event is not None and not one.event.startswith("perdure."):
+                key = f" --key {shlex.quote(one.topic)}" if one.topic else ""
+                self.ways.append(Way("send it", f"{self._command('signal')} {shlex.quote(one.event)}{key}"))
 
     # -- what holds it ------------------------------------------------------------------------------------------------
 
@@ -149,7 +157,10 @@ class Waiting:
             self.ways.append(Way("start a worker", f"perdure worker {script}{self._location.option}"))
             return
         serving = [one for one in living if one.serves(run.script, run.workflow, run.queue)]
-        script = shlex.quote(os.path.relpath(run.path)) if run.path else "FILE"
+        gone = script_gone(run.path)
+        script = shlex.quote(os.path.relpath(run.path)) if run.path and not gone else "FILE"
+        if not serving and gone:
+            self._say(gone)
         if not serving:
             self._say(_nobody(living, run))
             self.ways.append(Way("start a worker", f"perdure worker {script}{self._location.option}"))
@@ -174,6 +185,13 @@ class Waiting:
 
     def _command(self, command: str) -> str:
         return f"perdure {command} {shlex.quote(self._run.id)}{self._location.option}"
+
+
+def script_gone(path: str) -> str | None:
+    """That the script of a run is not where it was, in words; None if it is, or is a notebook or a prompt."""
+    if not has_script(path) or os.path.exists(path):
+        return None
+    return f"its script is not there any more: {path}; in the commands, FILE is where it is now"
 
 
 def _nobody(living: Sequence[Worker], run: RunRecord) -> str:

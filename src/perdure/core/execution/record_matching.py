@@ -118,6 +118,7 @@ class Claims(KnownRecords):
             spent = ONE_CALL
         for ledger in call.ledgers:
             ledger.replayed(spent)
+            ledger.undoable = ledger.undoable or call.spec.undo is not None
 
     def spent_by(self, call: Call) -> Amounts:
         """What a call has spent in earlier lives of the run."""

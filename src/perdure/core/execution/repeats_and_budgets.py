@@ -25,6 +25,7 @@ def admit(call: Call, history: History) -> BudgetExceeded | None:
     """The refusal of a call that a budget around it does not let begin; without one, it counts from now on."""
     earlier = history.spent_by(call) if history.spent or history.spent_by_children else NOTHING
     for place, ledger in enumerate(call.ledgers):
+        ledger.undoable = ledger.undoable or call.spec.undo is not None
         refusal = ledger.admit(call.spec.owner, earlier)
         if refusal is not None:
             for other in call.ledgers[:place]:

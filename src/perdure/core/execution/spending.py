@@ -116,6 +116,7 @@ class Ledger:
         self.rid = rid
         self.label = f"{rid}:{number}"
         self.bounds = bounds
+        self.undoable = False  # what its calls have spent may be spent once more, when they are made again
         self._before = before
         self._lock = lock
         most = [inf if bound is None else bound for bound in msgspec.structs.astuple(bounds)]
@@ -195,7 +196,9 @@ class Ledger:
         bound = getattr(self.bounds, field)
         amount = shown(field, getattr(spent, field))
         name = "seconds" if field == "ms" else field
-        raised = f"{bound * 2 / NANO:g}" if field == "usd" else f"{bound * 2 // 1000 if field == 'ms' else bound * 2}"
+        # What is undone when the run fails is made again: it needs as much once more, but for calls, which count once.
+        most = bound * 2 if field == "calls" or not self.undoable else bound + 2 * max(bound, getattr(spent, field))
+        raised = f"{most / NANO:g}" if field == "usd" else f"{-(-most // 1000) if field == 'ms' else most}"
         return BudgetExceeded(
             f"{owner} is not called: {amount} of {shown(field, bound)} are spent",
             f"raise the bound: `perdure resume {quote(self.run)} --budget {name}={raised}`; or catch it, and go on "

@@ -1,0 +1,142 @@
+"""`perdure why` does not promise what is not so, nor names a command that cannot help before another one has."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+import perdure
+from conftest import Machine
+from perdure import step, workflow
+from perdure.errors import BudgetExceeded, RunError, Suspended
+from perdure.operations.approvals import answer
+from perdure.operations.location import locate
+from perdure.operations.why import Why, explain
+from perdure.operations.why_waiting import script_gone
+
+
+@step(retry=None)
+def give_back(amount: int) -> None:
+    pass
+
+
+@step(undo=give_back)
+def pay(amount: int) -> int:
+    perdure.spend(usd=amount)
+    return amount
+
+
+@step
+def plain(amount: int) -> int:
+    return amount
+
+
+@step(retry=None)
+def fails_yet() -> None:
+    raise OSError("down")
+
+
+@workflow
+def enqueued() -> None:
+    fails_yet()
+
+
+def why(machine: Machine, id: str) -> Why:
+    store = machine.engine.store
+    return explain(store, store.run(id), locate(store.path))
+
+
+def test_what_was_undone_is_not_called_saved(machine: Machine) -> None:
+    """Clean-ups are no steps that stay done, and what they took back is made again."""
+
+    @workflow
+    def pays() -> None:
+        plain(0)
+        pay(1)
+        pay(2)
+        fails_yet()
+
+    with pytest.raises(OSError, match="down"):
+        pays.with_options(id="pays")()
+    (said,) = (one for one in why(machine, "pays").reasons if "saved" in one)
+    assert said.endswith("; 1 step saved, and none of them runs again; what was undone is made again")
+
+
+def test_a_raised_bound_lets_undone_steps_be_made_again(machine: Machine) -> None:
+    """What the hint says is enough: the run is done with it."""
+
+    @workflow
+    def pays() -> int:
+        with perdure.budget(usd=2):
+            return sum(pay(1) for _ in range(2)) + plain(1)
+
+    called = pays.with_options(id="pays")
+    with pytest.raises(BudgetExceeded) as exceeded:
+        called()
+    found = re.search(r"--budget usd=(\d+)", exceeded.value.hint)
+    assert found is not None
+    from perdure.api.budget import bounds_of
+
+    machine.engine.raise_bounds(machine.engine.store.run("pays"), bounds_of(usd=int(found[1])))
+    assert called() == 3
+
+
+def test_a_run_that_failed_by_another_names_that_one_first(machine: Machine) -> None:
+    """Going on with it alone raises the same failure; and once the other one was gone on with, it is not named."""
+
+    @workflow
+    def waits() -> None:
+        enqueued.with_options(id="other").enqueue().result()
+
+    with pytest.raises(Suspended):
+        waits.with_options(id="waits")()
+    with pytest.raises(OSError, match="down"):
+        enqueued.with_options(id="other")()
+    with pytest.raises(OSError, match="down"):
+        waits.with_options(id="waits")()
+    said = why(machine, "waits")
+    commands = [one.command.partition(" -")[0] for one in said.ways]
+    assert commands.index("perdure resume other") < commands.index("perdure resume waits")
+    assert any("go on with that one first" in one for one in said.reasons)
+    perdure.run("other").cancel()
+    assert "perdure resume other" not in str(why(machine, "waits").ways)
+
+
+def test_an_answered_approval_is_not_waited_for(machine: Machine) -> None:
+    """The run has not gone on since: it is said how it was answered."""
+
+    @workflow
+    def asks() -> bool:
+        return perdure.approval("pay?").approved
+
+    with pytest.raises(Suspended):
+        asks.with_options(id="asks")()
+    answer(locate(machine.state), "asks", False, by="Ann")
+    assert why(machine, "asks").reasons[0].startswith("the approval pay? was answered (rejected, by Ann)")
+
+
+def test_a_script_that_is_gone_is_in_no_command(machine: Machine, tmp_path: os.PathLike[str]) -> None:
+    """Nothing can be done with its old path."""
+    assert script_gone(__file__) is None
+    assert script_gone("<stdin>") is None
+    gone = script_gone(os.path.join(tmp_path, "gone.py"))
+    assert gone is not None
+    assert "is not there any more" in gone
+
+
+def test_a_run_that_was_cancelled_meanwhile_is_forked(machine: Machine) -> None:
+    """Whoever wanted to go on with it is not told to begin another one."""
+
+    @workflow
+    def ends() -> None:
+        fails_yet()
+
+    called = ends.with_options(id="ends")
+    with pytest.raises(OSError, match="down"):
+        called()
+    perdure.run("ends").cancel()
+    with pytest.raises(RunError) as refused:
+        called()
+    assert "`perdure fork ends --from STEP" in refused.value.hint
