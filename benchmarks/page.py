@@ -3,20 +3,23 @@
 A file of 1,000,000 runs and a run of 100,000 steps in it, as listings.py makes it. Each address is asked as a view of
 the page asks it; what it costs is the CPU of the server, which a busy machine hardly changes. Then a run of its own is
 executed by turns unwatched and watched by four tabs that ask again at each change: its CPU beside unwatched is the
-price of being watched. Aims: the overview 100 ms CPU, the long run 60 KB, the run under watch 2 %, idle 0.1 %, 80 MB.
+price of being watched. With `--instructions` (valgrind is needed) its instructions are counted instead, which other
+work on the machine does not change. Aims: the overview 100 ms CPU, the long run 60 KB, the run under watch 2 %, idle
+0.1 %, 80 MB.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 
@@ -45,7 +48,7 @@ VIEWS = (
 )
 
 SCRIPT = """
-import resource, sys, time
+import sys, time
 from perdure import step, workflow
 
 @step
@@ -61,9 +64,9 @@ def mapped(steps: int) -> int:
     return len(one.map(range(steps), concurrency=8).results)
 
 which, steps = sys.argv[1], int(sys.argv[2])
-began = time.process_time()
+began, wall = time.process_time(), time.perf_counter()
 {"w1": sequential, "w3": mapped}[which](steps)
-print(time.process_time() - began)
+print(time.process_time() - began, time.perf_counter() - wall)
 """
 
 
@@ -138,8 +141,8 @@ def idle(state: Path) -> None:
 
 
 @contextmanager
-def tabs(client: httpx.Client, changed: Callable[[], object]) -> Iterator[None]:
-    """Four listeners; each does what the page does when something changes, at most once in 0.7 s."""
+def tabs(client: httpx.Client, changed: Callable[[], object], pause: float = 0.7) -> Iterator[None]:
+    """Four listeners; each does what the page does when something changes, then waits for so many seconds."""
     over, open_ = threading.Event(), threading.Semaphore(0)
 
     def listen() -> None:
@@ -154,7 +157,7 @@ def tabs(client: httpx.Client, changed: Callable[[], object]) -> Iterator[None]:
                         return
                     if line.startswith("data"):
                         changed()
-                        over.wait(0.7)
+                        over.wait(pause)
             except httpx.HTTPError:
                 return
 
@@ -169,42 +172,73 @@ def tabs(client: httpx.Client, changed: Callable[[], object]) -> Iterator[None]:
         over.set()
 
 
+def execute(folder: Path, which: str, steps: int, state: Path, *before: str) -> tuple[float, float, int]:
+    """A run in a process of its own: CPU and wall clock in seconds, and what valgrind counts if it stands before."""
+    done = subprocess.run(
+        [*before, sys.executable, str(folder / "watched.py"), which, str(steps)],
+        env={**os.environ, "PERDURE_STATE": str(state), "PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    cpu, wall = map(float, done.stdout.split())
+    counted = re.findall(r"I\s+refs:\s+([\d,]+)", done.stderr)  # of each process: the run's has by far the most
+    return cpu, wall, max((int(one.replace(",", "")) for one in counted), default=0)
+
+
+@contextmanager
+def watching(state: Path, pause: float = 0.7) -> Iterator[list[int]]:
+    """A server, and four tabs that show the last run and ask what the page asks; gives how often they did."""
+    looks = [0]
+    with serving(state) as (_, client, _):
+
+        def look() -> None:
+            looks[0] += 1
+            for one in ("/runs/last", "/runs/last/timeline?bins=800", "/runs/last/steps?limit=100", "/runs/last/why"):
+                client.get(path_of(one))
+
+        with tabs(client, look, pause):
+            yield looks
+
+
+def fresh(folder: Path, name: str) -> Path:
+    """A state file with one run in it."""
+    state = folder / f"{name}.db"
+    make(state, 1, 1)
+    return state
+
+
 def watched(folder: Path, which: str, steps: int, rounds: int) -> None:
     """The CPU of a run by turns without and with four tabs that look at it."""
-    script = folder / "watched.py"
-    script.write_text(SCRIPT)
     ratios = []
     for turn in range(rounds):
         took = {}
-        for watching in (False, True) if turn % 2 == 0 else (True, False):
-            state = folder / f"{which}-{turn}-{watching}.db"
-            make(state, 1, 1)
-
-            def execute(state: Path = state) -> float:
-                done = subprocess.run(
-                    [sys.executable, str(script), which, str(steps)],
-                    env={**os.environ, "PERDURE_STATE": str(state)},
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                    check=True,
-                )
-                return float(done.stdout)
-
-            if not watching:
-                took[watching] = execute()
-                continue
-            with serving(state) as (_, client, _):
-
-                def look(client: httpx.Client = client) -> None:
-                    for one in ("/runs/last", "/runs/last/timeline?bins=800", "/runs/last/steps?limit=100"):
-                        client.get(path_of(one))
-
-                with tabs(client, look):
-                    took[watching] = execute()
+        for seen in (False, True) if turn % 2 == 0 else (True, False):
+            state = fresh(folder, f"{which}-{turn}-{seen}")
+            with watching(state) if seen else nullcontext():
+                took[seen] = execute(folder, which, steps, state)[0]
         ratios.append(took[True] / took[False])
     shown = " ".join(f"{one:.3f}" for one in ratios)
     print(f"{which}: CPU of the run under watch beside unwatched: median {median(ratios):.3f} ({shown})")
+
+
+def counted(folder: Path, which: str, steps: int, rounds: int) -> None:
+    """The instructions of a run's process for a step, without and with four tabs that look at it as often, for each
+    step, as they do when nothing counts: counting makes the run slower, and the tabs wait as many times longer."""
+    counter = ("valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null")
+    start = execute(folder, which, 1, fresh(folder, f"{which}-start"), *counter)[2]
+    usual = median(execute(folder, which, steps, fresh(folder, f"{which}-{turn}"))[1] for turn in range(3))
+    ratios, said = [], ""
+    for turn in range(rounds):
+        _, wall, alone = execute(folder, which, steps, fresh(folder, f"{which}-{turn}-alone"), *counter)
+        state = fresh(folder, f"{which}-{turn}-seen")
+        with watching(state, 0.7 * wall / usual) as looks:
+            seen = execute(folder, which, steps, state, *counter)[2]
+        ratios.append((seen - start) / (alone - start))
+        said += f" {ratios[-1]:.4f} with {looks[0]} looks;"
+    each = f"{(alone - start) / steps:,.0f} instructions a step alone"
+    said = f"median {median(ratios):.4f} ({said.strip(' ;')})"
+    print(f"{which}: instructions of {steps:,} steps under watch beside alone: {said}; {each}", flush=True)
 
 
 def assets() -> None:
@@ -226,9 +260,15 @@ def main() -> None:
     parser.add_argument("--watched", type=int, default=20_000, help="steps of the run under watch")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--keep", type=Path, help="make the large file there, or take the one that lies there")
+    parser.add_argument("--instructions", action="store_true", help="count those of the run under watch, and no more")
     given = parser.parse_args()
-    assets()
     with tempfile.TemporaryDirectory() as temporary:
+        Path(temporary, "watched.py").write_text(SCRIPT)
+        if given.instructions:
+            for which in ("w1", "w3"):
+                counted(Path(temporary), which, given.watched, given.rounds)
+            return
+        assets()
         folder = given.keep or Path(temporary)
         folder.mkdir(exist_ok=True)
         large = folder / "large.db"

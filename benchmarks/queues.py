@@ -88,7 +88,7 @@ def claims(name: str, keys: int) -> float:
 
     def operation(connection: Any) -> None:
         for _ in range(CLAIMS):
-            rid = queue_order.next_queued(store, connection, time.time(), workflows, [name])
+            rid = queue_order.Waiting(store, connection, time.time(), workflows, [name]).following()
             assert rid is not None
             found = store.run_in(connection, rid)
             start = Start(found.script, found.path, found.workflow, found.key, found.input, fresh="", rid=rid)

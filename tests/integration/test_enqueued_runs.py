@@ -42,7 +42,7 @@ def serve(machine: Machine) -> list[str]:
     while True:
         workflows = {(run.script, run.workflow) for run in store.runs()}
         now = machine.world.now()
-        rid = store.journal.write((), lambda at, w=workflows, n=now: queue_order.next_queued(store, at, n, w))
+        rid = store.journal.write((), lambda at, w=workflows, n=now: queue_order.Waiting(store, at, n, w).following())
         if rid is None:
             return done
         run = store.run_by_number(rid)

@@ -22,15 +22,15 @@ class Asked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.times = self.made = 0
-        of = alarm_backstop.Interruption.of
+        of = timeouts.Interruption.of
 
-        def counted(interruption: alarm_backstop.Interruption, error: BaseException) -> BaseException | None:
+        def counted(interruption: timeouts.Interruption, error: BaseException) -> BaseException | None:
             self.times += 1
             found = of(interruption, error)
             self.made += found is not None
             return found
 
-        monkeypatch.setattr(alarm_backstop.Interruption, "of", counted)
+        monkeypatch.setattr(timeouts.Interruption, "of", counted)
         monkeypatch.setattr(timeouts, "AGAIN", 0.01)
 
     def again(self) -> None:
@@ -97,7 +97,7 @@ def test_a_loop_that_drops_every_interruption_is_ended(
     """Its grace over, it is interrupted again so soon that nothing has begun that would catch it."""
     # What is interrupted may be a finaliser, or pytest that notes what one has raised.
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
-    monkeypatch.setattr(alarm_backstop, "GRACE", 0.0)
+    monkeypatch.setattr(timeouts, "GRACE", 0.0)
     monkeypatch.setattr(timeouts, "AGAIN", 0.01)
     dropped = 0
 
@@ -123,7 +123,7 @@ def test_a_loop_that_drops_every_interruption_is_ended(
 def test_a_clean_up_without_end_is_cut_off_with_a_note(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the grace; what was cut off is said."""
     Asked(monkeypatch)
-    monkeypatch.setattr(alarm_backstop, "GRACE", 0.0)
+    monkeypatch.setattr(timeouts, "GRACE", 0.0)
 
     def work() -> None:
         try:

@@ -43,7 +43,7 @@ def claim(store: Store, now: float, *queues: str, passed: tuple[int, ...] = ()) 
     workflows = {(run.script, run.workflow) for run in store.runs()}
 
     def operation(connection: object) -> RunRecord | None:
-        rid = queue_order.next_queued(store, connection, now, workflows, queues, passed)  # type: ignore[arg-type]
+        rid = queue_order.Waiting(store, connection, now, workflows, queues, passed).following()  # type: ignore[arg-type]
         if rid is None:
             return None
         run = store.run_in(connection, rid)  # type: ignore[arg-type]
@@ -137,10 +137,10 @@ def test_the_runs_of_the_dead_do_not_count(scripts: Scripts, machine: Machine) -
         workflows = {(run.script, run.workflow) for run in store.runs()}
 
         def claim(connection):
-            run = store.run_in(connection, queue_order.next_queued(store, connection, 1.0, workflows))
+            run = store.run_in(connection, queue_order.Waiting(store, connection, 1.0, workflows).following())
             start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
             store.begin(start, 1.0)(connection)
-            return queue_order.next_queued(store, connection, 1.0, workflows)
+            return queue_order.Waiting(store, connection, 1.0, workflows).following()
 
         print(store.journal.write((), claim), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)

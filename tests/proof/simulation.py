@@ -19,7 +19,7 @@ from simulated import Process
 from simulated_disk import Crash, Disk, World
 
 from perdure.core.exceptions import to_fault
-from perdure.core.execution import call as calls
+from perdure.core.execution import drift
 from perdure.core.execution.history import History, Tries
 from perdure.core.execution.run import Ended
 from perdure.errors import Drift, StopRun
@@ -241,7 +241,7 @@ def _settles_nothing(call: Any, history: Any) -> Generator[Any, Any, None]:
 
 
 BROKEN: dict[str, tuple[Any, str, Any]] = {
-    "drift is not looked for": (calls, "settle", _settles_nothing),
+    "drift is not looked for": (drift, "settle", _settles_nothing),
     "no call waits for the others": (History, "unsettled", lambda self, *_: False),
     "attempts of earlier processes do not count": (History, "tries", lambda self, call: Tries()),
     "no call finds its record": (History, "claim", lambda self, call: None),

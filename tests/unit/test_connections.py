@@ -117,7 +117,7 @@ def test_only_one_module_opens_connections() -> None:
         for node in nodes(path)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("apsw.Connection", "sqlite3.connect")
     ]
-    assert sorted(found) == ["store/connection.py", "store/foreign_files.py"]
+    assert sorted(found) == ["store/connection.py", "store/sqlite_dump.py"]
 
 
 def test_several_statements_are_run_by_run_script_only() -> None:

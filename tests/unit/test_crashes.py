@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from perdure.api.step import step
-from perdure.core.execution.crash_loop import verdict
 from perdure.core.execution.run_effects import Start, Taken
 from perdure.core.execution.spec import Call
 from perdure.engines.local import engine
@@ -174,8 +173,3 @@ def test_deaths_between_calls_count_until_the_run_has_a_new_record(fate: Fate) -
     assert all(line.startswith("its process died at ") and line.endswith(" UTC (SIGKILL)") for line in lines)
     assert crashes.list_of(store, fate.rid) == []
     store.close()
-
-
-def test_three_in_a_row_are_a_loop() -> None:
-    """The first crash makes a call a suspect, which runs alone; the third condemns it."""
-    assert [verdict(count) for count in range(5)] == ["go", "alone", "alone", "given up", "given up"]

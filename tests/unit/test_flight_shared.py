@@ -90,8 +90,8 @@ def test_one_tells(recorder: Recorder) -> None:
     assert found.reported
 
 
-def test_left_behind_are_the_deaths_not_reported(tmp_path: Path) -> None:
-    """Not those whose process holds its lock; not those whose death was reported."""
+def test_the_deaths_and_which_of_them_are_reported(tmp_path: Path) -> None:
+    """Not of those whose process holds its lock."""
     import fcntl
 
     folder, locks = tmp_path / "flight", tmp_path / "locks"
@@ -102,9 +102,9 @@ def test_left_behind_are_the_deaths_not_reported(tmp_path: Path) -> None:
     fcntl.flock(living, fcntl.LOCK_EX)
     (locks / "dead.lock").touch()
     flight_record.mark_reported(folder / "reported.rec")
-    assert [found.token for found in flight_record.left_behind(folder, locks)] == ["dead"]
-    assert sorted(found.token for found in flight_record.dead(folder, locks)) == ["dead", "reported"]
-    assert flight_record.left_behind(tmp_path / "none", locks) == []
+    found = {each.token: each.reported for each in flight_record.dead(folder, locks)}
+    assert found == {"dead": False, "reported": True}
+    assert flight_record.dead(tmp_path / "none", locks) == []
     os.close(living)
 
 

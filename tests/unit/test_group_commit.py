@@ -15,7 +15,7 @@ from perdure.core import records
 from perdure.core.records import Row, sealed_row
 from perdure.core.values.pieces import INLINE
 from perdure.errors import DiskFull, OptionError, StateCorrupt, StateError, StateIO
-from perdure.store.group_commit import Entry, Journal
+from perdure.store.group_commit import AGAIN, CHECKPOINT, Entry, Journal
 from perdure.store.rows import sealed
 from perdure.store.runs import Store
 from waiting import until
@@ -43,6 +43,11 @@ class Failing:
         self.connection = connection
         self.error: Exception | None = None
         self.commits = 0
+        self.checkpoints = 0
+
+    def wal_checkpoint(self, *, mode: int) -> object:
+        self.checkpoints += 1
+        return self.connection.wal_checkpoint(mode=mode)
 
     def execute(self, statement: str, *values: object) -> object:
         if statement == "COMMIT":
@@ -78,6 +83,25 @@ def test_many_threads(store: Store) -> None:
         thread.join(60)
         assert not thread.is_alive(), "a lost wake-up"
     assert sorted(acknowledged) == saved(store) == list(range(1, 4001))
+
+
+def test_a_reader_does_not_make_each_commit_a_checkpoint(store: Store, failing: Failing, tmp_path: Path) -> None:
+    """A log that cannot start over, since somebody reads it, is played into the file now and then; when they have
+    finished it starts over."""
+    reader = apsw.Connection(str(tmp_path / "state.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM step").fetchall()
+    log = tmp_path / "state.db-wal"
+    commits = iter(range(1, 100 * CHECKPOINT))
+    while log.stat().st_size < 4096 * 2 * CHECKPOINT:
+        store.journal.write((row(next(commits)),))
+    assert 1 < failing.checkpoints <= 1 + CHECKPOINT / AGAIN + 1
+    reader.close()
+    before, length = failing.checkpoints, log.stat().st_size
+    for _ in range(2 * CHECKPOINT):
+        store.journal.write((row(next(commits)),))
+    assert failing.checkpoints <= before + 3
+    assert log.stat().st_size <= length + 4200 * AGAIN * 2
 
 
 def test_waiting_threads_share_a_commit(store: Store, failing: Failing) -> None:

@@ -11,7 +11,7 @@ from perdure import workflow
 from perdure.api.step import step
 from perdure.core.execution import crash_loop
 from perdure.core.execution.branch import NO_INPUTS, Branch, busy
-from perdure.core.execution.crash_loop import MARGIN, WIDTH, CrashLine, fitted, stuck, verdict
+from perdure.core.execution.crash_loop import MARGIN, WIDTH, CrashLine, fitted, stuck
 from perdure.core.execution.history import History
 from perdure.core.execution.result_check import ensure
 from perdure.core.execution.spec import Call, Spec, spec_of
@@ -36,11 +36,6 @@ def a_spec(ensure: Any = None) -> Spec:
     spec = spec_of(ruled)
     assert spec is not None
     return spec
-
-
-def test_a_suspect_runs_alone_until_it_is_given_up() -> None:
-    """After the limit of crashes in a row, and not one before."""
-    assert [verdict(count, 3) for count in range(5)] == ["go", "alone", "alone", "given up", "given up"]
 
 
 def test_a_run_is_stuck_after_so_many_deaths_that_no_call_explains() -> None:

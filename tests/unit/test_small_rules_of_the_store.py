@@ -19,13 +19,13 @@ from perdure.errors import StateCorrupt
 from perdure.store import (
     artifacts,
     dead_letters,
-    foreign_files,
     keyed_requests,
     metrics,
     parking,
     schedule_copies,
     schedules,
     spending,
+    sqlite_dump,
     stop_notes,
     timeline,
 )
@@ -217,12 +217,12 @@ def test_a_file_of_another_program_is_compared_by_what_is_in_it(tmp_path: Path) 
             connection.execute("CREATE TABLE t (x)")
             connection.executemany("INSERT INTO t VALUES (?)", [(value,) for value in values])
         connection.close()
-        found.append(foreign_files.statements(tmp_path / name))
+        found.append(sqlite_dump.statements(tmp_path / name))
     assert found[0] == found[1]
     assert 'INSERT INTO "t" VALUES(1);' in found[0]
     (tmp_path / "c").write_bytes(b"no database" * 100)
     with pytest.raises(OSError, match="c cannot be read"):
-        foreign_files.statements(tmp_path / "c")
+        sqlite_dump.statements(tmp_path / "c")
 
 
 def test_spending_is_counted_for_a_run_and_its_children(machine: Machine) -> None:

@@ -22,15 +22,6 @@ def row_checksum(*values: object) -> int:
     return crc32(_encode(values))
 
 
-def step_identity(place: Sequence[object]) -> int:
-    """The upper half of a step's checksum: over what finds its record, so that payloads need not be read for that.
-
-    Args:
-        place: run, number, name, key, occurrence, status and kind.
-    """
-    return crc32(_encode(place)) & _HIGH
-
-
 def step_checksum(
     run: int,
     seq: int,
@@ -51,7 +42,12 @@ def step_checksum(
 
 
 def step_identities(*columns: Sequence[object]) -> list[int]:
-    """`step_identity` of many rows, by their columns: a function entered for each row would cost more than the rest."""
+    """The upper halves of many steps' checksums: over what finds their records, so that payloads need not be read.
+
+    Args:
+        columns: run, number, name, key, occurrence, status and kind. A function entered for each row would cost more
+            than the rest.
+    """
     return [crc & _HIGH for crc in map(crc32, map(_encode, zip(*columns, strict=True)))]
 
 

@@ -18,8 +18,6 @@ Reason = Literal[
     "overlap", "missed", "too-old", "paused", "edited", "undeclared", "replaced", "by-hand", "clock", "exists"
 ]
 
-OVERLAPS: Final = ("skip", "queue", "allow", "cancel")
-MISSED: Final = ("skip", "one", "all")
 ON_TIME: Final = 60.0
 """Seconds that the newest tick may be late and still be on time: a worker that is started once a minute serves."""
 

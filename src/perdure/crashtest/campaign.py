@@ -235,7 +235,7 @@ def _plan(points: Sequence[Point], kills: int, seed: int) -> list[Point]:
     queues = []
     for step in dict.fromkeys(point.step for point in points):
         kinds = []
-        for kind in ("before-save", "effect", "after-save"):
+        for kind in ("before-save", "effect", "after-save", "change", "cut"):
             of_kind = [point for point in points if (point.step, point.kind) == (step, kind)]
             chance.shuffle(of_kind)
             kinds.append(of_kind)

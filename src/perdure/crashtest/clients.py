@@ -1,4 +1,4 @@
-"""Clients of HTTP and mail whose requests are seen: what they send, and when it is answered."""
+"""What is seen of libraries: requests of clients of HTTP and mail, commits of sqlite3, who starts a thread."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ def watch(effects: Effects) -> None:
         "aiohttp": lambda module: _aiohttp(module, effects),
         "smtplib": lambda module: _smtplib(module, effects),
         "multiprocessing.util": lambda module: _multiprocessing(module, effects),
+        "threading": lambda module: _threading(module, effects),
+        "sqlite3": lambda module: _sqlite(module, effects),
+        "concurrent.futures.thread": lambda module: _thread_pool(module, effects),
     }
     for name in [name for name in patches if name in sys.modules]:
         patches.pop(name)(sys.modules[name])
@@ -154,6 +157,36 @@ def _multiprocessing(module: Any, effects: Effects) -> None:
         return spawn(path, args, passfds)
 
     module.spawnv_passfds = spawning
+
+
+def _sqlite(module: Any, effects: Effects) -> None:
+    connect = module.connect
+
+    def connecting(*args: Any, **kwargs: Any) -> Any:
+        connection = connect(*args, **kwargs)
+        effects.watch_commits(connection)
+        return connection
+
+    module.connect = module.dbapi2.connect = connecting
+
+
+def _threading(module: Any, effects: Effects) -> None:
+    start = module.Thread.start
+
+    def starting(self: Any) -> None:
+        effects.thread_starts(self)
+        start(self)
+
+    module.Thread.start = starting
+
+
+def _thread_pool(module: Any, effects: Effects) -> None:
+    submit = module.ThreadPoolExecutor.submit
+
+    def submitting(self: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return submit(self, effects.of_this_step(function), *args, **kwargs)
+
+    module.ThreadPoolExecutor.submit = submitting
 
 
 def _without_query(url: Any) -> str:

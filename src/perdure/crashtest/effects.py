@@ -12,9 +12,10 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -30,6 +31,12 @@ DEEPEST = 20
 
 LOOPBACK = ("localhost", "ip6-localhost", "::1", "")
 
+_CHANGES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "CREATE", "DROP", "ALTER")
+"""What a statement that changes a database begins with."""
+
+LOGGERS = {("logging", "_open"), ("loguru._file_sink", "_create_file")}
+"""Module and function that open a file for lines of a log."""
+
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC | os.O_CREAT
 
 
@@ -37,7 +44,7 @@ class Effect(msgspec.Struct):
     """Something that a workflow did to the world.
 
     Attributes:
-        kind: "http", "mail", "append", "write", "sqlite" or "program".
+        kind: "http", "mail", "append", "write", "sqlite", "program", or "log" for a file that a logger has opened.
         what: the method and address, the path or the program.
         step: in which step; empty in the workflow's own code.
         call: the idempotency key of the call; empty outside of steps.
@@ -45,6 +52,7 @@ class Effect(msgspec.Struct):
         at: the line of the script, as `file:line`.
         through: the lines from which that was called, the nearest first.
         sent: False if one that was noted was refused after all.
+        size: bytes of the file before anything was appended.
     """
 
     kind: str
@@ -55,6 +63,7 @@ class Effect(msgspec.Struct):
     at: str = ""
     through: list[str] = []
     sent: bool = True
+    size: int = 0
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -64,6 +73,36 @@ class Refusal(msgspec.Struct, frozen=True):
     what: str
     step: str
     at: str
+
+
+Place = tuple[str, str]
+"""A step, and the idempotency key of its call."""
+
+NOWHERE: Place = ("", "")
+"""The workflow's own code."""
+
+
+class Commits:
+    """Told of the statements of a connection before they are executed (its trace callback); tells of its commits.
+
+    Args:
+        told: is called before changes are committed: by COMMIT, or by a statement outside of a transaction.
+    """
+
+    def __init__(self, told: Callable[[], None]) -> None:
+        self._told = told
+        self._within = False
+
+    def __call__(self, statement: str) -> None:
+        """A statement is about to be executed."""
+        word = (statement.split(None, 1) or [""])[0].upper().rstrip(";")
+        if word in ("BEGIN", "SAVEPOINT"):
+            self._within = True
+        elif word == "ROLLBACK" and " TO " not in statement.upper():
+            self._within = False
+        elif word in ("COMMIT", "END") or (not self._within and word in _CHANGES):
+            self._within = False
+            self._told()
 
 
 class Refused(PermissionError):
@@ -79,7 +118,8 @@ class Effects:
         hosts: names and addresses beside loopback that may be connected to.
         programs: names of programs that may be started.
         note: is given each effect and refusal.
-        performed: is called with the name of the step when an effect was answered.
+        reached: is called with the kind of a point and the step, when an effect was answered and before a file is
+            changed; may be given what the process does yet before it dies there.
     """
 
     def __init__(
@@ -89,11 +129,11 @@ class Effects:
         hosts: Sequence[str] = (),
         programs: Sequence[str] = (),
         note: Callable[[Effect | Refusal], None] = lambda effect: None,
-        performed: Callable[[str], None] = lambda step: None,
+        reached: Callable[..., None] = lambda kind, step, last=None: None,
     ) -> None:
         self.copy = copy
         self.note = note
-        self.performed = performed
+        self._reached = reached
         self._folder = f"{copy}{os.sep}"
         self._roots = tuple(f"{root}{os.sep}" for root in roots)
         self._of_process = f"/proc/{os.getpid()}/"
@@ -102,6 +142,8 @@ class Effects:
         self._own_name = platform.node()  # clients of mail ask what it is called in whole
         self._programs = set(programs)
         self._busy = threading.local()
+        self._thread = threading.local()
+        self._started: WeakKeyDictionary[threading.Thread, Place] = WeakKeyDictionary()
         self._refused = 0
         self._handlers: dict[str, Callable[..., object]] = {
             "socket.connect": self._connect,
@@ -127,19 +169,24 @@ class Effects:
         """From now on, until the process ends."""
         sys.addaudithook(self._hook)
 
-    def effect(self, kind: str, what: str, sent: Sequence[object] = ()) -> Effect:
+    def effect(self, kind: str, what: str, sent: Sequence[object] = (), size: int = 0) -> Effect:
         """Note an effect of the step that is being executed.
 
         Args:
             kind: of `Effect`.
             what: of `Effect`.
             sent: what goes along; looked through for the idempotency key.
+            size: of `Effect`.
         """
         step, call = self._step()
         at, *through = self._lines() or [""]
-        effect = Effect(kind, what, step, call, bool(call) and _mentions(sent, call), at, through)
+        effect = Effect(kind, what, step, call, bool(call) and _mentions(sent, call), at, through, size=size)
         self.note(effect)
         return effect
+
+    def performed(self, step: str) -> None:
+        """An effect of that step was answered."""
+        self._reached("effect", step)
 
     @contextmanager
     def unless_refused(self, effect: Effect | None) -> Iterator[None]:
@@ -171,10 +218,11 @@ class Effects:
         finally:
             self._busy.now = False
 
-    def _step(self) -> tuple[str, str]:
+    def _step(self) -> Place:
         context = here.get()
         if not isinstance(context, StepContext):
-            return "", ""
+            asked = getattr(self._thread, "stands_for", None)
+            return asked or self._started.get(threading.current_thread()) or NOWHERE
         call = context.call
         return call.spec.name, idempotency_key(context.run_id, call.spec.name, call.key + call.salt, call.n)
 
@@ -214,6 +262,27 @@ class Effects:
 
         self._addresses.update(str(found[4][0]) for found in socket.getaddrinfo(name, None))
 
+    # -- threads ------------------------------------------------------------------------------------------------------
+
+    def thread_starts(self, thread: threading.Thread) -> None:
+        """What a thread does is done by the step that starts it."""
+        place = self._step()
+        if place != NOWHERE:
+            self._started[thread] = place
+
+    def of_this_step(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function for a thread of a pool: what it does is done by the step that asks for it now."""
+        place = self._step()
+
+        def asked(*args: Any, **kwargs: Any) -> Any:
+            self._thread.stands_for = place
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._thread.stands_for = None
+
+        return asked if place != NOWHERE else function
+
     # -- files --------------------------------------------------------------------------------------------------------
 
     def _open(self, path: Any, mode: Any, flags: Any) -> None:
@@ -227,20 +296,49 @@ class Effects:
             if not any(letter in mode for letter in "wax+"):
                 return
             append = "a" in mode
-        place = self._change(path)
-        if place.startswith(self._folder):
-            self.effect("append" if append else "write", place[len(self._folder) :])
+        place = self._allowed(path)
+        if not place.startswith(self._folder):
+            return
+        what = place[len(self._folder) :]
+        if _is_log():
+            self.effect("log", what)
+            return
+        step = self._step()[0]
+        self._reached("change", step)
+        if append:
+            self.effect("append", what, size=_size(place))
+            return
+        self.effect("write", what)
+        anew = flags & (os.O_TRUNC | os.O_EXCL) if isinstance(flags, int) else 0
+        if anew:
+            self._reached("cut", step, lambda: _opened(place, flags))
 
     def _database(self, name: Any) -> None:
         path = os.fsdecode(name) if isinstance(name, bytes | os.PathLike) else str(name)
         if path in (":memory:", "") or "mode=ro" in path or "mode=memory" in path:
             return
-        place = self._change(path.removeprefix("file:").partition("?")[0])
+        place = self._allowed(path.removeprefix("file:").partition("?")[0])
         if place.startswith(self._folder):
             self.effect("sqlite", place[len(self._folder) :])
+            self._thread.opened = True
 
-    def _change(self, path: Any) -> str:
-        """A file is changed: where; refused outside of the folders that may be written to."""
+    def watch_commits(self, connection: Any) -> None:
+        """A database is open (a connection of sqlite3); if it lies in the copy, each of its commits is a change."""
+        if getattr(self._thread, "opened", False):
+            self._thread.opened = False
+            connection.set_trace_callback(Commits(lambda: self._reached("change", self._step()[0])))
+
+    def _change(self, path: Any) -> None:
+        place = self._allowed(path)
+        if not place.startswith(self._folder):
+            return
+        if _is_log():
+            self.effect("log", place[len(self._folder) :])
+        else:
+            self._reached("change", self._step()[0])
+
+    def _allowed(self, path: Any) -> str:
+        """Where a file lies that is changed; refused outside of the folders that may be written to."""
         if isinstance(path, int):
             return ""
         place = os.path.realpath(os.fsdecode(path))
@@ -285,6 +383,32 @@ def _mentions(sent: Sequence[object], key: str) -> bool:
         if key in text:
             return True
     return False
+
+
+def _is_log() -> bool:
+    """Does a logger open or turn over its file?"""
+    frame: Any = sys._getframe(2)
+    for _ in range(DEEPEST):
+        if frame is None:
+            return False
+        module = frame.f_globals.get("__name__")
+        if (module, frame.f_code.co_name) in LOGGERS or module == "logging.handlers":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _size(place: str) -> int:
+    try:
+        return os.stat(place).st_size
+    except OSError:
+        return 0
+
+
+def _opened(place: str, flags: int) -> None:
+    """What the call to come would do to the file before anything is written."""
+    with suppress(OSError):
+        os.close(os.open(place, flags, 0o666))
 
 
 def _is_device(place: str) -> bool:

@@ -8,11 +8,15 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from perdure.crashtest.scratch import files_in
-from perdure.store import foreign_files
+from perdure.store import sqlite_dump
+
+LARGEST_JSON = 1_000_000
+"""Bytes of a file of JSON whose parts are compared."""
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -21,10 +25,12 @@ class Content(msgspec.Struct, frozen=True):
     Attributes:
         digest: of the whole; of a SQLite file, of its dump.
         extent: how many lines a text has, how many rows each table; empty for others.
+        value: what is in a file of JSON; None for others.
     """
 
     digest: str
     extent: str = ""
+    value: Any = None
 
 
 def contents(folder: Path) -> dict[str, Content]:
@@ -43,13 +49,23 @@ def _content(path: Path) -> Content:
         return Content(f"link to {os.readlink(path)}")
     try:
         with path.open("rb") as file:
-            head = file.read(len(foreign_files.MAGIC))
-            if head != foreign_files.MAGIC:
+            head = file.read(len(sqlite_dump.MAGIC))
+            if head != sqlite_dump.MAGIC:
                 file.seek(0)
-                return _of_bytes(iter(lambda: file.read(1 << 20), b""))
-        return _of_database(foreign_files.statements(path))
+                found = _of_bytes(iter(lambda: file.read(1 << 20), b""))
+                return msgspec.structs.replace(found, value=_json(path)) if path.suffix == ".json" else found
+        return _of_database(sqlite_dump.statements(path))
     except OSError as error:
         return Content(f"unreadable: {type(error).__name__}")
+
+
+def _json(path: Path) -> Any:
+    if path.stat().st_size > LARGEST_JSON:
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes())
+    except msgspec.DecodeError:
+        return None
 
 
 def _of_bytes(chunks: Iterator[bytes]) -> Content:

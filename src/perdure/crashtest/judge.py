@@ -62,6 +62,8 @@ def repeated(reference: Reference, lives: Sequence[Life], killed: Point, folder:
             seen.setdefault((*reference.identity(effect), effect.call), []).append(effect)
     found = []
     for effects in seen.values():
+        if effects[-1].kind == "log":
+            continue
         if len(effects) > reference.usual(effects[-1]) and (how := _judged(effects, folder)):
             effect = msgspec.structs.replace(effects[-1], what=reference.shown(effects))
             found.append(Repeated(how, effect, len(effects), killed))
@@ -81,7 +83,7 @@ def _judged(effects: Sequence[Effect], folder: Path) -> str:
 
 
 def left_alone(reference: Reference, again: Sequence[Repeated], lives: Sequence[Life], folder: Path) -> set[str]:
-    """Files that are not compared: they were appended to twice, which is a finding by itself, or may be left over.
+    """Files that are not compared: logs, what was appended to twice (a finding by itself), what may be left over.
 
     Args:
         reference: undisturbed runs.
@@ -90,11 +92,17 @@ def left_alone(reference: Reference, again: Sequence[Repeated], lives: Sequence[
         folder: where the script lies, for what its comments accept.
     """
     found = {reference.files.common(each.effect.what) for each in again if each.effect.kind == "append"}
+    found |= {reference.files.common(name) for name in logs([*lives, *(end.life for end in reference.ends)])}
     for effect in (effect for life in lives for effect in life.effects if effect.kind in ("append", "write", "sqlite")):
         common = reference.files.common(effect.what)
         if reference.files.is_shape(common) and any(accepted(folder, each) for each in (effect.at, *effect.through)):
             found.add(common)
     return found
+
+
+def logs(lives: Iterable[Life]) -> set[str]:
+    """Files that loggers write: their lines are no effects, and differ from life to life."""
+    return {effect.what for life in lives for effect in life.effects if effect.kind == "log"}
 
 
 def accepted(folder: Path, at: str) -> bool:
@@ -131,7 +139,7 @@ def differences(reference: Reference, resumed: End, killed: Point, leave: Collec
     found = []
     for field in FIELDS:
         now, was = getattr(ended, field), getattr(usual, field)
-        if now != was and reference.agrees(field):
+        if not reference.fits(field, now):
             text = f"{FIELDS[field]} is {_short(now)}, undisturbed {_short(was)}; killed {said(killed)}"
             fix = "let steps return what later code needs; what a step leaves in memory is gone after a crash"
             if ended.over_budget:
@@ -197,7 +205,8 @@ def replayed(reference: Reference, first: Life, here: End, there: End) -> list[F
                 f" and {_short(now)} a day later in another time zone"
             )
             return [_nondeterministic(text, _REACHES_THE_END)]
-    changed = reference.differing(here.files, there.files)
+    written = logs([here.life, there.life])
+    changed = [name for name in reference.differing(here.files, there.files) if name not in written]
     if changed:
         text = f"from the same records, {', '.join(changed[:3])} are other files a day later in another time zone"
         return [_nondeterministic(text, _REACHES_THE_END)]
@@ -226,6 +235,11 @@ def said(point: Point) -> str:
     where = f"{point.step!r}" if point.step else "the run's own record"
     if point.kind == "effect":
         return f"after an effect of {where} was answered"
+    if point.kind in ("change", "cut"):
+        who = f"{point.step!r}" if point.step else "the workflow's own code"
+        return (
+            f"before {who} changed a file" if point.kind == "change" else f"when {who} had emptied a file to write it"
+        )
     return f"{'before' if point.kind == 'before-save' else 'after'} {where} was saved"
 
 

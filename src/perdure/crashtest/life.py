@@ -206,7 +206,7 @@ def live(order: Order) -> None:
         order.hosts,
         order.programs,
         saw,
-        lambda step: points.reached("effect", step),
+        points.reached,
     )
     if order.shift:
         shift_clock(order.shift)

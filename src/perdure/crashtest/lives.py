@@ -346,9 +346,27 @@ def _read(world: World, notes: Path, death: Death) -> Life:
             outcome = note.outcome
             texts = {name: world.in_words(getattr(outcome, name)) for name in ("result", "error", "hint")}
             life.outcome = msgspec.structs.replace(outcome, **texts)
+    life.effects = _that_happened(life.effects, world.folder)
     log = Path(f"{notes}.log")
     life.log = world.in_words(_end_of(log)) if log.exists() else ""
     return life
+
+
+def _that_happened(effects: list[Effect], folder: Path) -> list[Effect]:
+    """Without files that were opened to append to, and that did not grow until they were opened again or life ended."""
+    found: list[Effect] = []
+    now: dict[str, int] = {}
+    for effect in reversed(effects):
+        if effect.kind == "append":
+            if effect.what not in now:
+                path = folder / effect.what
+                now[effect.what] = path.stat().st_size if path.exists() else effect.size + 1  # moved away, or removed
+            if now[effect.what] == effect.size:
+                continue
+        if effect.kind in ("append", "write"):
+            now[effect.what] = effect.size if effect.kind == "append" else -1
+        found.append(msgspec.structs.replace(effect, size=0))
+    return found[::-1]
 
 
 def _end_of(log: Path) -> str:

@@ -1,4 +1,4 @@
-"""The points of a life at which it may be killed: before and after each commit, and after each effect."""
+"""The points of a life at which it may be killed: around each commit, after each effect, between changes of files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 
 from perdure.core import records
 
-PointKind = Literal["before-save", "after-save", "effect"]
+PointKind = Literal["before-save", "after-save", "effect", "change", "cut"]
 
 OF_STEPS = ("step", *records.CLEAN_UPS)
 """The kinds of records that steps leave; those of clean-ups are called `undo:STEP` and `defer:STEP`."""
@@ -26,7 +26,8 @@ class Point(msgspec.Struct, frozen=True):
     """A place in a life.
 
     Attributes:
-        kind: before or after a commit, or after an effect.
+        kind: before or after a commit; after an effect; before a file is changed, or the changes of a database are
+            committed ("change"); when a file is opened to be written anew, and nothing is in it ("cut").
         step: whose record or effect it is; empty for those of the run itself.
         nth: how often that pair came before, and this one.
     """
@@ -54,13 +55,14 @@ class Points:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
-    def reached(self, kind: PointKind, step: str) -> None:
-        """A point is reached."""
+    def reached(self, kind: PointKind, step: str, last: Callable[[], None] = lambda: None) -> None:
+        """A point is reached; `last` is what the process does yet if it dies there."""
         with self._lock:
             self._counts[kind, step] += 1
             point = Point(kind, step, self._counts[kind, step])
             self._note(point)
             if point == self._kill:
+                last()
                 self._die()
 
     def commit(self, batch: Sequence[Any], done: bool) -> None:

@@ -2,17 +2,19 @@
 
 Two undisturbed runs differ where a clock, chance or another process has a say. That is no kill's doing, so each thing
 is compared as closely as undisturbed runs agree on it: a file by its content, else by its lines or rows, else by its
-being there; names that are another one in each run by how many of a shape there are; effects by the shape of what they
-reach.
+being there; results and files of JSON by the parts that are the same; names that are another one in each run by how
+many of a shape there are; effects by the shape of what they reach.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
+from perdure.crashtest import varying_values
 from perdure.crashtest.effects import Effect
 from perdure.crashtest.file_contents import Content
 from perdure.crashtest.life import Outcome
@@ -29,9 +31,12 @@ FIELDS = {
 """What is compared of an outcome, and how people call it. Which comes first is what a finding names."""
 
 _CLOSELY = ("digest", "extent")
-"""What is compared of a file, if undisturbed runs agree on it: the closest first."""
+"""What is compared of a file, if undisturbed runs agree on it: the closest first. Of JSON they may agree on parts."""
 
 _SAID = {"digest": "the content of {}", "extent": "the lines or rows of {}"}
+
+SHOWN = 5
+"""Parts of a value that are named as differing."""
 
 Identity = tuple[str, str, str]
 """Of effects that are alike: step, kind, and what is common to what they reach."""
@@ -64,6 +69,7 @@ class Reference:
         self.ends = ends
         self.files = Names([end.files for end in ends])
         self._reached = Names([{effect.what for effect in end.life.effects} for end in ends])
+        self._logs = {self.files.common(e.what) for end in ends for e in end.life.effects if e.kind == "log"}
         self._groups = [self._grouped(end.files) for end in ends]
         self._effects = [Counter((*self.identity(effect), effect.call) for effect in end.life.effects) for end in ends]
 
@@ -79,9 +85,12 @@ class Reference:
 
     # -- ends ---------------------------------------------------------------------------------------------------------
 
-    def agrees(self, field: str) -> bool:
-        """Is a field of the outcome the same in all of them?"""
-        return len({getattr(end.life.outcome, field, None) for end in self.ends}) == 1
+    def fits(self, field: str, value: Any) -> bool:
+        """Is that field of an outcome as they have it, in all that is the same in all of them?"""
+        return varying_values.fits(self._common(field), _parsed(field, value))
+
+    def _common(self, field: str) -> Any:
+        return varying_values.common([_parsed(field, getattr(end.life.outcome, field, None)) for end in self.ends])
 
     def agrees_with_oracle(self) -> bool:
         """Does the oracle say the same each time?"""
@@ -110,10 +119,14 @@ class Reference:
             others = [each.get(common, []) for each in more]
             if common in leave or any(len(each) != len(there) for each in others):
                 continue
-            if len(here) != len(there) or any(
-                _all(there, field) != _all(here, field)
-                for field in _CLOSELY
-                if all(_all(there, field) == _all(each, field) for each in others)
+            if (
+                len(here) != len(there)
+                or any(
+                    _all(there, field) != _all(here, field)
+                    for field in _CLOSELY
+                    if all(_all(there, field) == _all(each, field) for each in others)
+                )
+                or not all(map(varying_values.fits, _parts([there, *others]), _parts([here])))
             ):
                 found.append(Other(self.files.shown(common), len(here), len(there)))
         return found
@@ -155,17 +168,39 @@ class Reference:
         first, *others = self._groups
         for common in sorted(set().union(*self._groups)):
             shown = self.files.shown(common)
+            if common in self._logs:
+                found.append(f"{shown}, a log")
+                continue
             if any(len(each.get(common, ())) != len(first.get(common, ())) for each in others):
                 found.append(f"how many files {shown} there are" if self.files.is_shape(common) else shown)
                 continue
             if self.files.is_shape(common):
                 found.append(f"the names of {shown}")
             differ = [f for f in _CLOSELY if any(_all(each[common], f) != _all(first[common], f) for each in others)]
-            found += [_SAID[field].format(shown) for field in differ[-1:]]
-        found += [said for field, said in FIELDS.items() if not self.agrees(field)]
+            parts = [
+                at for part in _parts([each[common] for each in self._groups]) for at in varying_values.differing(part)
+            ]
+            if differ and parts and all(parts):
+                found += [f"{at} of {shown}" for at in parts[:SHOWN]]
+            else:
+                found += [_SAID[field].format(shown) for field in differ[-1:]]
+        for field, said in FIELDS.items():
+            parts = list(varying_values.differing(self._common(field)))
+            found += [f"{at} of {said}" if at else said for at in parts[:SHOWN]]
         if not self.agrees_with_oracle():
             found.append("what the oracle says")
         return found
+
+
+def _parsed(field: str, value: Any) -> Any:
+    return msgspec.json.decode(value) if field == "result" and value else value
+
+
+def _parts(files: Sequence[Sequence[Content]]) -> list[Any]:
+    """What the one file of each group has in common with the others, if they are JSON."""
+    values = [each.value for group in files for each in group]
+    alone = all(len(group) == 1 for group in files) and not any(each is None for each in values)
+    return [varying_values.common(values)] if alone else []
 
 
 def _all(contents: Sequence[Content], field: str) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from time import time
 from typing import Literal
 
 import msgspec
@@ -250,7 +250,7 @@ def _holders(store: Store) -> Iterator[Check]:
 
 
 def _waiting(store: Store) -> Iterator[Check]:
-    for one in unserved(store, time()):
+    for one in unserved(store, time.time()):
         yield Check(one.name, "note", one.finding, one.hint)
 
 

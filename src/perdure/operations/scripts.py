@@ -190,24 +190,6 @@ def step_of(
     )
 
 
-def load_edited(path: Path) -> ModuleType:
-    """A script as its file is now: executed anew if it was edited, or a module of its folder or package.
-
-    For a process that outlives the version of a script that it began with. If the edited script does not load, what was
-    loaded before stays, with all its workflows and steps, and the next call tries again.
-
-    Args:
-        path: the script.
-
-    Raises:
-        NotFound: there is no such file.
-        UsageError: it is a notebook, or another package of its package's name is loaded.
-        Exception: whatever the script raises when it is loaded.
-    """
-    with _loading:
-        return load_current(path, forget_files)
-
-
 def load_scripts(scripts: Sequence[Path]) -> list[str]:
     """Load scripts for a worker; returns the names of their modules, by which a cluster knows them.
 

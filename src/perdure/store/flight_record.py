@@ -205,16 +205,6 @@ def _call(data: bytes, at: int) -> InFlight | CallWaits | None:
     return InFlight(run, name, key, n, attempt, started, label, first, second, said) if name and attempt else None
 
 
-def left_behind(folder: Path, locks: Path) -> list[Flight]:
-    """The flight records of dead processes that have not been reported, oldest first.
-
-    Args:
-        folder: where the records lie.
-        locks: where the processes' locks lie.
-    """
-    return [flight for flight in dead(folder, locks) if not flight.reported]
-
-
 def dead(folder: Path, locks: Path) -> list[Flight]:
     """The flight records of all dead processes, reported or not, oldest first."""
     try:

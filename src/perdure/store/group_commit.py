@@ -32,7 +32,6 @@ Operation = Callable[[apsw.Connection], Any]
 """Something to do inside the transaction. What it returns, or the PerdureError it raises before it has written
 anything, is handed to the caller."""
 
-
 _Ahead = tuple[str, tuple[Any, ...], Callable[[], None] | None]
 
 AT_ONCE = 64
@@ -42,6 +41,9 @@ CHECKPOINT = 250
 """Pages of a write-ahead log, which is played into the file then. One that starts over early stays short, its blocks
 are written again rather than added, and the flush that every commit waits for is cheaper by a quarter to a third
 (benchmarks/README.md)."""
+
+AGAIN = 25
+"""Pages after which a log is played again that somebody reads, so that it could not start over: it costs flushes."""
 
 
 class Entry:
@@ -121,7 +123,7 @@ class Journal:
         self._artifacts = artifacts.folder_of(path)
         self._watch = Watch(path, connection)
         self._turns = WriteTurns(path)
-        self._pages = 0
+        self._pages, self._due = 0, CHECKPOINT
         self._length = JournalLength(path)
         connection.set_wal_hook(self._written)  # in the place of SQLite's own, which checkpoints without a look
         self._insert = insert
@@ -291,7 +293,7 @@ class Journal:
                 self.around(batch, False)
                 self._in_turn(batch)
                 self.around(batch, True)
-            if self._pages >= CHECKPOINT:
+            if self._pages >= self._due:
                 self._checkpoint()
         except StateReplaced as error:
             self._broken = error
@@ -321,6 +323,7 @@ class Journal:
 
     def _written(self, _connection: apsw.Connection, _schema: str, pages: int) -> int:
         """A commit is in the write-ahead log, which has so many pages now."""
+        self._due = CHECKPOINT if pages < self._pages else self._due  # it has started over
         self._pages = pages
         return apsw.SQLITE_OK
 
@@ -330,8 +333,8 @@ class Journal:
         if trouble is not None:
             self._broken = trouble
             return
-        self._pages = 0
-        with suppress(apsw.Error):  # others read it: the next commit tries again
+        self._due = self._pages + AGAIN
+        with suppress(apsw.Error):  # others read it: it is tried again
             length, played = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._length.look(length, played)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from perdure.core.records import is_time
-from perdure.core.sizes import LARGEST_SENT
+from perdure.core.signal_size import LARGEST_SENT
 from perdure.errors import TooLarge
 from perdure.store.group_commit import Operation
 from perdure.store.rows import corrupt, sealed, sound

@@ -34,32 +34,6 @@ class Executing(NamedTuple):
     by_key: dict[str | None, int]
 
 
-def next_queued(
-    store: Runs,
-    connection: apsw.Connection,
-    now: float,
-    workflows: Collection[tuple[str, str]],
-    queues: Collection[str] = (),
-    passed: Collection[int] = (),
-) -> int | None:
-    """The number of the run that is to begin next; None if none may. `Store.take_over` begins it, and counts it.
-
-    Called in the transaction that claims it; for more of them at a time there is `Waiting`.
-
-    Args:
-        store: the state file.
-        connection: in its transaction.
-        now: in seconds since the epoch.
-        workflows: identity of the script and name of the workflow of those that the claimer can execute.
-        queues: only runs of these; empty: of all.
-        passed: runs that cannot be had at this moment, since their lock is taken.
-
-    Raises:
-        StateCorrupt: a row is not as it was written.
-    """
-    return Waiting(store, connection, now, workflows, queues, passed).following()
-
-
 class Later(NamedTuple):
     """A queue whose rate lets its next run begin at that moment, in seconds since the epoch."""
 
@@ -70,8 +44,15 @@ class Later(NamedTuple):
 class Waiting:
     """The queued runs that may begin, one after the other, in the transaction that claims them.
 
+    `Store.take_over` begins a run, and counts it.
+
     Args:
-        store, connection, now, workflows, queues, passed: as for `next_queued`.
+        store: the state file.
+        connection: in the transaction that claims them.
+        now: in seconds since the epoch.
+        workflows: identity of the script and name of the workflow of those that the claimer can execute.
+        queues: only runs of these; empty: of all.
+        passed: runs that cannot be had at this moment, since their lock is taken.
         turns: give those their turn whose time has come; False: nothing is written.
 
     Raises:
@@ -244,7 +225,7 @@ def next_by_rate(
     workflows: Collection[tuple[str, str]],
     queues: Collection[str] = (),
 ) -> list[Later]:
-    """The queues of which a run of these workflows waits for the rate alone; arguments as for `next_queued`."""
+    """The queues of which a run of these workflows waits for the rate alone; arguments as for `Waiting`."""
     return Waiting(store, connection, now, workflows, queues, turns=False).later()
 
 

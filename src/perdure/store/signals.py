@@ -17,7 +17,7 @@ import msgspec
 from perdure.core import commands
 from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.records import RESERVED, RunRecord, is_time
-from perdure.core.sizes import check_signal
+from perdure.core.signal_size import check_signal
 from perdure.core.values import artifact_names
 from perdure.errors import AlreadyDecided, NotFound, RunHasEnded
 from perdure.store import pieces

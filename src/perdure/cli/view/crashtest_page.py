@@ -41,7 +41,8 @@ def show_report(report: Report, arguments: str) -> None:
         printer.line(one_line(f"undisturbed, the run fails at its end, when all is done: {report.at_the_end}"), "dim")
     if not report.ending and not report.findings:
         end = "error" if report.expected else "result"
-        printer.line(f"ok      resumed from every kill; same {end} and files; deterministic", "green")
+        same = f"same {end} and files, but for what is said below" if report.unstable else f"same {end} and files"
+        printer.line(f"ok      resumed from every kill; {same}; deterministic", "green")
     width = max((len(finding.kind) for finding in report.findings), default=0)
     for finding in report.findings:
         code = f" [{CODES[finding.kind]}]" if finding.kind in CODES else ""

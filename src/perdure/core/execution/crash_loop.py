@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
 from perdure.core.digests import blake2b
 from perdure.core.execution.spec import Call
 from perdure.errors import CrashLoop
-
-LIMIT = 3
-"""So many crashes in a row with the same call in flight are a crash loop."""
 
 WIDTH = 200
 """Bytes of a run's id or a step's name that the flight recorder keeps."""
@@ -34,30 +30,17 @@ Crashes = dict[tuple[str, bytes, int], tuple[CrashLine, ...]]
 Lives = dict[tuple[str, bytes, int], int]
 """Name (as `fitted`), key and occurrence of a call: how many lives of the run ended in its middle, however they did."""
 
-Verdict = Literal["go", "alone", "given up"]
-
-
-def verdict(count: int, limit: int = LIMIT) -> Verdict:
-    """What to do with a call that was in flight at so many crashes in a row.
-
-    `go`: nothing speaks against it. `alone`: it is a suspect, and suspects begin one at a time (see `alone_for`), so
-    that the next crash counts against one of them and not against all that happen to run beside it. `given up`: it is
-    not tried again.
-    """
-    if count >= limit:
-        return "given up"
-    return "alone" if count else "go"
-
 
 def alone_for(crashes: Sequence[CrashLine]) -> float:
     """For how many seconds no other suspect begins beside a call that was in flight at these crashes; 0: for none.
 
-    It is not as long as the call takes: that may end only when another suspect has (a race, a queue between them).
+    So the next crash counts against one suspect, and not against all that happen to run beside it. It is not as long as
+    the call takes: that may end only when another suspect has (a race, a queue between them).
     """
     return max(one.seconds for one in crashes) + MARGIN if crashes else 0.0
 
 
-def stuck(run: str, deaths: Sequence[str], crashes: Crashes, limit: int = LIMIT) -> CrashLoop | None:
+def stuck(run: str, deaths: Sequence[str], crashes: Crashes, limit: int) -> CrashLoop | None:
     """The error of a run whose process has died so many times in a row without a new record; None if it has not.
 
     Where one call was in flight at all of them, that is given up, and the run goes on.

@@ -17,7 +17,7 @@ from perdure.core import records
 from perdure.core.checksums import marked, step_checksum
 from perdure.core.exceptions import capture
 from perdure.core.execution.call_extras import NOTHING
-from perdure.core.execution.crash_loop import LIMIT, Crashes, Lives
+from perdure.core.execution.crash_loop import Crashes, Lives
 from perdure.core.execution.known_records import IndexPage, IndexRow, page_of
 from perdure.core.execution.record_matching import Claims
 from perdure.core.execution.spec import Call
@@ -104,7 +104,7 @@ class History(Claims):
         uniform: Callable[[], float] = lambda: 0.0,
         before: int | None = None,
         crashes: Crashes | None = None,
-        crash_limit: int = LIMIT,
+        crash_limit: int = sys.maxsize,
         largest: int = sys.maxsize,
         lives: Lives | None = None,
         pages: Iterable[IndexPage] = (),

@@ -109,9 +109,6 @@ class CloseWait(msgspec.Struct, frozen=True, gc=False):
     rows: tuple[Row, ...]
 
 
-WaitEffect = Look | OpenWait | Park | SetAside | CloseWait
-
-
 def await_(call: Call, history: History, wait: Wait) -> Decision:
     """One call of a wait from a workflow."""
     seq = history.claim(call)

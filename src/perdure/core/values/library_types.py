@@ -69,12 +69,6 @@ def _learn_fractions() -> None:
     LOWERING[fractions.Fraction] = lower_parts(FRACTION, lambda v: [v.numerator, v.denominator])
 
 
-def _learn_zoneinfo() -> None:
-    import zoneinfo
-
-    LOWERING[zoneinfo.ZoneInfo] = lambda w, v, d: Ext(ZONEINFO, _zone_key(v).encode())
-
-
 def _learn_pathlib() -> None:
     for path in _path_kinds().values():
         LOWERING[path] = lower_parts(PATH, lambda v: [type(v).__name__, str(v)])
@@ -124,7 +118,7 @@ def _learn_urls() -> None:
 
 _LEARN: Final[dict[str, Callable[[], None]]] = {
     "fractions": _learn_fractions,
-    "zoneinfo": _learn_zoneinfo,
+    "zoneinfo": _learn_zones,
     "pathlib": _learn_pathlib,
     "ipaddress": _learn_ipaddress,
     "re": _learn_re,
@@ -136,12 +130,6 @@ _LEARN: Final[dict[str, Callable[[], None]]] = {
     "pydantic": _learn_urls,
     "pydantic_core": _learn_urls,
 }
-
-
-def _zone_key(zone: Any) -> Any:
-    if zone.key is None:
-        raise Refused("is a ZoneInfo without a key", zone, "make it with ZoneInfo('Area/City')")
-    return zone.key
 
 
 def _lower_default_dict(w: Lowering, value: collections.defaultdict[Any, Any], depth: int) -> Any:
@@ -193,9 +181,9 @@ def _read_fraction(data: Any, decode: Decode) -> Any:
 
 
 def _read_zone(data: Any, decode: Decode) -> Any:
-    import zoneinfo
+    from perdure.core.values import zone_types
 
-    return zoneinfo.ZoneInfo(str(data, "utf-8"))
+    return zone_types.read_zone_info(data)
 
 
 def _read_text(what: str, kinds: Callable[[], dict[str, type]]) -> Callable[[Any, Decode], Any]:

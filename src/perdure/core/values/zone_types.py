@@ -1,4 +1,4 @@
-"""Time zones of dateutil and pytz, which many libraries put into the times that they return."""
+"""Time zones: ZoneInfo, and those of dateutil and pytz, which many libraries put into the times that they return."""
 
 from __future__ import annotations
 
@@ -6,16 +6,34 @@ import datetime
 import sys
 from typing import Any
 
-from perdure.core.values.extensions import Refused
+import msgspec
+
+from perdure.core.values.builtin_types import LOWERING
+from perdure.core.values.extensions import ZONEINFO, Lowering, Refused
 from perdure.core.values.registry import Codec, register
 
 
 def learn() -> None:
-    """Register the codecs of those of the libraries that are loaded."""
+    """Learn the zones of those of the modules that are loaded."""
+    if "zoneinfo" in sys.modules:
+        LOWERING[sys.modules["zoneinfo"].ZoneInfo] = _lower_zone_info
     if "dateutil.tz" in sys.modules:
         _learn_dateutil()
     if "pytz" in sys.modules:
         _learn_pytz()
+
+
+def read_zone_info(data: Any) -> datetime.tzinfo:
+    """The ZoneInfo of the key that was saved."""
+    import zoneinfo
+
+    return zoneinfo.ZoneInfo(str(data, "utf-8"))
+
+
+def _lower_zone_info(w: Lowering, zone: Any, depth: int) -> msgspec.msgpack.Ext:
+    if zone.key is None:
+        raise Refused("is a ZoneInfo without a key", zone, "make it with ZoneInfo('Area/City')")
+    return msgspec.msgpack.Ext(ZONEINFO, zone.key.encode())
 
 
 def _learn_dateutil() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import CodeType, FrameType
 
 from perdure.config.steady_clock import steady
-from perdure.engines.runtime.alarm_backstop import Interruption, backstop
+from perdure.engines.runtime.alarm_backstop import backstop
+from perdure.engines.runtime.timeouts import Interruption
 from perdure.errors import StopRun
 
 PACKAGE = f"{Path(__file__).parents[2]}{os.sep}"

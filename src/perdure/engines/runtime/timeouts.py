@@ -10,13 +10,14 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` wraps each call in an enum: 7 us a step
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 from perdure.config.steady_clock import steady
 from perdure.core.durations import show
-from perdure.engines.runtime.alarm_backstop import GRACE, Interruption, backstop
+from perdure.engines.runtime.alarm_backstop import backstop
 from perdure.errors import StepTimeout
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ MAIN = threading.main_thread().ident
 HAS_ALARM = hasattr(_signal, "setitimer")
 AGAIN = 1.0
 """Seconds until code that swallowed an interruption is interrupted again."""
+GRACE = 10.0
+"""Seconds at most that code which was interrupted may take to clean up."""
+SOON = 0.000_005
+"""Seconds until code that goes on although its grace is over is interrupted again: doubled seven times, and anew."""
 NOT_BEGUN: Any = object()
 LOOK = 0.02
 """Seconds until a coroutine that is let be is looked at again."""
@@ -49,6 +54,50 @@ def on_main_thread() -> bool:
 
 class _Expired(BaseException):
     """Raised inside the step. Not an Exception: an `except Exception` in it must not swallow the timeout."""
+
+
+class Interruption:
+    """An interruption of code on the main thread, and what that code does about it.
+
+    A loop with a bare `except` drops each interruption that comes inside of its `try`. So, after its grace, code is
+    interrupted again so soon that one comes before the next round has begun, where nothing catches it.
+    """
+
+    __slots__ = ("_error", "_since", "times")
+
+    def __init__(self) -> None:
+        self.times = 0
+        self._error: BaseException | None = None
+        self._since = 0.0
+
+    def of(self, error: BaseException) -> BaseException | None:
+        """What is to be raised in the code that runs: `error`; None while it cleans up after the one before.
+
+        To be asked in a signal handler. Code is cleaning up while the error that was raised is being handled, in a
+        `finally`, an `except` or an `__exit__`. If it has dropped the error, it is interrupted again at once.
+        """
+        now = steady()
+        if self._error is None:
+            self._since = now
+        elif now - self._since < GRACE and _is_handled(self._error):
+            return None
+        self.times += 1
+        self._error = error
+        return error
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds until the next one, if the code that was interrupted has had its time to clean up."""
+        if self._error is None or steady() - self._since < GRACE:
+            return None
+        return float(SOON * 2 ** (self.times % 8))
+
+
+def _is_handled(error: BaseException) -> bool:
+    handled = sys.exception()
+    while handled is not None and handled is not error:
+        handled = handled.__context__
+    return handled is not None
 
 
 class _Alarm:

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from temporalio.service import RPCError, RPCStatusCode
 
-from perdure.core.sizes import check_signal
+from perdure.core.signal_size import check_signal
 from perdure.engines.temporal.connection import Cluster, is_gone
 from perdure.engines.temporal.event_history import read_whole
 from perdure.engines.temporal.executions import Found, find, root_of

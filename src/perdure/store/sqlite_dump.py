@@ -1,4 +1,4 @@
-"""What is in SQLite files that are not perdure's: compared by tests of the user's."""
+"""The tables and rows of any SQLite file, as statements: `perdure crashtest` compares the user's databases by them."""
 
 from __future__ import annotations
 

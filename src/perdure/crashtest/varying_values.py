@@ -1,0 +1,58 @@
+"""Values that are another one in each run in some of their parts: what they have in common, and what fits to that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+
+class _Any:
+    """What differs: anything fits."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+ANY: Final = _Any()
+
+
+def common(values: Sequence[Any]) -> Any:
+    """What is the same in all of them, with `ANY` for what differs.
+
+    Args:
+        values: made of dicts, lists and scalars, as JSON has them.
+    """
+    one = values[0]
+    if all(type(each) is type(one) for each in values):
+        if isinstance(one, dict) and all(each.keys() == one.keys() for each in values):
+            return {key: common([each[key] for each in values]) for key in one}
+        if isinstance(one, list) and all(len(each) == len(one) for each in values):
+            return [common(list(column)) for column in zip(*values, strict=True)]
+        if all(each == one for each in values):
+            return one
+    return ANY
+
+
+def fits(pattern: Any, value: Any) -> bool:
+    """Is a value as the others are in all that these have in common?"""
+    if pattern is ANY:
+        return True
+    if type(pattern) is not type(value):
+        return False
+    if isinstance(pattern, dict):
+        return pattern.keys() == value.keys() and all(fits(each, value[key]) for key, each in pattern.items())
+    if isinstance(pattern, list):
+        return len(pattern) == len(value) and all(map(fits, pattern, value))
+    return bool(pattern == value)
+
+
+def differing(pattern: Any, path: str = "") -> Iterator[str]:
+    """The places that differ, as `.total` or `[2].id`; an empty one for the whole."""
+    if pattern is ANY:
+        yield path
+    elif isinstance(pattern, dict):
+        for key, each in pattern.items():
+            yield from differing(each, f"{path}.{key}")
+    elif isinstance(pattern, list):
+        for place, each in enumerate(pattern):
+            yield from differing(each, f"{path}[{place}]")
