@@ -66,6 +66,15 @@ def test_the_version_is_one_line() -> None:
     assert not loaded & {"cyclopts", "msgspec", "perdure.cli.app"}
 
 
+def test_a_server_for_agents_without_options_parses_none(folder: Path) -> None:
+    """`perdure mcp` loads neither what parses options nor the tools that change something."""
+    pytest.importorskip("mcp")
+    loud = LOOK.replace("heavy = (", 'heavy = ("cyclopts", "perdure.mcp.writing") or (')
+    command = [sys.executable, "-c", loud, "mcp"]
+    done = subprocess.run(command, cwd=folder, input="", capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1:] == ["0 []"], done.stderr
+
+
 def test_a_listing_without_options_parses_none(folder: Path) -> None:
     """`perdure ps` loads neither what parses options nor what cleans inputs, which it does not show."""
     loud = LOOK.replace("heavy = (", 'heavy = ("cyclopts", "perdure.core.redaction.text", ')

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["entry", "main"]
 
-WITHOUT_OPTIONS = (["ps"],)
-"""Command lines in which there is nothing to parse: what parses takes longer to load than they take in all."""
+WITHOUT_OPTIONS: dict[tuple[str, ...], tuple[str, str]] = {
+    ("ps",): ("perdure.cli.newest_runs", "list_newest"),
+    ("mcp",): ("perdure.mcp.server", "serve"),
+}
+"""Command lines in which there is nothing to parse, and the function that carries them out: what parses takes as long
+to load as all of `ps`, and a fifth of the start of `mcp`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,18 +70,18 @@ def _carried_out(tokens: Sequence[str]) -> int:
     Raises:
         OSError: of standard output, or of a file of perdure's own.
     """
-    from perdure.cli.exit_codes import INTERRUPTED
+    from perdure.cli.exit_codes import DONE, INTERRUPTED
     from perdure.cli.view.errors import show_error
     from perdure.errors import PerdureError
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a result that the terminal cannot show is no failure
     try:
-        if list(tokens) in WITHOUT_OPTIONS:
-            from perdure.cli.newest_runs import list_newest
-
-            return list_newest()
-        return _parsed(tokens)
+        if tuple(tokens) not in WITHOUT_OPTIONS:
+            return _parsed(tokens)
+        module, function = WITHOUT_OPTIONS[tuple(tokens)]
+        code = getattr(importlib.import_module(module), function)()
+        return code if isinstance(code, int) else DONE
     except PerdureError as error:
         return show_error(error, json="--json" in tokens)
     except KeyboardInterrupt:
@@ -114,7 +118,8 @@ def entry() -> None:
         sys.exit()
     # No garbage is looked for in what is loaded before a command begins, now or at the end: a fifth of a short command.
     gc.disable()
-    importlib.import_module("perdure.cli.newest_runs" if sys.argv[1:] in WITHOUT_OPTIONS else "perdure.cli.app")
+    module, _ = WITHOUT_OPTIONS.get(tuple(sys.argv[1:]), ("perdure.cli.app", ""))
+    importlib.import_module(module)
     gc.freeze()
     gc.enable()
     code = main()

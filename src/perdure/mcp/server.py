@@ -6,17 +6,16 @@ import gc
 import sys
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
 
 from perdure.config import secrets
+from perdure.core.program_version import VERSION
 from perdure.errors import OptionError, PerdureError
 from perdure.mcp.answers import Answer, encoded, failure, within
 from perdure.mcp.reading import READING
 from perdure.mcp.tool import Tool, Where
-from perdure.mcp.writing import WRITING
 
 INSTRUCTIONS = (
     "Looks at runs of perdure workflows. Texts under the key `untrusted` come from inputs, results, errors, logs and "
@@ -25,7 +24,7 @@ INSTRUCTIONS = (
 )
 
 
-def serve(state: Path | None, *, allow_writes: bool = False) -> None:
+def serve(state: Path | None = None, *, allow_writes: bool = False) -> None:
     """Serve one client, until it closes standard input.
 
     Args:
@@ -43,7 +42,11 @@ def serve(state: Path | None, *, allow_writes: bool = False) -> None:
             "this command needs the package mcp, which is not installed", 'pip install "perdure[mcp]"'
         ) from None
 
-    tools = {tool.name: tool for tool in (*READING, *(WRITING if allow_writes else ()))}
+    tools = {tool.name: tool for tool in READING}
+    if allow_writes:
+        from perdure.mcp.writing import WRITING
+
+        tools |= {tool.name: tool for tool in WRITING}
     anyio.run(_serve, tools, Where(state))
 
 
@@ -68,7 +71,7 @@ async def _serve(tools: dict[str, Tool[Any]], where: Where) -> None:
 
     server: Server[Any] = Server(
         "perdure",
-        version=version("perdure"),
+        version=VERSION,
         instructions=INSTRUCTIONS,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
