@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections import Counter
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -104,6 +106,50 @@ async def inner(node: list[Any]) -> str:
 @workflow
 async def outer(node: list[Any]) -> str:
     return await run(node)
+
+
+@step(retry=None)
+def between(place: int) -> str:
+    life.begin(idempotency_key(), "between", str(place))
+    return f"between {place}"
+
+
+new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+
+
+@workflow
+def in_loops(nodes: list[Any]) -> list[str]:
+    """Each in an event loop that a sync workflow runs, one after the other, and a sync step in between."""
+    got = []
+    for place, node in enumerate(nodes):
+        got += [_in_a_loop(f"loop {place}", node), between(place)]
+    return got
+
+
+@workflow
+def in_threads(nodes: list[Any]) -> list[str]:
+    """The first in an event loop of the main thread, and each of the others in one of a thread of its own."""
+    got = [""] * len(nodes)
+
+    def carry(place: int) -> None:
+        got[place] = _in_a_loop(f"loop {place}", nodes[place]) + between(place)
+
+    threads = [threading.Thread(target=carry, args=(place,)) for place in range(1, len(nodes))]
+    for thread in threads:
+        thread.start()
+    carry(0)
+    for thread in threads:
+        thread.join()
+    return got
+
+
+def _in_a_loop(name: str, node: list[Any]) -> str:
+    async def named() -> str:
+        within.set(name)
+        return await run(node)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(named())
 
 
 async def run(node: list[Any]) -> str:

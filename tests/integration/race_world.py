@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import os
+import pickle
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +40,7 @@ class _Selector:
     def select(self, timeout: float | None) -> list[Any]:
         loop = self._loop
         loop.turns += 1
+        loop.on_turn()
         if loop.turns == loop.dies_at:
             raise Killed
         if timeout is None:
@@ -49,11 +54,14 @@ class _Selector:
 class VirtualLoop(asyncio.BaseEventLoop):
     """A loop on which time passes only when nothing else is to be done.
 
-    `dies_at` is the turn that kills the process.
+    Args:
+        dies_at: the turn that kills the process.
+        on_turn: is called in each turn.
     """
 
-    def __init__(self, dies_at: int = 0) -> None:
+    def __init__(self, dies_at: int = 0, on_turn: Callable[[], None] = lambda: None) -> None:
         super().__init__()
+        self.on_turn = on_turn
         self.now = 0.0
         self.turns = 0
         self.dies_at = dies_at
@@ -159,7 +167,7 @@ class Deaths:
             (record.name, str(codec.unpack_inputs(record.input, (), owner=record.name)[0][0]))
             for run in engine.store.runs(children=True)
             for record in engine.store.all_records(run.rid)
-            if record.status == "done" and record.kind == "step" and record.name in ("work", "mark")
+            if record.status == "done" and record.kind == "step" and record.name in ("work", "mark", "between")
         }
 
 
@@ -189,6 +197,70 @@ def _die_after(journal: Journal, commits: int) -> None:
 
     journal.write_all = counted  # type: ignore[method-assign]
     journal.write_together = counted_together  # type: ignore[method-assign]
+
+
+class DeathsOfProcesses(Deaths):
+    """The same for sync workflows that run loops themselves: each life is a process, which ends in the middle.
+
+    Args:
+        folder: of the state file.
+        shape: the workflow.
+        virtual: the loops let time pass at once, which they cannot beside threads.
+    """
+
+    def __init__(self, folder: Path, shape: Any, *, virtual: bool = True) -> None:
+        super().__init__(folder)
+        self.shape = shape
+        self.virtual = virtual
+
+    def live(self, node: list[Any], seed: int, *, commit: int = 0, turn: int = 0) -> tuple[Life, Any]:
+        """One life; it dies after that many commits, or turns of its loops."""
+        local.close_all()
+        self._boots += 1
+        told = self.state.with_name("life")
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self._live(node, seed, commit, turn, told)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        life, result = pickle.loads(told.read_bytes())
+        self.schedules.add(tuple(f"{run} {each}" for run, trace in life.traces.items() for each in trace))
+        return life, result
+
+    def _live(self, node: list[Any], seed: int, commit: int, turn: int, told: Path) -> None:
+        engine = self._boot()
+        life = race_programs.life = Life(seed, frozenset(self._saved(engine)))
+
+        def die(result: Any = None) -> None:
+            with dying:
+                told.write_bytes(pickle.dumps((life, result)))
+                os._exit(0)
+
+        dying = threading.Lock()
+        commits, turns, write = itertools.count(1), itertools.count(1), engine.store.journal._commit
+
+        def counted(batch: Any) -> None:
+            write(batch)
+            if next(commits) == commit:
+                die()
+
+        def counted_turn() -> None:
+            if next(turns) == turn:
+                die()
+
+        engine.store.journal._commit = counted  # type: ignore[method-assign]
+        if self.virtual:
+            race_programs.new_loop = lambda: VirtualLoop(on_turn=counted_turn)
+        else:
+            race_programs.TICK = 0.002
+        try:
+            die(self.shape(node))
+        except (ValueError, ExceptionGroup) as error:
+            die(repr(error))
 
 
 def same_so_far(before: Life, after: Life, durable: set[tuple[str, str]]) -> str | None:

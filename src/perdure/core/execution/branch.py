@@ -29,7 +29,7 @@ class Branch:
         parent: the branch that started it; None for the workflow's own.
     """
 
-    __slots__ = ("children", "living", "parent", "path", "task")
+    __slots__ = ("__weakref__", "children", "living", "parent", "path", "task")
 
     def __init__(self, task: Task, parent: Branch | None = None) -> None:
         self.task = task

@@ -40,8 +40,8 @@ def perform(call: Call, history: History, seq: int | None = UNCLAIMED) -> Decisi
         record = yield from unrecorded(call, history, seq)
         if record is not None:
             return recall(call, history, record, park)
-    if history.unsaved or history.fired:
-        yield Save(history.with_notes(()), beforehand=True)
+    if (history.unsaved or history.fired) and (notes := history.with_notes(())):
+        yield Save(notes, beforehand=True)
     # From here on as in `item`: a generator more would cost every call.
     first = None
     if at_once(call, history):
@@ -160,8 +160,8 @@ def item(
         doubted: says whether the program may be at fault rather than the item, as matters stand.
         around: what is put around all that comes after a first attempt that has not succeeded.
     """
-    if history.unsaved or history.fired:
-        yield Save(history.with_notes(()), beforehand=True)
+    if (history.unsaved or history.fired) and (notes := history.with_notes(())):
+        yield Save(notes, beforehand=True)
     first = None
     if at_once(call, history):
         first = yield Execute(call, 1, park)

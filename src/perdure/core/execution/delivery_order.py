@@ -10,7 +10,6 @@ from typing import Final, Literal
 import msgspec
 
 from perdure.core.execution.history import History
-from perdure.core.execution.number_set import Numbers
 
 BLOCKED: Final = "blocked"
 OVER: Final = "over"
@@ -45,7 +44,7 @@ class DeliveryOrder:
         # What is not held against the script need not be claimed, so it is not waited for.
         self._left = history.left()
         self._is_exempt = history.is_exempt
-        self._seqs = iter(Numbers(seq for seq in self._left if not history.is_abandoned(seq)))
+        self._seqs = (seq for seq in self._left if not history.is_abandoned(seq))
         self._head = next(self._seqs, None)
         self._fired = deque(fired)
         self._waiting: set[float] = set()
@@ -75,7 +74,15 @@ class DeliveryOrder:
             seq = self._head = next(self._seqs, None)
         return seq
 
-    def is_next(self, seq: int) -> bool:
+    def has_timers(self) -> bool:
+        """Are there timers that fired, and have not come again?"""
+        return bool(self._fired)
+
+    def is_over(self) -> bool:
+        """Is there nothing that could come?"""
+        return not self._fired and not self._waiting and self.head() is None
+
+    def is_next(self, seq: float) -> bool:
         """Is a record that was just claimed the next to be seen, with nothing before it and nobody waiting?"""
         if self._waiting or (self._fired and self._fired[0][1] < seq):
             return False
@@ -97,6 +104,21 @@ class DeliveryOrder:
         if first is not None and (head is None or first <= head):
             return Deliver(first)
         return OVER if head is None else BLOCKED
+
+    def next_of_its_own(self, timers: Iterable[int], made: int) -> Next:
+        """The same for a loop that rests, whatever else is left: a record that it has not asked for is another's.
+
+        What it sees next is the first of what it waits for, since nothing else can happen in it.
+        """
+        first = self.first_waiting()
+        while self._fired:
+            number, after = self._fired[0]
+            if (first is not None and first <= after) or (first is None and number > made):
+                break
+            self._fired.popleft()
+            if number in timers:
+                return Fire(number)
+        return BLOCKED if first is None else Deliver(first)
 
     def pass_by_timer(self, made: int) -> bool:
         """The timer that is next is not made any more: the script was edited. False if it is no such timer."""

@@ -9,7 +9,7 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -131,11 +131,15 @@ class History(Claims):
         self._cleaned: set[tuple[str, str, bytes, int]] = set()
         self._timer_notes: list[int] = []
         self.unsaved: list[Row] = []
+        # Where several threads decide: which one does now. What it has to write down first is its own.
+        self.whose: Callable[[], int] | None = None
+        self._owners: dict[object, int] = {}  # of rows, by their numbers, and of timers
         self.tried_calls: Callable[[str], set[tuple[bytes, int]]] | None = None  # of a step, by earlier lives
         self._tried: dict[str, set[tuple[bytes, int]]] = {}
         # A call that counts has failed after its attempt had ended well, and will have no record to count by.
         self.failed_after_all: Callable[[Call, float], None] | None = None
-        self.fired: list[tuple[int, float]] = []
+        self.fired: list[tuple[int, float] | tuple[int, float, bytes]] = []
+        self.fired_before: dict[bytes, list[tuple[int, float]]] | None = None  # in earlier lives, by loop, once read
         self.undone: Counter[bytes] = Counter()
         self.known_tries: dict[tuple[str, bytes, int], Tries] = {}  # of earlier processes, that no call has claimed
         self.last = last
@@ -260,6 +264,8 @@ class History(Claims):
         if call.seq:
             return self.is_abandoned(call.seq)
         self.unsaved.append(self.row(call, "abandoned", _NONE, 0.0, 0.0, 0))
+        if self.whose is not None:
+            self._owners[call.seq] = self.whose()
         return True
 
     def left_by_exit(self, call: Call, error: BaseException, started: float, seconds: float, attempts: int) -> None:
@@ -277,20 +283,47 @@ class History(Claims):
         found = (row for row in self.unsaved if row[records.STATUS] == "failed" and row[records.SEQ] not in but)
         return tuple(found)
 
-    def timer_fired(self, number: int) -> None:
-        """The timer of that number, counted by the order in which the workflow made them, has fired."""
-        self.fired.append((number, self.last))
+    def timer_fired(self, number: int, loop: bytes = b"") -> None:
+        """The timer of that number, counted by the order in which the workflow made them, has fired.
+
+        Args:
+            number: its number in its loop.
+            loop: the name of the loop, if it is not the one that executes an async workflow.
+        """
+        fired = (number, self.last, loop) if loop else (number, self.last)
+        self.fired.append(fired)
+        if self.whose is not None:
+            self._owners[fired] = self.whose()
 
     def with_notes(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
         """These rows, and those that have to become durable with them at the latest."""
-        if self.fired:
-            given = msgspec.msgpack.encode(self.fired)
-            self.fired = []
-            self.unsaved.append(self.note("timers", TIMERS_NOTE, bytes(16), 0, "done", given, _NONE))
-        if self.unsaved:
-            notes, self.unsaved = tuple(self.unsaved), []
-            return notes + rows
-        return rows
+        if not self.fired and not self.unsaved:
+            return rows
+        (fired, self.fired), (notes, self.unsaved) = self._own(self.fired, None), self._own(self.unsaved, records.SEQ)
+        if fired:
+            given = msgspec.msgpack.encode(fired)
+            notes.append(self.note("timers", TIMERS_NOTE, bytes(16), 0, "done", given, _NONE))
+        return (*notes, *rows)
+
+    def _own(self, notes: list[Any], by: int | None) -> tuple[list[Any], list[Any]]:
+        """Those of the thread that decides, and those of others: they would go on before this thread has written them.
+
+        Args:
+            notes: which.
+            by: the field that they are known by; None: as a whole.
+        """
+        if not self._owners:
+            return notes, []
+        me = None if self.whose is None else self.whose()
+        own, others = [], []
+        for note in notes:
+            key = note if by is None else note[by]
+            if me is None or self._owners.get(key, me) == me:
+                self._owners.pop(key, None)
+                own.append(note)
+            else:
+                others.append(note)
+        return own, others
 
     def timer_notes(self) -> list[int]:
         """The numbers of the notes about timers, in order."""

@@ -36,7 +36,8 @@ class Claims(KnownRecords):
         self.before = before
         self.claims = 0
         self.rested = False
-        self.replaying = False  # an async workflow has not seen all that it saw in an earlier life
+        self.replaying = False  # an async workflow, or a loop of it, has not seen all that it saw in an earlier life
+        self.replays_here: Callable[[], bool] = lambda: False  # the loop that asks, of several
         # May the step of the first name have the second one now? Not if the script has it still.
         self.may_be_renamed: Callable[[str, str], bool] = lambda before, now: False
         # The completed call of another run of the tree that a call of that name and key is, if an edit has moved it.
@@ -188,7 +189,7 @@ class Claims(KnownRecords):
         """
         if self._source is not None:  # not with a function for each new call
             self.read_all()
-        if self.replaying and not self.rested:
+        if self.replaying and (not self.rested or self.replays_here()):
             return True
         if self.open and (not self.rested or self.doubtful(name) or self.renamed(name, key) is not None):
             return True

@@ -218,11 +218,12 @@ class AsyncDriver:
         return self._resources.letters.saving(effect, scope.run.path, self._resources.world.now())
 
     async def _settle(self, effect: Settle, scope: LocalScope) -> tuple[Call, ...] | None:
-        if scope.deciding is None or scope.order_here() is not None:
+        order = scope.order_here()
+        if order is scope.order:
             return await settle(scope, effect.call)
         from perdure.engines.runtime.thread_rest import settle_in_loop
 
-        return await settle_in_loop(scope, effect.call)
+        return await settle_in_loop(scope, effect.call, order)
 
     async def _save_more(self, effect: Save, scope: Any, commit: LoopWrites) -> None:
         letters = self._resources.letters

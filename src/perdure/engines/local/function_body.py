@@ -59,6 +59,7 @@ class FunctionBody:
         """
         scope = self.scope
         scope.closed = scope.shared = True
+        self._let_go_of_loops()
         if scope.forked or scope.abandoned:
             return  # the threads are the parent's; or a second Ctrl-C is not to wait for them
         try:
@@ -73,6 +74,7 @@ class FunctionBody:
 
         scope = self.scope
         scope.closed = scope.shared = True
+        self._let_go_of_loops()
         if scope.forked or scope.abandoned or not scope.holds.count:
             return
         loop = asyncio.get_running_loop()
@@ -92,6 +94,13 @@ class FunctionBody:
         except BaseException:
             scope.abandoned = True
             raise
+
+    def _let_go_of_loops(self) -> None:
+        self.scope.history.whose = None
+        if self.scope.orders and not self.scope.forked:
+            from perdure.engines.runtime.branches import let_go_of_loops
+
+            let_go_of_loops(self.scope)
 
     def returned(self, value: object) -> Outcome:
         """The function has returned.

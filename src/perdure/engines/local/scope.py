@@ -25,10 +25,13 @@ from perdure.engines.runtime.thread_branches import current
 from perdure.errors import NotDecodable, StateError, StopRun
 
 if TYPE_CHECKING:
+    import asyncio
+
     from perdure.core.execution.map_items import MapOptions, Tally
     from perdure.core.execution.queueing import QueuedRun
     from perdure.core.execution.waiting import Wait as DurableWait
     from perdure.engines.local.driver_interface import Drivers, Program
+    from perdure.engines.runtime.loop_order import LoopOrder
 
 
 class LocalScope(RunScope):
@@ -129,19 +132,37 @@ class LocalScope(RunScope):
             return await self.drivers.tasks.call(decide(call), self, call)
         with self.taking_part(in_task=True):
             self._adopt_loop()
-            end = await self.drivers.tasks.drive(decide(bind()), self)
-        if type(end) is Failed:
-            raise end.error
-        return end.value
+            call = bind()
+            return await self.drivers.tasks.call(decide(call), self, call)
 
     def _adopt_loop(self) -> None:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        if self.order_of(loop) is None:
+            self._adopt(loop)
+
+    def _adopt(self, loop: asyncio.AbstractEventLoop) -> LoopOrder:
         from perdure.engines.runtime import branches
 
         self.share()
         task = current(self)
-        assert self.deciding is not None
         assert self.main is not None
-        branches.adopt_loop(self.main if task is None else task.branch, self.deciding)
+        return branches.adopt_loop(self, loop, self.main if task is None else task.branch)
+
+    def enter_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The workflow, or a thread of it, runs an event loop from here on: its tasks are branches."""
+        if self.order is None or self.order.loop is not loop:
+            order = self._adopt(loop)
+            order.entered += 1
+            self.note_replays()
+
+    def leave_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """It does not any more; it may go on later."""
+        order = self.orders.get(loop)
+        if order is not None:
+            order.entered -= 1
+            self.note_replays()
 
     # -- waits --------------------------------------------------------------------------------------------------------
 

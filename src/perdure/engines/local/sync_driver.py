@@ -246,10 +246,12 @@ class SyncDriver:
         if scope.main is None:
             return ()  # a single branch has come to rest by asking
         if scope.keeps_loop():
-            # The tasks of the loop cannot go on as long as this sync step keeps it.
-
-            asking = scope.branch()
-            return None if asking is None or busy(scope.main.living, [asking]) else ()
+            # The tasks of the loop cannot go on as long as this sync step keeps it. If they rest, all that they have
+            # called before is claimed, since events come in the order in which they came.
+            asking, order = scope.branch(), scope.order_here()
+            if asking is not None and not busy(scope.main.living, [asking]):
+                return ()
+            return () if order is not None and order.others_rest() else None
         from perdure.engines.runtime.thread_rest import settle
 
         return settle(scope, effect.call)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from perdure.engines.runtime.event_order import EventOrder
+    from perdure.engines.runtime.loop_order import LoopOrder
 
 
 LOOK_SECONDS = 0.005
@@ -64,7 +65,8 @@ class BaseScope(ABC):
         self.deciding: AbstractContextManager[Any] | None = None  # held while a decision is made, if they do
         self.holds = WorkUnderWay()  # the calls of other threads
         self.thread_numbers: dict[Branch, Iterator[int]] = {}  # how many threads each branch has started
-        self.rest: Any = None  # of the threads, as the event loop has seen it
+        self.orders: dict[Any, LoopOrder] = {}  # of the event loops that the workflow, or a thread of it, runs itself
+        self.loop_numbers: dict[Branch, Iterator[int]] = {}  # how many loops each branch has run
         self.visitors: dict[int, ThreadTask] = {}  # threads that were made elsewhere
         self.unawaited = Unawaited()
         self.alerts: tuple[str, ...] | None = None  # the targets that the workflow names
@@ -154,6 +156,8 @@ class BaseScope(ABC):
             task.ident, task.native = self.ident, self.native
             task.branch = self.main = Branch(task)
         self._current = self._branch_here
+        self.history.whose = get_ident
+        self.history.replays_here = self._replays_here
         self.shared = True
         self.deciding = RLock()
 
@@ -174,12 +178,36 @@ class BaseScope(ABC):
 
     def wake_loop(self) -> None:
         """A thread has made a call, or waits for the others: the loop that executes the workflow may have to go on."""
-        if self.order is not None and get_ident() != self.ident:
+        here = get_ident()
+        if self.order is not None and here != self.ident:
             self.order.poke_from_thread()
+        if self.orders:
+            for order in list(self.orders.values()):
+                if order.ident != here:
+                    order.poke_from_thread()
 
     def order_here(self) -> EventOrder | None:
-        """The order of the events, in the loop that has one: loops that the workflow runs itself have none."""
-        return self.order if self.deciding is None or get_ident() == self.ident else None
+        """The order of the events in the loop that runs here; None if none does."""
+        if self.deciding is None or (self.order is not None and get_ident() == self.ident):
+            return self.order
+        if not self.orders:
+            return None
+        return self.orders.get(sys.modules["asyncio"]._get_running_loop())
+
+    def _replays_here(self) -> bool:
+        order = self.order_here()
+        return order is not None and order is not self.order and order.replays()
+
+    def order_of(self, loop: asyncio.AbstractEventLoop) -> EventOrder | None:
+        """The order of the events in that loop; None if it is not one of the workflow."""
+        if self.order is not None and self.order.loop is loop:
+            return self.order
+        return self.orders.get(loop)
+
+    def note_replays(self) -> None:
+        """A loop has begun or ended to see again what it saw in an earlier life."""
+        orders = [*self.orders.values(), *(() if self.order is None else (self.order,))]
+        self.history.replaying = any(order.replays() for order in orders)
 
     @contextmanager
     def taking_part(self, *, in_task: bool = False) -> Iterator[None]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import sys
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.call_end import Failed
@@ -22,12 +23,14 @@ from perdure.core.execution.spec import Call
 from perdure.engines.interface import StepContext, here
 from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.event_turns import OrderedScope
+from perdure.engines.runtime.loop_order import LoopOrder
 from perdure.engines.runtime.ready_handles import unwatch_ready, watch_ready
 from perdure.engines.runtime.workflow_timers import unwatch_timers, watch_timers
 
 _here: ContextVar[Branch | None] = ContextVar("perdure_branch", default=None)
 _apart: ContextVar[bool] = ContextVar("perdure_apart", default=False)
-_of_task: WeakKeyDictionary[asyncio.Task[Any], Branch] = WeakKeyDictionary()
+_of_task: WeakKeyDictionary[asyncio.Task[Any], ref[Branch]] = WeakKeyDictionary()
+"""A branch holds its task: the run keeps it, as long as the task has not ended."""
 _users: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
 
 
@@ -42,7 +45,7 @@ def main_branch(scope: BranchScope) -> Iterator[Branch]:
     _watch(loop)
     watch_timers(loop)
     watch_ready(loop)
-    scope.order = order = EventOrder(scope, loop)
+    scope.order = order = EventOrder(scope, loop, main.living)
     try:
         yield main
     finally:
@@ -56,32 +59,60 @@ def main_branch(scope: BranchScope) -> Iterator[Branch]:
 def current_in_loop(line: Branch | None) -> Branch | None:
     """The same for a run in which threads take part, or loops of the program's own, on the branch `line`."""
     task = asyncio.current_task()
-    known = _of_task.get(task) if task is not None else None
+    known = _branch_of(task)
     if known is not None and (line is None or known.living is line.living):
         return known
+    if _apart.get():
+        return None
     branch = _here.get()
     if branch is not None and branch.task is task:
         return branch
     return line
 
 
-def adopt_loop(line: Branch, lock: AbstractContextManager[Any]) -> None:
+def adopt_loop(scope: BranchScope, loop: asyncio.AbstractEventLoop, line: Branch) -> LoopOrder:
     """A loop that the workflow, or a thread of it, runs itself: its tasks are branches, those made later too.
 
     The oldest task is what carries the line on; the others were started by it.
     """
-    loop = asyncio.get_running_loop()
-    factory = loop.get_task_factory()
-    if isinstance(factory, _Factory):
-        return
-    with lock:
+    assert scope.deciding is not None
+    with scope.deciding:
+        order = scope.orders.get(loop)
+        if order is None:
+            for other in [other for other in scope.orders if other.is_closed()]:
+                _forget(other, scope.orders.pop(other))
+                line.living[:] = [one for one in line.living if not one.done()]
+            number = next(scope.loop_numbers.setdefault(line, itertools.count()))
+            watch_timers(loop)
+            watch_ready(loop)
+            order = scope.orders[loop] = LoopOrder(scope, loop, line, b"%b~%d" % (line.path, number))
+            loop.set_task_factory(_LoopFactory(loop.get_task_factory(), scope, order))
         oldest: Branch | None = None
         for task in sorted(asyncio.all_tasks(loop), key=_age):
-            branch = _of_task[task] = Branch(task, oldest or line)
-            if oldest is None:
-                branch.path, oldest = line.path, branch
-                line.children -= 1
-    loop.set_task_factory(_LoopFactory(factory, lock))
+            known = _branch_of(task)
+            if known is not None and known.living is line.living:
+                continue
+            branch = order.take_root(task) if oldest is None else order.take(task, oldest)
+            _of_task[task] = ref(branch)
+            oldest = oldest or branch
+    scope.note_replays()
+    return order
+
+
+def let_go_of_loops(scope: BranchScope) -> None:
+    """The workflow's function is over: the loops that it, or a thread of it, has run are the program's."""
+    for loop, order in list(scope.orders.items()):
+        _forget(loop, order)
+
+
+def _forget(loop: asyncio.AbstractEventLoop, order: LoopOrder) -> None:
+    """Leave the loop as it was found; the tasks of one that is closed are freed."""
+    order.end()
+    factory = loop.get_task_factory()
+    if isinstance(factory, _LoopFactory) and factory.order is order:  # else another is in front of ours
+        loop.set_task_factory(factory.before)
+    unwatch_ready(loop)
+    unwatch_timers(loop)
 
 
 def _age(task: asyncio.Task[Any]) -> tuple[int, str]:
@@ -109,7 +140,12 @@ def current() -> Branch | None:
     task = asyncio.current_task()
     if task is None or branch.task is task:
         return branch
-    return _of_task.get(task, branch)
+    return _branch_of(task) or branch
+
+
+def _branch_of(task: asyncio.Task[Any] | None) -> Branch | None:
+    found = _of_task.get(task) if task is not None else None
+    return None if found is None else found()
 
 
 _AS_COMPLETED = asyncio.as_completed.__code__
@@ -146,29 +182,53 @@ class _Factory:
             # Its branch is in its context, so that its calls need not look for it.
             context = contextvars.copy_context()
             task = asyncio.Task(coroutine, loop=loop, **{**options, "context": context})
-            branch = _of_task[task] = Branch(task, parent)
+            branch = Branch(task, parent)
+            _of_task[task] = ref(branch)
             context.run(_here.set, branch)
             return task
         if parent is not None and isinstance(task, asyncio.Task):
-            _of_task[task] = Branch(task, parent)
+            _of_task[task] = ref(Branch(task, parent))
         return task
 
 
 class _LoopFactory(_Factory):
     """The same in a loop that the workflow runs itself, all of whose tasks belong to the run."""
 
-    def __init__(self, before: Any, lock: AbstractContextManager[Any]) -> None:
+    def __init__(self, before: Any, scope: BranchScope, order: LoopOrder) -> None:
         super().__init__(before)
-        self.lock = lock
+        self.scope = scope
+        self.order = order
 
     def __call__(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        parent = self._parent(loop)
+        if parent is None:
+            return self._make(loop, coroutine, None, options)
+        known = self._started.pop(coroutine, None)
+        if known is not None:
+            return known
+        for other in _in_order(coroutine):
+            self._started[other] = self._branch_off(loop, other, parent, options)
+        return self._started.pop(coroutine, None) or self._branch_off(loop, coroutine, parent, options)
+
+    def _parent(self, loop: asyncio.AbstractEventLoop) -> Branch | None:
+        """The branch that starts a task; None if what does is a step, another workflow, or perdure itself."""
+        within: Any = here.get()
+        if self.scope.closed or _apart.get() or isinstance(within, StepContext) or _here.get() is not None:
+            return None
+        parent = _branch_of(asyncio.current_task(loop))
+        # A callback, or another thread, whose code is the workflow's.
+        if parent is None and within is self.scope and loop.is_running():
+            return self.order.root or self.order.line
+        return parent
+
+    def _branch_off(self, loop: asyncio.AbstractEventLoop, coroutine: Any, parent: Branch, options: Any) -> Any:
         task = self._make(loop, coroutine, None, options)
-        by = asyncio.current_task(loop)
-        parent = _of_task.get(by) if by is not None else None
-        outside = _apart.get() or isinstance(here.get(), StepContext)
-        if parent is not None and not outside and isinstance(task, asyncio.Task):
-            with self.lock:
-                _of_task[task] = Branch(task, parent)
+        if isinstance(task, asyncio.Task):
+            assert self.scope.deciding is not None
+            with self.scope.deciding:
+                order = self.order
+                branch = order.take_root(task) if parent is order.line else order.take(task, parent)
+                _of_task[task] = ref(branch)
         return task
 
 
@@ -216,6 +276,11 @@ class BranchScope(OrderedScope, Protocol):
 
     closed: bool
     order: EventOrder | None
+    orders: dict[Any, LoopOrder]
+    loop_numbers: dict[Branch, Iterator[int]]
+
+    def order_here(self) -> EventOrder | None:
+        """The order of the events in the loop that runs here; None if none does."""
 
     def drive_in_task(self, program: Generator[Any, Any, Any], *, in_branch: bool = False) -> Awaitable[Any]:
         """Carry a decision to its end in the current task, which is known to be a branch (`in_branch`), or may be."""
@@ -237,8 +302,11 @@ async def call_in_branch(scope: BranchScope, program: Generator[Any, Any, Any], 
     try:
         end = await scope.drive_in_task(program, in_branch=True)
     except asyncio.CancelledError:
-        if not scope.closed and scope.stopped is None and scope.history.give_up(call) and scope.order is not None:
-            await scope.order.ended_at_last(call.seq)
+        if not scope.closed and scope.stopped is None:
+            with scope.deciding or nullcontext():
+                given_up = scope.history.give_up(call)
+            if given_up and (order := scope.order_here()) is not None:
+                await order.ended_at_last(call.seq)
         raise
     finally:
         if not nested:
@@ -254,7 +322,8 @@ async def cancel_branches(scope: BranchScope) -> None:
     Nothing may write to the run after it has ended, since another process may go on with it then.
     """
     scope.closed = True
-    while tasks := [*scope.running, *scope.maps]:
+    loop = asyncio.get_running_loop()
+    while tasks := [task for task in (*scope.running, *scope.maps) if task.get_loop() is loop]:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)

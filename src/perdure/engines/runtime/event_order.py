@@ -12,7 +12,8 @@ from collections.abc import Collection
 from contextvars import Context
 from typing import Any
 
-from perdure.core.execution.delivery_order import OVER, Deliver, DeliveryOrder, Fire
+from perdure.core.execution.branch import Branch
+from perdure.core.execution.delivery_order import BLOCKED, OVER, Deliver, DeliveryOrder, Fire, Next
 from perdure.engines.interface import here
 from perdure.engines.runtime.awaiting import rests
 from perdure.engines.runtime.event_turns import Event, EventTurns, release
@@ -36,7 +37,12 @@ class EventOrder(EventTurns):
     Args:
         scope: the workflow.
         loop: runs it.
+        living: its branches that have not been seen to end.
+        name: what the notes of its timers call the loop; empty for the one that executes an async workflow.
     """
+
+    line: Branch | None = None
+    """The branch that runs the loop, if it is one."""
 
     def close(self) -> None:
         """The workflow's function is over."""
@@ -46,6 +52,10 @@ class EventOrder(EventTurns):
         self._queue.clear()
         for future in self._waiting.values():
             release(future)
+
+    def is_quiet(self) -> bool:
+        """Is there nothing that the loop is about to let come, as far as another thread can see?"""
+        return True
 
     def only_waits(self, waiting: Collection[Any], carriers: Collection[Any]) -> bool:
         """Are all branches in durable waits, or wait for those that are, and is nothing else on its way?
@@ -60,14 +70,12 @@ class EventOrder(EventTurns):
             return False
         if not hasattr(self.loop, "__dict__") or any(timer.pending() for timer in self._timers.values()):
             return False  # of a loop that cannot be watched, the timers are not known
-        assert scope.main is not None
-        living: list[Any] = [branch.task for branch in list(scope.main.living) if not branch.done()]
+        living = self._tasks()
         if scope.deciding is not None:
             from perdure.engines.runtime.thread_rest import working
 
-            if working(scope):
+            if working(scope, self):
                 return False
-            living = [task for task in living if self.is_mine(task)]
 
         def known(task: asyncio.Task[Any]) -> bool | None:
             if task in waiting or task in carriers:
@@ -197,6 +205,8 @@ class EventOrder(EventTurns):
         if timers:
             timers = {number: timer for number, timer in timers.items() if timer.pending()}
         following = replay.next(timers, self._made)
+        if following == BLOCKED:
+            following = self._next_of_its_own(replay, timers)
         if isinstance(following, Fire):
             self._fire(timers[following.number])
             return True
@@ -236,7 +246,7 @@ class EventOrder(EventTurns):
     def _end_replay(self, timers: dict[int, Timer]) -> bool:
         """All that is recorded has come again. What is still waited for is waited for in real time."""
         self._replay = None
-        self._scope.history.replaying = False
+        self._scope.note_replays()
         for _, future in self._resting:
             release(future)
         for timer in sorted(self._due(timers), key=lambda each: each.handle.when()):
@@ -267,27 +277,39 @@ class EventOrder(EventTurns):
         scope = self._scope
         if scope.executing:
             return True
-        assert scope.main is not None
-        living = [branch for branch in list(scope.main.living) if not branch.done()]
+        tasks = self._tasks()
         if scope.deciding is None:
-            branches: list[Any] = [branch.task for branch in living]
-            return not all(rests(task, self._known, branches) for task in branches)
-        from perdure.engines.runtime.thread_branches import ThreadTask
-        from perdure.engines.runtime.thread_rest import working
+            return not all(rests(task, self._known, tasks) for task in tasks)
+        from perdure.engines.runtime.thread_rest import starters, working
 
-        if working(scope):
+        if working(scope, self):
             return True
         # A task that has started a thread waits for it, as far as that can be seen.
-        starters = {branch.parent for branch in living if isinstance(branch.task, ThreadTask)}
-        tasks = [each for each in living if not isinstance(each.task, ThreadTask) and each not in starters]
-        return not all(self.task_rests(each.task) for each in tasks if self.is_mine(each.task))
+        waiting = starters(scope)
+        return not all(rests(task, self._known, tasks) for task in tasks if task not in waiting)
 
     def task_rests(self, task: Any) -> bool:
         """Does a task of the workflow wait for something of the workflow's own?"""
-        main = self._scope.main
-        assert main is not None
-        living: list[Any] = [branch.task for branch in list(main.living) if not branch.done()]
-        return rests(task, self._known, [one for one in living if self.is_mine(one)])
+        return rests(task, self._known, self._tasks())
+
+    def others_rest(self) -> bool:
+        """The current task keeps the loop. Do all others, and the threads of the run, wait for the workflow's own?"""
+        scope, tasks, this = self._scope, self._tasks(), asyncio.current_task()
+        if scope.executing or not all(rests(task, self._known, tasks) for task in tasks if task is not this):
+            return False
+        if scope.deciding is None:
+            return True
+        from perdure.engines.runtime.thread_rest import working
+
+        return not working(scope, self)
+
+    def _tasks(self) -> list[Any]:
+        """The tasks of the workflow in this loop that have not ended."""
+        return [branch.task for branch in list(self.living) if self.is_mine(branch.task) and not branch.done()]
+
+    def _next_of_its_own(self, replay: DeliveryOrder, timers: dict[int, Timer]) -> Next:
+        """What comes next although an earlier record is left: nothing, in a loop that executes a whole workflow."""
+        return BLOCKED
 
     def is_mine(self, task: Any) -> bool:
         """Is it a task of the loop that executes the workflow?"""

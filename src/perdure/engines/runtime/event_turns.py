@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -22,7 +22,16 @@ from perdure.engines.runtime.ready_handles import ready_on, shows_ready
 from perdure.engines.runtime.workflow_timers import Timer
 from perdure.errors import StopRun
 
-_FIRED = msgspec.msgpack.Decoder(list[tuple[int, float]])
+
+class _Fired(msgspec.Struct, array_like=True):
+    """A timer that has fired, as it is noted: `loop` is empty for the loop that executes an async workflow."""
+
+    number: int
+    after: float
+    loop: bytes = b""
+
+
+_FIRED = msgspec.msgpack.Decoder(list[_Fired])
 
 
 class OrderedScope(Protocol):
@@ -49,6 +58,21 @@ class OrderedScope(Protocol):
 
     def notify_waiting(self, reason: str) -> None:
         """Say that the replay waits for something."""
+
+    def note_replays(self) -> None:
+        """A loop has begun or ended to see again what it saw in an earlier life."""
+
+
+def _fired_before(scope: OrderedScope, loop: bytes) -> list[tuple[int, float]]:
+    """The timers of that loop that fired in earlier lives, and the place after which each did."""
+    history = scope.history
+    if history.fired_before is None:
+        found: dict[bytes, list[tuple[int, float]]] = {}
+        for seq in history.timer_notes():
+            for one in _FIRED.decode(scope.read(seq).input):
+                found.setdefault(one.loop, []).append((one.number, one.after))
+        history.fired_before = found
+    return history.fired_before.get(loop, [])
 
 
 class Event:
@@ -78,18 +102,26 @@ class EventTurns(ABC):
     Args:
         scope: the workflow.
         loop: runs it.
+        living: its branches that have not been seen to end.
+        name: what the notes of its timers call the loop; empty for the one that executes an async workflow.
     """
 
-    def __init__(self, scope: OrderedScope, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, scope: OrderedScope, loop: asyncio.AbstractEventLoop, living: list[Branch], name: bytes = b""
+    ) -> None:
         self._scope = scope
         self.loop = loop
+        self.living = living
+        self.name = name
+        self.looked: Any = None  # at the threads of the run, from this loop
         self._ready = ready_on(loop)
         self._can_run_on = shows_ready(loop)
         history = scope.history
         history.read_all()
-        fired = [entry for seq in history.timer_notes() for entry in _FIRED.decode(scope.read(seq).input)]
+        fired = _fired_before(scope, name)
         self._replay: DeliveryOrder | None = DeliveryOrder(history, fired) if history.recorded else None
-        history.replaying = self._replay is not None
+        if self._replay is not None:
+            history.replaying = True
         self._waiting: dict[float, asyncio.Future[None]] = {}
         self._resting: list[tuple[str, asyncio.Future[None]]] = []
         self._given_up: list[asyncio.Future[None]] = []
@@ -106,23 +138,26 @@ class EventTurns(ABC):
         self._closed = False
         self._unwinding = 0  # maps that were broken off, and end the items that are under way
 
+    def replays(self) -> bool:
+        """Has the loop not seen yet all that it saw in an earlier life?"""
+        return self._replay is not None and not self._closed
+
     # -- what waits for its turn --------------------------------------------------------------------------------------
 
     def alone(self) -> bool:
         """Is there but one branch, and no event before it, so that nothing can come between a call and its end?"""
-        main = self._scope.main
-        if main is None or self._closed:
+        if self._closed:
             return True
         if self._queue:
             return False
-        living = main.living
-        if len(living) == 1:
+        living = self.living
+        if len(living) <= 1:
             return True
         if living[-1].done():
             living[:] = [branch for branch in living if not branch.done()]
         return len(living) <= 1
 
-    def may_pass(self, seq: int) -> bool:
+    def may_pass(self, seq: float) -> bool:
         """May a call have the record that it has claimed without waiting?"""
         replay = self._replay
         if replay is None or self._closed:
@@ -192,7 +227,8 @@ class EventTurns(ABC):
         event = Event(place, future)
         event.ready = True
         history = self._scope.history
-        history.last = max(history.last, place)
+        with self._scope.deciding or nullcontext():
+            history.last = max(history.last, place)
         queue = self._queue
         queue.insert(bisect_right(queue, place, key=lambda other: other.place), event)
         self.poke()
@@ -200,7 +236,7 @@ class EventTurns(ABC):
 
     async def ended(self, place: float) -> None:
         """The same, unless nothing can come between."""
-        if not self.alone():
+        if not self.may_pass(place):
             await self.pass_by(place)
 
     async def ended_at_last(self, place: float) -> None:
@@ -209,8 +245,8 @@ class EventTurns(ABC):
         That is one event, with a place of its own, also if the task is cancelled again before it is seen: that came of
         another event, or is repeated in each turn of the loop, as anyio does it.
         """
-        if self.alone():
-            return
+        if self.may_pass(place):
+            return  # in an earlier life, a timer may have fired before it
         task = asyncio.current_task()
         seen = self.queue_up(place, task)
         try:
@@ -312,18 +348,22 @@ class EventTurns(ABC):
 
     def _enqueue(self, timer: Timer) -> None:
         history = self._scope.history
-        # Where nothing else could have happened, the replay needs no word of it.
-        if (
+        if not self._tells_nothing():
+            with self._scope.deciding or nullcontext():
+                history.timer_fired(timer.number, self.name)
+        event = Event(history.last, None, timer)
+        event.ready = True
+        self._queue.append(event)
+
+    def _tells_nothing(self) -> bool:
+        """Could nothing else have happened than that a timer fires, so that the replay needs no word of it?"""
+        return not (
             self._scope.running
             or self._scope.maps
             or self._queue
             or sum(each.pending() for each in self._timers.values()) > 1
             or self._on_their_way()  # such as a request that the workflow itself makes
-        ):
-            history.timer_fired(timer.number)
-        event = Event(history.last, None, timer)
-        event.ready = True
-        self._queue.append(event)
+        )
 
     # -- something has changed -----------------------------------------------------------------------------------------
 

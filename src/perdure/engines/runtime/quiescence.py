@@ -32,6 +32,9 @@ async def until_given_up(scope: BaseScope) -> None:
     Raises:
         StopRun: the run has been stopped.
     """
-    if scope.order is not None:
-        await scope.order.given_up()
+    order = scope.order_here()
+    if order is not None:
+        await order.given_up()
     scope.check()
+    if order is not scope.order:
+        scope.refuse_if_over()

@@ -37,6 +37,12 @@ class ThreadScope(Protocol):
     def branch(self) -> Branch | None:
         """The branch that is asking."""
 
+    def enter_loop(self, loop: Any) -> None:
+        """The workflow, or a thread of it, runs an event loop from here on."""
+
+    def leave_loop(self, loop: Any) -> None:
+        """It does not any more."""
+
 
 class ThreadTask:
     """What carries a branch: a thread, or one job of a thread pool.
@@ -154,6 +160,10 @@ def install() -> None:
     if pools is not None and "pool" not in _wrapped:
         _wrapped.add("pool")
         pools.ThreadPoolExecutor.submit = _submitting(pools.ThreadPoolExecutor.submit)
+    loops = sys.modules.get("asyncio.base_events")
+    if loops is not None and "loop" not in _wrapped:
+        _wrapped.add("loop")
+        loops.BaseEventLoop.run_forever = _looping(loops.BaseEventLoop.run_forever)
     processes = sys.modules.get("multiprocessing.process")
     if processes is not None and "process" not in _wrapped:
         _wrapped.add("process")
@@ -209,6 +219,21 @@ def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
 
     submit.__doc__ = original.__doc__
     return submit
+
+
+def _looping(original: Callable[[Any], None]) -> Callable[[Any], None]:
+    def run_forever(self: Any) -> None:
+        scope = _scope_here()
+        if scope is None or scope.closed or scope.forked:
+            return original(self)
+        scope.enter_loop(self)
+        try:
+            return original(self)
+        finally:
+            scope.leave_loop(self)
+
+    run_forever.__doc__ = original.__doc__
+    return run_forever
 
 
 def _forking(original: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -82,14 +82,19 @@ def settle(scope: Any, call: Call) -> tuple[Call, ...] | None:
         return _answer(scope, rested)
 
 
-async def settle_in_loop(scope: Any, call: Call) -> tuple[Call, ...] | None:
-    """The same in a loop that the workflow runs itself."""
+async def settle_in_loop(scope: Any, call: Call, order: Any) -> tuple[Call, ...] | None:
+    """The same in a loop that the workflow runs itself, and whose events have that order."""
     import asyncio
 
+    from perdure.engines.runtime.workflow_timers import own_timers
+
     with _settling(scope, call):
-        looks = _looks(scope, call.spec.name)
-        while (rested := next(looks)) is None:
-            await asyncio.sleep(LOOK_SECONDS)
+        await order.rest(call.spec.name)
+        scope.refuse_if_over()
+        looks = _looks(scope, call.spec.name) if others(scope, order) else iter([True])
+        with own_timers(), order.parked():
+            while (rested := next(looks)) is None:
+                await asyncio.sleep(LOOK_SECONDS)
         return _answer(scope, rested)
 
 
@@ -146,7 +151,7 @@ def _busiest(scope: Any) -> tuple[State, dict[int, int]]:
     if scope.executing:
         return State.WORKS, {}
     with scope.deciding:
-        settling = {branch for _, branch in scope.settling}
+        settling = {branch for _, branch in scope.settling if branch is not None}
         living = [branch for branch in scope.main.living if branch not in settling]
     return _worst(scope, living, settling)
 
@@ -192,23 +197,35 @@ def _ancestors(branches: Iterable[Branch | None]) -> set[Branch | None]:
     return found
 
 
-def working(scope: Any) -> bool:
-    """Is a thread of the run on its way to a call, so that the event loop of the run is to wait for it?"""
+def starters(scope: Any) -> set[Any]:
+    """What carries the branches that have started a thread which has not ended."""
+    threads = [each for each in list(scope.main.living) if isinstance(each.task, ThreadTask) and not each.done()]
+    return {each.parent.task for each in threads if each.parent is not None}
+
+
+def others(scope: Any, order: Any) -> list[Branch]:
+    """The branches that are neither tasks of the loop whose events have that order, nor the one that runs it."""
     with scope.deciding:
-        settling = {branch for _, branch in scope.settling}
-        mine = scope.order.is_mine
-        living = [branch for branch in scope.main.living if branch not in settling and not mine(branch.task)]
-    state, asleep = _worst(scope, living, settling)
+        living = list(scope.main.living)
+    return [one for one in living if one is not order.line and not order.is_mine(one.task) and not one.done()]
+
+
+def working(scope: Any, order: Any) -> bool:
+    """Is a thread of the run, or another loop, on its way to a call, so that the loop with that order waits for it?"""
+    with scope.deciding:
+        settling = {branch for _, branch in scope.settling if branch is not None}
+    living = [branch for branch in others(scope, order) if branch not in settling]
+    state, asleep = _worst(scope, living, settling) if living else (State.RESTS, {})
     if state is not State.RESTS or not asleep:
-        scope.rest = None
+        order.looked = None
         return state is not State.RESTS
-    rest: Rest | None = scope.rest
+    rest: Rest | None = order.looked
     seen, now = (scope.history.claims, asleep), time.monotonic()
     if rest is None or seen != rest.seen:
         rest = Rest(seen, now, 1)
     elif now - rest.at >= LOOK_SECONDS:
         rest = Rest(seen, now, rest.looks + 1)
-    scope.rest = rest
+    order.looked = rest
     return rest.looks < LOOP_LOOKS
 
 
@@ -224,6 +241,8 @@ def all_rest(scope: Any, inner: Collection[int]) -> dict[int, int] | None:
     with scope.deciding:
         living = [branch for branch in scope.main.living if getattr(branch.task, "ident", None) not in inner]
         settling = bool(scope.settling)
+    if any(not isinstance(one.task, ThreadTask) and one not in scope.parked and not one.done() for one in living):
+        return None  # a task of a loop that the workflow runs itself, which a timer may wake
     state, asleep = _worst(scope, living, set())
     return None if settling or state is not State.RESTS else asleep
 
@@ -235,6 +254,8 @@ def _state(scope: Any, branch: Branch, at: _Surroundings) -> State:
     if not isinstance(task, ThreadTask):
         # A task of an event loop: one that has started a branch which rests, or a thread, waits for that.
         return State.RESTS if branch in at.starters or _waits_in_loop(scope, task) else State.MOVES
+    if task.ident == threading.get_ident():
+        return State.RESTS  # it looks, between what the tasks of its loop do
     if task.ident is None:
         return State.MOVES if task.pool is None or has_free_thread(task.pool, at.frames) else State.QUEUED
     if task.calls:
@@ -261,13 +282,11 @@ def _waits(frame: FrameType) -> bool:
 
 
 def _waits_in_loop(scope: Any, task: Any) -> bool:
-    """Does a task of the loop that executes the workflow wait for something of the workflow's own?
-
-    In loops that the workflow runs itself, a task that sleeps goes on by itself.
-    """
-    if scope.order is None or task.get_loop() is not scope.order.loop:
+    """Does a task of the workflow wait for something of the workflow's own, and does its loop bring that about?"""
+    order = scope.order_of(task.get_loop())
+    if order is None:
         return False
     try:
-        return bool(scope.order.task_rests(task))
+        return bool(order.is_quiet() and order.task_rests(task))
     except RuntimeError:  # it has gone on meanwhile
         return False

@@ -81,7 +81,8 @@ def watch_timers(loop: asyncio.AbstractEventLoop) -> None:
         time: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         scope = here.get() if context is None else context.get(here)
-        owner: Owner | None = getattr(scope, "order", None)
+        find = getattr(scope, "order_of", None)
+        owner: Owner | None = None if find is None else find(loop)
         if owner is None or _own.get() or type(getattr(callback, "__self__", None)) is bounded:
             return original(time, callback, *args, context=context)  # type: ignore[no-any-return]
         timer = Timer(0, callback, args, copy_context() if context is None else context)
