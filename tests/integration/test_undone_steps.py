@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 
 from conftest import Machine, Trouble
 from perdure import idempotency_key, step, workflow
+from perdure.operations.dead_letters import Selection, list_letters
 
 
 def test_what_was_undone_is_done_again_under_another_key(machine: Machine) -> None:
@@ -50,6 +55,67 @@ def test_what_was_undone_is_done_again_under_another_key(machine: Machine) -> No
     assert flow() == ["receipt a", "receipt b", "receipt c"]
     assert machine.ran == ["charge a", "charge b", "charge c"]
     assert len(set(keys)) == 6
+
+
+@dataclass(frozen=True)
+class Booking:
+    """Its fields are not in the order of the alphabet."""
+
+    kind: str
+    id: str
+
+
+RESULTS: list[tuple[Any, Any]] = [
+    (Booking, Booking("car", "7")),
+    (list[Booking], [Booking("car", "7"), Booking("air", "8")]),
+    (dict[str, Any], {"b": 1, "a": {2, 3}}),
+    (tuple[str, list[str]], ("b", ["a"])),
+    (int, 7),
+]
+
+
+@pytest.mark.parametrize(("declared", "result"), RESULTS)
+def test_an_undo_that_leaves_its_argument_alone_has_not_changed_it(
+    machine: Machine, declared: Any, result: Any
+) -> None:
+    """A result and an input have forms of their own: what is undone is compared in one of them."""
+    assert _undone(machine, declared, result, lambda given: None) == []
+    assert machine.ran == [f"undo {result}"]
+
+
+def test_an_undo_that_changes_its_argument_is_a_dead_letter(machine: Machine) -> None:
+    """As for any other step."""
+    assert _undone(machine, list[int], [3, 2], lambda given: given.append(1)) == ["ArgumentChanged"]
+    assert machine.ran == ["undo [3, 2]"]
+
+
+def _undone(machine: Machine, declared: Any, result: Any, then: Callable[[Any], None]) -> list[str]:
+    """Undo a step with that result; the classes of the errors of dead letters."""
+
+    def cancel(given: Any) -> None:
+        machine.ran.append(f"undo {given}")
+        then(given)
+
+    def book() -> Any:
+        return result
+
+    cancel.__annotations__["given"] = book.__annotations__["return"] = declared
+
+    @step(name="ship", retry=None)
+    def ship() -> None:
+        raise Trouble("no truck")
+
+    booked = step(book, name="book", undo=step(cancel, name="cancel", retry=None))
+
+    @workflow
+    def flow() -> None:
+        booked()
+        ship()
+
+    with pytest.raises(Trouble):
+        flow()
+    letters = list_letters(machine.engine.store, Selection()).letters
+    return [letter.error.partition(":")[0] for letter in letters]
 
 
 def test_nothing_is_undone_when_the_run_succeeds(machine: Machine) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from perdure.core.execution.call_extras import Extras, label_of
 from perdure.core.execution.inputs import pack, pack_leniently
 from perdure.core.execution.spec import Call, Spec
+from perdure.core.records import CLEAN_UPS
 from perdure.core.values import codec
 from perdure.core.values.extensions import SCALARS, encode
 from perdure.errors import ArgumentChanged, NotStorable
@@ -130,13 +131,21 @@ def refuse_change(call: Call) -> None:
         return
     shown = call.args if call.named else _shown(call.spec, call.args)
     now = pack_leniently(call.spec.signature, shown, call.kwargs)
-    if now != call.input:
+    if now != call.input and now != _as_inputs(call):
         raise ArgumentChanged(
             f"{call.spec.owner} changed an argument that it was given; on resume it stays unchanged\n"
             f"    given:      {call.spec.name}{codec.describe_inputs(call.input)}\n"
             f"    afterwards: {call.spec.name}{codec.describe_inputs(now)}",
             "work on a copy, and return what the workflow needs",
         )
+
+
+def _as_inputs(call: Call) -> bytes:
+    """What a clean-up was given, in the form of inputs: that of an undo is the form that results have."""
+    if call.spec.record_kind not in CLEAN_UPS:
+        return call.input
+    args, kwargs = call.spec.arguments(call.input)
+    return pack_leniently(call.spec.signature, tuple(args), kwargs)
 
 
 def refuse_changed_defaults(call: Call) -> None:
