@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -185,6 +187,45 @@ def test_a_map_that_was_interrupted_goes_on_in_the_same_process(scripts: Scripts
     done = scripts.run(script, times)
     assert done.stdout.splitlines() == ["interrupted", "result [0, 1, 2, 3, 4, 5]"], done.stderr
     assert sorted((script.parent / "ledger").read_text().split()) == list("012345")
+
+
+@pytest.mark.parametrize("ends", ["run", "stop"])
+def test_what_is_ready_when_a_loop_ends_runs_before_it_does(machine: Machine, ends: str) -> None:
+    """A library hangs its own end on that of the loop's task: the threads of anyio wait for it for ever otherwise."""
+    seen: list[str] = []
+
+    root: list[asyncio.Task[Any]] = []
+
+    @step(name="one")
+    async def one(n: int) -> int:
+        if n == 0:
+            root[0].add_done_callback(lambda task: seen.append("over"))  # in the context of a step, not of the workflow
+        await asyncio.sleep(0)
+        return n
+
+    async def main() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        root.append(task)
+        return sum(await asyncio.gather(one(0), one(1)))
+
+    @workflow
+    def flow() -> int:
+        loop = asyncio.new_event_loop()
+        if ends == "run":
+            result = loop.run_until_complete(main())
+            seen.append("ended")
+            loop.close()
+            return result
+        task = loop.create_task(main())
+        task.add_done_callback(lambda task: loop.call_soon(loop.stop))
+        task.add_done_callback(lambda task: loop.call_soon(seen.append, "beside", context=Context()))
+        loop.run_forever()
+        loop.close()
+        return task.result()
+
+    assert flow() == 1
+    assert seen == (["over", "ended"] if ends == "run" else ["over", "beside"])
 
 
 def test_a_skipped_run_in_a_task_of_a_loop_leaves_the_loop_alone(scripts: Scripts) -> None:

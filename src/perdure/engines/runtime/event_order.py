@@ -27,6 +27,8 @@ MOST_HANDLES = 200
 """The same for what the workflow does because of one event."""
 QUIET_TURNS = 20
 """Turns of a loop of which it cannot be known what is ready, after which the workflow is taken to be at rest."""
+ENDS_LOOP = (asyncio.base_events._run_until_complete_cb,)  # type: ignore[attr-defined]
+"""What stops a loop when what it was run for is done."""
 PATIENCE = 30.0
 """Seconds for a branch that awaits something outside of the workflow between its steps."""
 
@@ -149,6 +151,8 @@ class EventOrder(EventTurns):
                 at += 1
             else:
                 return not self._closed and not self._unwinding
+            if handle._callback in ENDS_LOOP or handle._callback == self.loop.stop:
+                return False  # in a turn of the loop's own: what is ready beside it may have no other
             del ready[at]
             handle._run()
         return False
