@@ -11,6 +11,14 @@ def charge(n: int) -> int:
 def main() -> int:
     return sum(charge(n) for n in load())
 """,
+    "a key of the script's own": """
+@step
+def charge(n: int) -> int:
+    return post("/charge", n, f"order-{n}")
+@workflow
+def main() -> int:
+    return sum(charge(n) for n in load())
+""",
     "a key in the body": """
 @step
 def charge(n: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.crashtest.varying_values import ANY, common, differing, fits
+from perdure.crashtest.varying_values import ANY, common, difference, differing, fits
 
 
 def test_a_part_that_differs_hides_no_other() -> None:
@@ -11,6 +11,8 @@ def test_a_part_that_differs_hides_no_other() -> None:
     assert list(differing(pattern)) == [".id", ".parts[1]"]
     assert fits(pattern, {"id": None, "parts": [1, 5], "n": 1})
     assert not fits(pattern, {"id": 1, "parts": [2, "a"], "n": 1})
+    assert difference(pattern, {"id": 1, "parts": [2, "a"], "n": 1}) == (".parts[0]", 1, 2)
+    assert difference(pattern, {"id": 1}) == ("", pattern, {"id": 1})
     assert not fits(pattern, {"id": 1, "parts": [1, "a"], "n": True})
     assert not fits(pattern, {"id": 1, "parts": [1, "a"]})
     assert not fits(pattern, {"id": 1, "parts": [1, "a", 3], "n": 1})

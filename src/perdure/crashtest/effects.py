@@ -6,8 +6,10 @@ life of a process, so this is only installed in processes that are thrown away.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+import re
 import stat
 import sys
 import threading
@@ -28,6 +30,9 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 DEEPEST = 20
 """Lines that are noted of where an effect comes from."""
+
+_HEADER = re.compile(r"""\bidempotency-key['"]?\s*[:,]\s*b?['"]?([^\r\n'",})]+)""", re.IGNORECASE)
+"""The header by which services know a request (draft-ietf-httpapi-idempotency-key-header), as bytes or in a dict."""
 
 LOOPBACK = ("localhost", "ip6-localhost", "::1", "")
 
@@ -53,6 +58,7 @@ class Effect(msgspec.Struct):
         through: the lines from which that was called, the nearest first.
         sent: False if one that was noted was refused after all.
         size: bytes of the file before anything was appended.
+        key: a digest of the idempotency key that the request has by a key of the script's own.
     """
 
     kind: str
@@ -64,6 +70,7 @@ class Effect(msgspec.Struct):
     through: list[str] = []
     sent: bool = True
     size: int = 0
+    key: str = ""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -180,7 +187,8 @@ class Effects:
         """
         step, call = self._step()
         at, *through = self._lines() or [""]
-        effect = Effect(kind, what, step, call, bool(call) and _mentions(sent, call), at, through, size=size)
+        keyed = bool(call) and _mentions(sent, call)
+        effect = Effect(kind, what, step, call, keyed, at, through, size=size, key=_key(sent))
         self.note(effect)
         return effect
 
@@ -377,12 +385,20 @@ class Effects:
         self.effect("program", name)
 
 
-def _mentions(sent: Sequence[object], key: str) -> bool:
+def _key(sent: Sequence[object]) -> str:
     for each in sent:
-        text = each.decode("latin-1") if isinstance(each, bytes | bytearray) else str(each)
-        if key in text:
-            return True
-    return False
+        found = _HEADER.search(_text(each))
+        if found is not None:
+            return hashlib.blake2b(found[1].encode("utf-8", "replace"), digest_size=16).hexdigest()
+    return ""
+
+
+def _text(sent: object) -> str:
+    return sent.decode("latin-1") if isinstance(sent, bytes | bytearray) else str(sent)
+
+
+def _mentions(sent: Sequence[object], key: str) -> bool:
+    return any(key in _text(each) for each in sent)
 
 
 def _is_log() -> bool:

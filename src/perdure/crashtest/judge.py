@@ -73,7 +73,7 @@ def repeated(reference: Reference, lives: Sequence[Life], killed: Point, folder:
 def _judged(effects: Sequence[Effect], folder: Path) -> str:
     one = effects[-1]
     same = all(effect.what == one.what for effect in effects)  # under a name of its own each time, nothing is replaced
-    if all(effect.keyed for effect in effects):
+    if all(effect.keyed for effect in effects) or (one.key and all(effect.key == one.key for effect in effects)):
         return "keyed"
     if one.kind in ("write", "sqlite"):
         return "repeatable" if same else ""  # what is left over is seen in the files
@@ -138,9 +138,10 @@ def differences(reference: Reference, resumed: End, killed: Point, leave: Collec
         return [Finding("drift", step, f"{ended.error_line}, killed {said(killed)}", fix, killed=killed)]
     found = []
     for field in FIELDS:
-        now, was = getattr(ended, field), getattr(usual, field)
+        now = getattr(ended, field)
         if not reference.fits(field, now):
-            text = f"{FIELDS[field]} is {_short(now)}, undisturbed {_short(was)}; killed {said(killed)}"
+            at, now, was = reference.difference(field, now)
+            text = f"{at} is {_short(now)}, undisturbed {_short(was)}; killed {said(killed)}"
             fix = "let steps return what later code needs; what a step leaves in memory is gone after a crash"
             if ended.over_budget:
                 fix = "an attempt that is killed has spent, too, and its budget counts that: leave room for one more"

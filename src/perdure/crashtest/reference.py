@@ -89,6 +89,11 @@ class Reference:
         """Is that field of an outcome as they have it, in all that is the same in all of them?"""
         return varying_values.fits(self._common(field), _parsed(field, value))
 
+    def difference(self, field: str, value: Any) -> tuple[str, Any, Any]:
+        """Where that field of an outcome is another one, in words; what it is there, and what it is undisturbed."""
+        at, was, now = varying_values.difference(self._common(field), _parsed(field, value))
+        return (f"{at} of {FIELDS[field]}" if at else FIELDS[field]), now, was
+
     def _common(self, field: str) -> Any:
         return varying_values.common([_parsed(field, getattr(end.life.outcome, field, None)) for end in self.ends])
 

@@ -46,6 +46,17 @@ def fits(pattern: Any, value: Any) -> bool:
     return bool(pattern == value)
 
 
+def difference(pattern: Any, value: Any, path: str = "") -> tuple[str, Any, Any]:
+    """The first place where a value does not fit: its path, what is common there, and the value there."""
+    if isinstance(pattern, dict) and isinstance(value, dict) and pattern.keys() == value.keys():
+        key = next(key for key, each in pattern.items() if not fits(each, value[key]))
+        return difference(pattern[key], value[key], f"{path}.{key}")
+    if isinstance(pattern, list) and isinstance(value, list) and len(pattern) == len(value):
+        at = next(at for at, each in enumerate(pattern) if not fits(each, value[at]))
+        return difference(pattern[at], value[at], f"{path}[{at}]")
+    return path, pattern, value
+
+
 def differing(pattern: Any, path: str = "") -> Iterator[str]:
     """The places that differ, as `.total` or `[2].id`; an empty one for the whole."""
     if pattern is ANY:
