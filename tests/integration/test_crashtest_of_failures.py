@@ -10,6 +10,7 @@ from tests.integration.crash_victims import target
 from tests.integration.warm_nursery import nursery_begins_warm
 
 from conftest import Scripts
+from perdure.cli.view.crashtest_page import exit_code
 from perdure.crashtest.campaign import Report, crashtest
 from perdure.errors import UsageError
 
@@ -155,3 +156,25 @@ def test_what_has_changed_without_a_kill_is_no_finding(tmp_path: Path, monkeypat
     report = crashtest(tested, kills=4, seconds=600, oracle=later, patience=60)
     assert report.findings == []
     assert report.unstable == ["the names of report-*.txt", "the result"]
+
+
+NOT_UNDONE = """
+@step(retry=None)
+def refuse(seat: str) -> None:
+    raise PermissionError("it stays")
+@step(undo=refuse)
+def take() -> str:
+    return "7"
+@workflow
+def main() -> None:
+    take()
+    pay()
+"""
+
+
+def test_a_clean_up_that_fails_in_every_life_is_named(tmp_path: Path) -> None:
+    """It is no doing of a kill, and nothing is undone all the same: the test is not passed."""
+    report = tried(tmp_path, NOT_UNDONE, kills=2, expect="Declined")
+    assert report.findings == []
+    assert report.clean_ups == ["undo:refuse: PermissionError: it stays"]
+    assert exit_code(report) == 3

@@ -60,6 +60,7 @@ class Report(msgspec.Struct):
         expected: the same, if it is meant to (`expect_error`).
         at_the_end: the same, if it fails when all is done, by its dead letters (`fail_on_dead=`).
         missing: signals and answers that the undisturbed run waits for, and that are not given.
+        clean_ups: clean-ups of the undisturbed run that fail for good, with their errors.
     """
 
     workflow: str
@@ -77,11 +78,12 @@ class Report(msgspec.Struct):
     expected: str = ""
     at_the_end: str = ""
     missing: list[str] = []
+    clean_ups: list[str] = []
 
     @property
     def finished(self) -> bool:
-        """Was every step killed as often as it has to be, and did the undisturbed run come to its end?"""
-        return not self.not_killed and not self.ending
+        """Was every step killed as often as it has to be, and is the undisturbed run, and what it cleans up, done?"""
+        return not self.not_killed and not self.ending and not self.clean_ups
 
     def keep(self, finding: Finding) -> None:
         """Add a finding, unless there is one of its kind and place."""
@@ -165,7 +167,7 @@ def _undisturbed(
     elif outcome.end == "failed":
         report.ending = outcome.error_line
     report.enqueued = dict(Counter(outcome.queued))
-    report.missing = outcome.missing
+    report.missing, report.clean_ups = outcome.missing, outcome.clean_ups
     saved = [point.step for point in life.points if point.kind == "after-save" and point.step != RUN]
     report.steps, report.names = len(saved), list(dict.fromkeys(saved))
     other = _one_undisturbed(laboratory, oracle)

@@ -9,18 +9,21 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from perdure.config import secrets
+from perdure.core.records import CLEAN_UPS
 from perdure.crashtest.answers import Answers, Given
 from perdure.crashtest.points import Point
 from perdure.errors import BudgetExceeded, HasDeadLetters, NotFound, PerdureError, StateError
 
 if TYPE_CHECKING:
+    from perdure.core.exceptions.fault import Fault
+    from perdure.core.records import StepRecord
     from perdure.store.bell import Ear
     from perdure.store.runs import Store
 
@@ -84,6 +87,7 @@ class Outcome(msgspec.Struct, frozen=True):
         queued: the workflows of runs that stand in queues, one for each run.
         over_budget: a step was not called since a budget was used up.
         missing: signals and answers that were waited for, and that nothing was given for.
+        clean_ups: those that failed for good, with their errors.
     """
 
     end: str
@@ -97,6 +101,7 @@ class Outcome(msgspec.Struct, frozen=True):
     queued: list[str] = []
     over_budget: bool = False
     missing: list[str] = []
+    clean_ups: list[str] = []
 
     @property
     def error_line(self) -> str:
@@ -226,7 +231,11 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
         queued = [run.workflow for run in engine.store.runs(status="queued", most=MOST_QUEUED)]
         missing = list(engine.resources.world.answers.missing)  # type: ignore[attr-defined]
         return msgspec.structs.replace(
-            outcome, queued=queued, over_budget=_over_budget(engine.store, outcome), missing=missing
+            outcome,
+            queued=queued,
+            over_budget=_over_budget(engine.store, outcome),
+            missing=missing,
+            clean_ups=_failed_clean_ups(engine.store),
         )
     except StateError:  # what has ended it
         return outcome
@@ -285,20 +294,30 @@ def _ended(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
 
 def _over_budget(store: Store, outcome: Outcome) -> bool:
     """Has a budget refused a call of the run? If that ends it, no record of the call says so."""
-    from perdure.core.exceptions import capture
-
     if outcome.code == BudgetExceeded.code:
         return True
+    return any(fault.name == BudgetExceeded.__name__ for _, fault in _failed_calls(store))
+
+
+def _failed_clean_ups(store: Store) -> list[str]:
+    """The clean-ups of the run that are dead letters."""
+    found = []
+    for record, fault in _failed_calls(store):
+        if record.kind in CLEAN_UPS:
+            said = secrets.conceal(fault.message.partition("\n")[0])
+            found.append(f"{record.name}: {fault.name}: {said}" if said else f"{record.name}: {fault.name}")
+    return found
+
+
+def _failed_calls(store: Store) -> Iterator[tuple[StepRecord, Fault]]:
+    from perdure.core.exceptions import capture
+
     first = 0
     while chunk := store.records(store.run(RUN_ID).rid, first):
         for record in chunk:
-            if (
-                record.status in ("failed", "dead")
-                and capture.decode(store.whole(record).output).name == BudgetExceeded.__name__
-            ):
-                return True
+            if record.status in ("failed", "dead"):
+                yield record, capture.decode(store.whole(record).output)
         first = chunk[-1].seq + 1
-    return False
 
 
 def _has_failed(store: Store) -> bool:

@@ -27,6 +27,7 @@ FIELDS = {
     "error": "the error",
     "result": "the result",
     "dead_letters": "the number of dead letters",
+    "clean_ups": "what the clean-ups failed with",
 }
 """What is compared of an outcome, and how people call it. Which comes first is what a finding names."""
 

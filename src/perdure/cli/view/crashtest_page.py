@@ -39,7 +39,9 @@ def show_report(report: Report, arguments: str) -> None:
         printer.line(one_line(f"undisturbed, the run fails as it is meant to: {report.expected}"), "dim")
     if report.at_the_end:
         printer.line(one_line(f"undisturbed, the run fails at its end, when all is done: {report.at_the_end}"), "dim")
-    if not report.ending and not report.findings:
+    for failed in report.clean_ups:
+        printer.line(one_line(f"undisturbed, a clean-up fails for good, and is a dead letter: {failed}"), "yellow")
+    if not report.ending and not report.clean_ups and not report.findings:
         end = "error" if report.expected else "result"
         same = f"same {end} and files, but for what is said below" if report.unstable else f"same {end} and files"
         printer.line(f"ok      resumed from every kill; {same}; deterministic", "green")
