@@ -106,7 +106,7 @@ def _stretch(timing: Ticks, where: Any, first: float, last: float, now: float) -
     if first > last:
         raise OptionError(
             f"the stretch ends before it begins: {local_text(first, where)} to {local_text(last, where)}",
-            "give FROM, then TO",
+            "give FIRST, then LAST",
         )
     found = timing.latest(first - 1e-6, last, where)
     if found.before is not None:
