@@ -68,6 +68,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.woken = threading.Event()
         self._selector = _Selector(self)
 
+    def __del__(self, *_: object) -> None:
+        """A process that dies closes none of its loops; nothing of the system is in this one."""
+
     def time(self) -> float:
         return self.now
 
