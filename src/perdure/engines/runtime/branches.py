@@ -46,14 +46,19 @@ def main_branch(scope: BranchScope) -> Iterator[Branch]:
     watch_timers(loop)
     watch_ready(loop)
     scope.order = order = EventOrder(scope, loop, main.living)
+    collected = False
     try:
         yield main
+    except GeneratorExit:
+        collected = loop.is_closed()  # nobody remembers the run: it goes with its loop
+        raise
     finally:
-        order.close()
-        _here.reset(token)
-        unwatch_ready(loop)
-        unwatch_timers(loop)
-        _unwatch(loop)
+        if not collected:
+            order.close()
+            _here.reset(token)
+            unwatch_ready(loop)
+            unwatch_timers(loop)
+            _unwatch(loop)
 
 
 def current_in_loop(line: Branch | None) -> Branch | None:

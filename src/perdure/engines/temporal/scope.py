@@ -399,14 +399,19 @@ class ClusterScope(BaseScope):
 
     async def run_async(self, call: Call) -> Any:
         """The workflow's function, if it is async; what it left running is over with it."""
+        collected = False
         try:
             self.thread.on_interrupt = cast(asyncio.Task[Any], asyncio.current_task()).cancel
             with self.main_branch():
                 value = await call.spec.fn(*call.args, **call.kwargs)
                 self.unawaited.refuse()
                 return value
+        except GeneratorExit:
+            collected = True  # by the worker, which remembers the run no more: no loop executes it
+            raise
         finally:
-            await cancel_branches(self)
+            if not collected:
+                await cancel_branches(self)
 
 
 def _value(end: Any) -> Any:
