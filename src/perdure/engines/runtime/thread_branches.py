@@ -153,21 +153,17 @@ _wrapped: set[str] = set()
 
 def install() -> None:
     """Wrap what starts threads, as far as it is loaded; what is loaded later is wrapped when it starts its first."""
-    if "thread" not in _wrapped:
-        _wrapped.add("thread")
-        threading.Thread.start = _starting(threading.Thread.start)  # type: ignore[assignment,method-assign]
-    pools = sys.modules.get("concurrent.futures.thread")
-    if pools is not None and "pool" not in _wrapped:
-        _wrapped.add("pool")
-        pools.ThreadPoolExecutor.submit = _submitting(pools.ThreadPoolExecutor.submit)
-    loops = sys.modules.get("asyncio.base_events")
-    if loops is not None and "loop" not in _wrapped:
-        _wrapped.add("loop")
-        loops.BaseEventLoop.run_forever = _looping(loops.BaseEventLoop.run_forever)
-    processes = sys.modules.get("multiprocessing.process")
-    if processes is not None and "process" not in _wrapped:
-        _wrapped.add("process")
-        processes.BaseProcess.start = _forking(processes.BaseProcess.start)
+    for module, owner, method, wrap in (
+        ("threading", "Thread", "start", _starting),
+        ("concurrent.futures.thread", "ThreadPoolExecutor", "submit", _submitting),
+        ("asyncio.base_events", "BaseEventLoop", "run_forever", _looping),
+        ("multiprocessing.process", "BaseProcess", "start", _forking),
+    ):
+        # A module that another thread loads at this moment does not have its class yet: it is wrapped the next time.
+        found = getattr(sys.modules.get(module), owner, None)
+        if found is not None and module not in _wrapped:
+            _wrapped.add(module)
+            setattr(found, method, wrap(getattr(found, method)))
 
 
 def _starting(original: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:

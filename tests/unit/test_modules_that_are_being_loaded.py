@@ -1,0 +1,20 @@
+"""Modules that another thread is about to load are there, and nothing is in them yet."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from perdure.engines.runtime import thread_branches
+
+
+@pytest.mark.parametrize("module", ["asyncio.base_events", "concurrent.futures.thread", "multiprocessing.process"])
+def test_what_starts_threads_is_wrapped_when_its_module_is_whole(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that begins while another thread of its process loads asyncio does not fail."""
+    wrapped = thread_branches._wrapped - {module}
+    monkeypatch.setattr(thread_branches, "_wrapped", wrapped)
+    monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    thread_branches.install()
+    assert module not in wrapped
