@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from perdure.crashtest.effects import Commits
+from perdure.crashtest.commits import Commits
 
 
 def test_each_commit_is_told_once_before_it_happens() -> None:

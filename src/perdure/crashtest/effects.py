@@ -23,6 +23,7 @@ import msgspec
 
 from perdure.core.execution.idempotency import idempotency_key
 from perdure.core.redaction.printable import one_line
+from perdure.crashtest.commits import Commits
 from perdure.engines.interface import StepContext, here
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
@@ -35,9 +36,6 @@ _HEADER = re.compile(r"""\bidempotency-key['"]?\s*[:,]\s*b?['"]?([^\r\n'",})]+)"
 """The header by which services know a request (draft-ietf-httpapi-idempotency-key-header), as bytes or in a dict."""
 
 LOOPBACK = ("localhost", "ip6-localhost", "::1", "")
-
-_CHANGES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "CREATE", "DROP", "ALTER")
-"""What a statement that changes a database begins with."""
 
 LOGGERS = {("logging", "_open"), ("loguru._file_sink", "_create_file")}
 """Module and function that open a file for lines of a log."""
@@ -87,29 +85,6 @@ Place = tuple[str, str]
 
 NOWHERE: Place = ("", "")
 """The workflow's own code."""
-
-
-class Commits:
-    """Told of the statements of a connection before they are executed (its trace callback); tells of its commits.
-
-    Args:
-        told: is called before changes are committed: by COMMIT, or by a statement outside of a transaction.
-    """
-
-    def __init__(self, told: Callable[[], None]) -> None:
-        self._told = told
-        self._within = False
-
-    def __call__(self, statement: str) -> None:
-        """A statement is about to be executed."""
-        word = (statement.split(None, 1) or [""])[0].upper().rstrip(";")
-        if word in ("BEGIN", "SAVEPOINT"):
-            self._within = True
-        elif word == "ROLLBACK" and " TO " not in statement.upper():
-            self._within = False
-        elif word in ("COMMIT", "END") or (not self._within and word in _CHANGES):
-            self._within = False
-            self._told()
 
 
 class Refused(PermissionError):

@@ -166,17 +166,22 @@ class _Factory:
         self._started: dict[Any, Any] = {}
 
     def __call__(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
-        parent = _here.get()
-        if parent is not None:
-            parent = current()
+        parent = self._parent(loop)
         if parent is None:
             return self._make(loop, coroutine, None, options)
         known = self._started.pop(coroutine, None)
         if known is not None:
             return known
         for other in _in_order(coroutine):
-            self._started[other] = self._make(loop, other, parent, options)
-        return self._started.pop(coroutine, None) or self._make(loop, coroutine, parent, options)
+            self._started[other] = self._branch_off(loop, other, parent, options)
+        return self._started.pop(coroutine, None) or self._branch_off(loop, coroutine, parent, options)
+
+    def _parent(self, loop: asyncio.AbstractEventLoop) -> Branch | None:
+        """The branch that starts a task; None if what does belongs to none."""
+        return current() if _here.get() is not None else None
+
+    def _branch_off(self, loop: asyncio.AbstractEventLoop, coroutine: Any, parent: Branch, options: Any) -> Any:
+        return self._make(loop, coroutine, parent, options)
 
     def _make(self, loop: asyncio.AbstractEventLoop, coroutine: Any, parent: Branch | None, options: Any) -> Any:
         if self.before is not None:
@@ -203,17 +208,6 @@ class _LoopFactory(_Factory):
         super().__init__(before)
         self.scope = scope
         self.order = order
-
-    def __call__(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
-        parent = self._parent(loop)
-        if parent is None:
-            return self._make(loop, coroutine, None, options)
-        known = self._started.pop(coroutine, None)
-        if known is not None:
-            return known
-        for other in _in_order(coroutine):
-            self._started[other] = self._branch_off(loop, other, parent, options)
-        return self._started.pop(coroutine, None) or self._branch_off(loop, coroutine, parent, options)
 
     def _parent(self, loop: asyncio.AbstractEventLoop) -> Branch | None:
         """The branch that starts a task; None if what does is a step, another workflow, or perdure itself."""
