@@ -13,6 +13,7 @@ from perdure.engines.runtime import thread_branches
 @pytest.mark.parametrize("module", ["asyncio.base_events", "concurrent.futures.thread", "multiprocessing.process"])
 def test_what_starts_threads_is_wrapped_when_its_module_is_whole(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that begins while another thread of its process loads asyncio does not fail."""
+    thread_branches.install()  # what is there stays wrapped once
     wrapped = thread_branches._wrapped - {module}
     monkeypatch.setattr(thread_branches, "_wrapped", wrapped)
     monkeypatch.setitem(sys.modules, module, ModuleType(module))
