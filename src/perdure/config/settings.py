@@ -141,12 +141,18 @@ def state_path(script: str) -> Path:
     """
     named = (variable("PERDURE_STATE") or "").strip() or (variable("WORKFLOW_STATE_PATH") or "").strip()
     if named:
-        return Path(named).absolute()
+        return _absolute(named) if os.path.isabs(named) else Path(named).absolute()
     folder = script_folder(script)
     configured, where = _configured(script, "state")
     if configured is not None:
         return (where / str(configured)).absolute()
     return folder / ".perdure" / "state.db"
+
+
+@cache
+def _absolute(path: str) -> Path:
+    """An absolute path, taken apart once: each run asks for that of its state."""
+    return Path(path)
 
 
 def script_folder(script: str) -> Path:
