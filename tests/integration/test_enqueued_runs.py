@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import apsw
 import msgspec
 import pytest
 
@@ -145,6 +146,57 @@ def test_many_of_a_workflow_are_enqueued_together_too(machine: Machine) -> None:
     made, edited, _ = life()
     assert (made, [*edited[:7], *edited[8:]], len(machine.runs())) == (2, ids, 33)
     assert edited[7] not in ids
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_id_with_other_inputs_is_a_failure_of_the_workflow_that_enqueues(
+    machine: Machine, asynchronous: bool
+) -> None:
+    """Handled, it is history, also when the id is free again; if it has ended the run, the next life asks anew."""
+    taken = mailed.with_options(id="taken").enqueue("a")
+    handled, told = False, list[bool]()
+
+    def go_on(refusal: OtherInputs | None) -> None:
+        told.append(refusal is not None)
+        if refusal is not None and not handled:
+            raise refusal
+        raise ValueError("later")
+
+    @workflow(name="enqueued.refused")
+    def parent() -> None:
+        refused = None
+        try:
+            mailed.with_options(id="taken").enqueue("b")
+        except OtherInputs as refusal:
+            refused = refusal
+        go_on(refused)
+
+    @workflow(name="enqueued.refused")
+    async def aparent() -> None:
+        refused = None
+        try:
+            await aio.enqueue(mailed.with_options(id="taken"), "b")
+        except OtherInputs as refusal:
+            refused = refusal
+        go_on(refused)
+
+    def life(error: type[Exception]) -> None:
+        with pytest.raises(error):
+            asyncio.run(aparent()) if asynchronous else parent()
+        machine.boot()
+
+    def rename(connection: apsw.Connection) -> None:
+        run = machine.engine.store.find_in(connection, taken.id)
+        assert run is not None
+        free = msgspec.structs.replace(run, id="free").sealed()
+        connection.execute("UPDATE run SET id = ?, crc = ? WHERE rid = ?", (free.id, free.crc, free.rid))
+
+    life(OtherInputs)
+    handled = True
+    life(ValueError)
+    machine.engine.store.journal.write((), rename)
+    life(ValueError)
+    assert told == [True, True, True]
 
 
 def test_delayed_runs_wait_for_their_time(machine: Machine) -> None:

@@ -136,16 +136,20 @@ def test_a_violated_constraint_hits_the_guilty_only(store: Store) -> None:
 
 
 def test_a_refusal_concerns_its_own_entry_only(store: Store) -> None:
-    """An operation that refuses before it writes does not take the others with it."""
+    """An operation that refuses takes its own rows with it, and not the others."""
 
     def refuse(connection: apsw.Connection) -> None:
         raise OptionError("no")
 
-    entries = [Entry((row(1),)), Entry((), refuse), Entry((), lambda connection: "fine")]
-    store.journal.write_all(entries)
-    assert saved(store) == [1]
-    assert isinstance(entries[1].error, OptionError)
-    assert entries[2].result == "fine"
+    for first, rows in ((1, ()), (3, (row(4),))):
+        entries = [Entry((row(first),)), Entry(rows, refuse), Entry((row(first + 1),), lambda connection: "fine")]
+        store.journal.write_all(entries)
+        assert isinstance(entries[1].error, OptionError)
+        assert entries[2].result == "fine"
+    assert saved(store) == [1, 2, 3, 4]
+    with pytest.raises(OptionError, match="no"):
+        store.journal.write((row(5),), refuse)
+    assert saved(store) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("operation", [None, lambda connection: None])

@@ -102,6 +102,14 @@ class Entry:
         return self.result
 
 
+class _Refused(Exception):
+    """An operation has refused what its rows say: neither is written."""
+
+    def __init__(self, refusal: PerdureError) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+
+
 class Journal:
     """The one write connection of a process to one state file.
 
@@ -299,13 +307,13 @@ class Journal:
             self._broken = error
             for entry in batch:
                 entry.error = error
-        except (UnicodeDecodeError, apsw.ConstraintError, apsw.TooBigError) as error:
+        except (_Refused, UnicodeDecodeError, apsw.ConstraintError, apsw.TooBigError) as error:
             # Nothing was written. What one of them did wrong must not make the others suffer.
             if len(batch) > 1:
                 for entry in batch:
                     self._commit((entry,))
             else:
-                batch[0].error = self._fault_of_one(error)
+                batch[0].error = error.refusal if isinstance(error, _Refused) else self._fault_of_one(error)
                 batch[0].refused = True
         except apsw.Error as error:
             failure = self._watch.trouble() or translate(error, self._path)
@@ -406,6 +414,8 @@ class Journal:
                     try:
                         entry.result = entry.operation(connection)
                     except PerdureError as refusal:
+                        if entry.rows:
+                            raise _Refused(refusal) from refusal
                         entry.error = refusal
             connection.execute("COMMIT")
         except BaseException:

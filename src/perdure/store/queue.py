@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 _SQL = load("queue.sql")
 
-PUT_OUTPUT = _SQL["put_output"]
-
 PRIORITY = 5
 """Of runs that were queued without one."""
 

@@ -9,15 +9,27 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import msgspec
 
+from perdure.core.exceptions import capture
 from perdure.core.execution.effects import Save
 from perdure.core.execution.history import RootCause
 from perdure.core.execution.run_effects import End, Forget, HolderInfo, Locked, Reopen
 from perdure.core.execution.spending import Bounds
 from perdure.core.function_code import Code
-from perdure.core.records import NOTED, OUTPUT, RUN, SEQ, AttemptRecord, FunctionRecord, RunRecord, ending_note
+from perdure.core.records import (
+    NOTED,
+    OUTPUT,
+    RUN,
+    SEQ,
+    AttemptRecord,
+    FunctionRecord,
+    Row,
+    RunRecord,
+    StepStatus,
+    ending_note,
+)
 from perdure.core.values import codec
 from perdure.core.values.pieces import INLINE
-from perdure.errors import StateError
+from perdure.errors import OtherInputs, StateError
 from perdure.store import code as functions
 from perdure.store import parking, pieces, sessions, spending
 from perdure.store.group_commit import Operation
@@ -275,16 +287,24 @@ class Store(RunBegin):
     def _enqueue(self, connection: apsw.Connection, effect: Save, now: float) -> None:
         from perdure.store import queue
 
-        ids = queue.add(self, connection, effect.enqueue, now, self._met)
+        rows = effect.rows[-len(effect.enqueue) :]
+        try:
+            ids = queue.add(self, connection, effect.enqueue, now, self._met)
+        except OtherInputs as refusal:  # nothing was queued, and that is what the workflow is told in each life
+            for row in rows:
+                self._put_end(connection, row, "failed", capture.encode(capture.to_fault(refusal)))
+            return
         self._rings = True
-        for id, queued, row in zip(ids, effect.enqueue, effect.rows[-len(ids) :], strict=True):
-            if id == queued.id:
-                continue
-            rid, seq = row[RUN], row[SEQ]
-            record = msgspec.structs.replace(
-                self.record_in(connection, rid, seq), output=codec.pack_value(id, owner="the id of a run")
-            ).sealed(rid)
-            connection.execute(queue.PUT_OUTPUT, (record.output, record.crc, rid, seq))
+        for id, queued, row in zip(ids, effect.enqueue, rows, strict=True):
+            if id != queued.id:
+                self._put_end(connection, row, "done", codec.pack_value(id, owner="the id of a run"))
+
+    def _put_end(self, connection: apsw.Connection, row: Row, status: StepStatus, output: bytes) -> None:
+        """A record of this transaction has another end than was expected."""
+        rid, seq = row[RUN], row[SEQ]
+        record = self.record_in(connection, rid, seq)
+        record = msgspec.structs.replace(record, status=status, output=output).sealed(rid)
+        connection.execute(self._sql["put_end"], (status, output, record.crc, rid, seq))
 
     def enqueue(self, queued: Sequence[QueuedRun], now: float) -> Operation:
         """An operation that queues runs: returns their ids, in their order.

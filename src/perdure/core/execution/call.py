@@ -105,8 +105,10 @@ def unrecorded(call: Call, history: History, seq: int | None) -> Generator[Effec
     return None
 
 
-def recall(call: Call, history: History, record: StepRecord, park: bool = False) -> End:
+def recall(call: Call, history: History, record: StepRecord, park: bool = False, *, replayed: bool = True) -> End:
     """What the record says; of a dead letter, that it is one, if it may be (`park`), or else what it failed with.
+
+    `replayed`: the record was there before this life.
 
     Raises:
         StopRun: with Drift, if a call that goes by a key has other inputs now; with NotDecodable, if the saved value
@@ -140,8 +142,8 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False)
         top, above = history.top()
         misfit.hint += f": {commands.fork(top, above or call.spec.name)}"
         raise StopRun(misfit) from misfit
-    history.failed(error, record.seq, replayed=True)
-    return Failed(error, replayed=True)
+    history.failed(error, record.seq, replayed=replayed)
+    return Failed(error, replayed=replayed)
 
 
 def item(

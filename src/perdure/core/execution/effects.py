@@ -138,8 +138,9 @@ class Save(msgspec.Struct, frozen=True, gc=False):
 
     `aftermath`: first and last number of the records that are not held against the script any more. `marks` are
     added to rows of calls that were executed more than once. `enqueue`: runs that are queued with it, those of the last
-    rows; if a dedup key stands for another run, the output of its row is the id of that. `beforehand`: what has led to
-    a call that begins now; the workflow sees nothing of it, so it has no turn among the events. Answer: None.
+    rows; if a dedup key stands for another run, the output of its row is the id of that, and if an id stands for a run
+    with other inputs, its row is a failure. `beforehand`: what has led to a call that begins now; the workflow sees
+    nothing of it, so it has no turn among the events. Answer: None.
     """
 
     rows: tuple[Row, ...]

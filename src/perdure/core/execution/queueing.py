@@ -46,7 +46,12 @@ class QueuedRun(msgspec.Struct, frozen=True):
 
 
 def enqueue(
-    calls: Sequence[Call], history: History, queued_runs: Callable[[list[Call]], list[QueuedRun]], now: float
+    calls: Sequence[Call],
+    history: History,
+    queued_runs: Callable[[list[Call]], list[QueuedRun]],
+    now: float,
+    *,
+    named: bool,
 ) -> Generator[Any, Any, list[End]]:
     """A workflow enqueues runs: their rows and the records of the calls are one transaction.
 
@@ -57,6 +62,7 @@ def enqueue(
         history: of the workflow.
         queued_runs: makes the runs of calls, in their order; called for those that turn out to be needed.
         now: in seconds since the epoch.
+        named: the id of the run is the caller's: it may stand for a run with other inputs, and the call fails then.
     """
     ends: dict[int, End] = {}
     new: list[Call] = []
@@ -82,8 +88,9 @@ def enqueue(
         )
         yield Save(history.with_notes(rows), enqueue=tuple(runs))
         for call, run, (_, value) in zip(new, runs, pairs, strict=True):
-            if run.dedup is None and not run.start.once:
+            if run.dedup is None and not run.start.once and not named:
                 ends[id(call)] = Succeeded(value, call.seq)
-            else:  # it may be another one
-                ends[id(call)] = recall(call, history, (yield Load(None, call.seq, peek=True)))
+            else:  # it may be another one, or none
+                record = yield Load(None, call.seq, peek=True)
+                ends[id(call)] = recall(call, history, record, replayed=False)
     return [ends[id(call)] for call in calls]

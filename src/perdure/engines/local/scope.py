@@ -265,10 +265,8 @@ class LocalScope(RunScope):
         return self._enqueue(spec, given, how)
 
     def _enqueue(self, spec: Spec, given: Sequence[Given], how: Enqueued) -> list[str]:
-        from perdure.core.execution.queueing import enqueue
-
         calls = [self._queueing(spec, args, kwargs, how) for args, kwargs in given]
-        ends = self.drivers.sync.drive(enqueue(calls, self.history, self._queued(how), self.world.now()), self)
+        ends = self.drivers.sync.drive(self._enqueuing(calls, how), self)
         for end in ends:
             if type(end) is Failed:
                 raise end.error
@@ -293,10 +291,13 @@ class LocalScope(RunScope):
         return call if branch is None else branch.place(call)
 
     def _decide_queueing(self, call: Call, how: Enqueued) -> Program:
+        (end,) = yield from self._enqueuing([call], how)
+        return end
+
+    def _enqueuing(self, calls: list[Call], how: Enqueued) -> Program:
         from perdure.core.execution.queueing import enqueue
 
-        (end,) = yield from enqueue([call], self.history, self._queued(how), self.world.now())
-        return end
+        return enqueue(calls, self.history, self._queued(how), self.world.now(), named=how.id is not None)
 
     def _queued(self, how: Enqueued) -> Callable[[list[Call]], list[QueuedRun]]:
         """Makes the runs of calls that enqueue them."""

@@ -52,9 +52,6 @@ WHERE queue IS NOT NULL AND status IN ('queued', 'running') GROUP BY 1, 2, 3
 -- name: queued_in
 SELECT rid FROM run WHERE queue = ? AND status = 'queued' ORDER BY rid LIMIT ?
 
--- name: put_output
-UPDATE step SET output = ?, crc = ? WHERE run = ? AND seq = ?
-
 -- name: waiting_since
 SELECT queue, script, workflow, min(path), min(coalesce(wake, started)), count(*) FROM run
 WHERE status = 'queued' AND hold IS NULL AND coalesce(wake, started) <= ?1 GROUP BY queue, script, workflow LIMIT 100

@@ -163,6 +163,9 @@ INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, at
        batch, asked, waits, label, spent)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
+-- name: put_end
+UPDATE step SET status = ?, output = ?, crc = ? WHERE run = ? AND seq = ?
+
 -- name: drop_step
 DELETE FROM step WHERE run = ? AND seq = ?
 
