@@ -10,8 +10,8 @@ import msgspec
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.program_faults import Suspicion, suspicion
 from perdure.core.execution.attempts import attempts
-from perdure.core.execution.call_end import Decision, End, Failed, Parked, Succeeded, fail, first_success, parked
-from perdure.core.execution.effects import Effect, Execute, Load, Outcome, Save, SaveAttempt, WaitGivenUp
+from perdure.core.execution.call_end import Decision, End, Failed, Parked, Succeeded, fail, parked
+from perdure.core.execution.effects import Effect, Load, Outcome, Save, SaveAttempt, WaitGivenUp
 from perdure.core.execution.history import History
 from perdure.core.execution.repeats_and_budgets import admit
 from perdure.core.execution.spec import Call
@@ -40,29 +40,15 @@ def perform(call: Call, history: History, seq: int | None = UNCLAIMED) -> Decisi
         record = yield from unrecorded(call, history, seq)
         if record is not None:
             return recall(call, history, record, park)
-    if (history.unsaved or history.fired) and (notes := history.with_notes(())):
-        yield Save(notes, beforehand=True)
-    # From here on as in `item`: a generator more would cost every call.
-    first = None
-    if at_once(call, history):
-        first = yield Execute(call, 1, park)
-        save = first_success(call, history, first)
-        if save is not None:
-            yield save
-            if call.spending is not None:
-                call.spending.saved()
-            return Succeeded(first.value, call.seq)
-    end = yield from _with_failures(call, history, park, None, first)
-    if type(end) is Failed:
-        yield from fail(call, history, end)
-    return end
+    return (yield from _or_fail(call, history, item(call, history, park)))
 
 
 def at_once(call: Call, history: History) -> bool:
-    """May the first attempt of a call be made, with nothing to be looked at after its success but its value?
+    """May the first attempt of a call without a record be made, and its success be saved, without a decision?
 
-    Nearly every call may. Then its decision yields its effects itself, which would otherwise pass through each of
-    the generators that judge failures. A call that its guards do not let begin is judged there.
+    Nearly every call may: nothing is to be looked at before it, and after its success only its value. An engine makes
+    it then, and saves what `first_success` says; if that is nothing, what is left is decided by `after_first`. A call
+    that its guards do not let begin is judged by its decision.
     """
     spec = call.spec
     return (
@@ -70,10 +56,24 @@ def at_once(call: Call, history: History) -> bool:
         and spec.guard is None
         and not spec.isolate
         and len(call.input) <= history.largest
+        and not (history.open or history.replaying or history.elsewhere)
         and not (history.undone or history.known_tries or history.crashes or history.lives)
+        and not (history.unsaved or history.fired)
         and (spec.max_repeats is None or call.n < spec.max_repeats)
         and (not call.ledgers or admit(call, history) is None)
     )
+
+
+def after_first(call: Call, history: History, first: Outcome) -> Decision:
+    """What comes of a call from a workflow whose first attempt was made `at_once`, and has not succeeded."""
+    return _or_fail(call, history, item(call, history, call.spec.park, first=first))
+
+
+def _or_fail(call: Call, history: History, trying: Decision) -> Decision:
+    end = yield from trying
+    if type(end) is Failed:
+        yield from fail(call, history, end)
+    return end
 
 
 def recorded(call: Call, history: History) -> Generator[Effect, Any, StepRecord | None]:
@@ -151,40 +151,22 @@ def item(
     history: History,
     park: bool,
     doubted: Callable[[], bool] | None = None,
-    around: Callable[[Decision], Decision] | None = None,
+    first: Outcome | None = None,
 ) -> Decision:
     """A call that has no record: its result is saved; if it fails for good, it is parked if asked to.
+
+    A fault of the program is never parked, and one that is possibly the program's not while that is `doubted`: the map
+    decides at its end. That it was tried is saved, so that a later life does not begin with it.
 
     Args:
         call: which.
         history: of the run.
         park: it may be parked.
         doubted: says whether the program may be at fault rather than the item, as matters stand.
-        around: what is put around all that comes after a first attempt that has not succeeded.
+        first: how its first attempt went, if that was made `at_once`.
     """
-    if (history.unsaved or history.fired) and (notes := history.with_notes(())):
+    if first is None and (history.unsaved or history.fired) and (notes := history.with_notes(())):
         yield Save(notes, beforehand=True)
-    first = None
-    if at_once(call, history):
-        first = yield Execute(call, 1, park)
-        save = first_success(call, history, first)
-        if save is not None:
-            yield save
-            if call.spending is not None:
-                call.spending.saved()
-            return Succeeded(first.value, call.seq)
-    rest = _with_failures(call, history, park, doubted, first)
-    return (yield from (rest if around is None else around(rest)))
-
-
-def _with_failures(
-    call: Call, history: History, park: bool, doubted: Callable[[], bool] | None, first: Outcome | None
-) -> Decision:
-    """The same for a call that is not `at_once`, or whose `first` attempt has not succeeded.
-
-    A fault of the program is never parked, and one that is possibly the program's not while that is `doubted`: the map
-    decides at its end. That it was tried is saved, so that a later life does not begin with it.
-    """
     end = yield from attempts(call, history, park, first)
     if park and isinstance(end, Failed):
         fault = _suspicion(end) if call.spec.record_kind == "step" else "none"

@@ -56,16 +56,16 @@ End = Succeeded | Failed | Parked
 Decision = Generator[Effect, Any, End]
 
 
-def first_success(call: Call, history: History, outcome: Outcome) -> Save | None:
+def first_success(call: Call, history: History, outcome: Outcome) -> tuple[Row, ...] | None:
     """What is to be saved of a first attempt that has succeeded; None if it has not.
 
     The value of `outcome` is the one that the workflow sees then.
     """
-    if outcome.error is not None or outcome.attempts or (payload := accept(call, history, outcome)) is None:
+    if outcome.error is not None or (payload := accept(call, history, outcome)) is None:
         return None
     if call.extras is not None:
         call.extras.began(outcome.began())
-    return success(call, history, payload, outcome, 1)
+    return succeeded(call, history, payload, outcome, 1)
 
 
 def accept(call: Call, history: History, outcome: Outcome) -> bytes | None:
@@ -116,6 +116,17 @@ def success(call: Call, history: History, payload: bytes, outcome: Outcome, atte
         attempts: how many there were.
         cut: in how many earlier lives of the run it was executed.
     """
+    rows = succeeded(call, history, payload, outcome, attempts)
+    if not (cut or attempts > 1 or call.drop):
+        return Save(rows)
+    marks = _marks(call, cut) if (cut or attempts > 1) and not outcome.attempts else ()
+    # What came after a call that is undone may follow from its result, and it is made again.
+    aftermath = (min(call.drop) + 1, call.seq) if call.drop else None
+    return Save(rows, drop=call.drop, aftermath=aftermath, marks=marks)
+
+
+def succeeded(call: Call, history: History, payload: bytes, outcome: Outcome, attempts: int) -> tuple[Row, ...]:
+    """The record of a call that has succeeded, and those that have to be saved with it."""
     spec = call.spec
     if len(payload) > spec.artifact_above:
         payload = Large(payload)
@@ -125,12 +136,7 @@ def success(call: Call, history: History, payload: bytes, outcome: Outcome, atte
         from perdure.core.execution.cleanup_records import undo_row
 
         rows = (row, undo_row(call, history, row))
-    if not (cut or attempts > 1 or call.drop):
-        return Save(history.with_notes(rows))
-    marks = _marks(call, cut) if (cut or attempts > 1) and not outcome.attempts else ()
-    # What came after a call that is undone may follow from its result, and it is made again.
-    aftermath = (min(call.drop) + 1, row[SEQ]) if call.drop else None
-    return Save(history.with_notes(rows), drop=call.drop, aftermath=aftermath, marks=marks)
+    return history.with_notes(rows) if history.unsaved or history.fired else rows
 
 
 def _marks(call: Call, cut: int) -> tuple[Marks, ...]:

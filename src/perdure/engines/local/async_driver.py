@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from types import CoroutineType
 from typing import Any
 
 import msgspec
 
+from perdure.core.execution.call import after_first, at_once, perform
+from perdure.core.execution.call_end import Succeeded, first_success
 from perdure.core.execution.effects import (
     Admit,
     ClearCrashes,
@@ -42,19 +45,19 @@ from perdure.core.execution.run_effects import (
     Unwind,
 )
 from perdure.core.execution.spec import Call
-from perdure.core.records import SEQ
+from perdure.core.records import SEQ, Row
 from perdure.engines.events import notify_parked
 from perdure.engines.local import notices, run_lifecycle
 from perdure.engines.local.attempt import Attempt, pauses
 from perdure.engines.local.driver_interface import Drivers, Program
 from perdure.engines.local.function_body import FunctionBody
-from perdure.engines.local.loop_writes import LoopWrites, WritesOfLoops
+from perdure.engines.local.loop_writes import LoopWrites, Then, WritesOfLoops
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.sync_driver import SyncDriver
 from perdure.engines.local.transactions import operation_of
 from perdure.engines.local.waiting_calls import shown_waiting
-from perdure.engines.runtime.branches import call_in_branch, cancel_branches, to_thread_apart, unwatched
+from perdure.engines.runtime.branches import call_in_branch, cancel_branches, in_branch, to_thread_apart, unwatched
 from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.quiescence import settle, until_given_up
 from perdure.engines.runtime.timeouts import NOT_BEGUN, bounded
@@ -84,6 +87,42 @@ class AsyncDriver:
         """A call that the workflow makes: its value, or what it raises."""
         return call_in_branch(scope, program, call)
 
+    def step(self, call: Call, scope: LocalScope) -> Awaitable[Any]:
+        """A call of a step by one thread alone: its value, or what it raises. Most succeed at once, undecided."""
+        return in_branch(scope, call, partial(self._begin_step, call, scope))
+
+    def _begin_step(self, call: Call, scope: LocalScope) -> Awaitable[Any]:
+        history = scope.history
+        seq = history.claim(call)
+        if seq is not None or not at_once(call, history):
+            return self.drive(perform(call, history, seq), scope, in_branch=True)
+        first = self.begin(Execute(call, 1, call.spec.park), scope)
+        return self._keep(call, scope, first) if type(first) is Outcome else self._go_on(call, scope, first)  # type: ignore[arg-type]
+
+    async def _go_on(self, call: Call, scope: LocalScope, first: Awaitable[Outcome]) -> Any:
+        return await self._keep(call, scope, await first)
+
+    def _keep(self, call: Call, scope: LocalScope, first: Outcome) -> Awaitable[Any]:
+        """Save the success of a first attempt, or judge its failure: the end of the call."""
+        history = scope.history
+        rows = first_success(call, history, first)
+        if rows is None:
+            return self.drive(after_first(call, history, first), scope, in_branch=True)
+        end, order = Succeeded(first.value, call.seq), scope.order_here()
+        if (order is None or order.alone()) and call.spending is None:
+            return self._commit_of(scope).write(rows, None, end)
+        return self._saved(call, scope, Save(rows), end)
+
+    async def _saved(self, call: Call, scope: LocalScope, save: Save, end: Succeeded) -> Succeeded:
+        await self._save(save, scope, True)
+        if call.spending is not None:
+            call.spending.saved()
+        return end
+
+    def keep_soon(self, rows: Sequence[Row], then: Then, scope: LocalScope) -> None:
+        """Save rows, to which more may be added until the turn of the loop ends; `then` is told how that went."""
+        self._commit_of(scope).write_then(rows, then)
+
     async def drive(self, program: Program, scope: LocalScope | None, *, in_branch: bool = False) -> Any:
         """Carry a decision to its end in the current task, which is known to be a branch (`in_branch`), or may be.
 
@@ -103,7 +142,7 @@ class AsyncDriver:
                             effect = send(self._sync.load(effect, scope))
                 kind = type(effect)
                 if kind is Execute:
-                    answer = self._begin(effect, scope)
+                    answer = self.begin(effect, scope)
                     if type(answer) is not Outcome:
                         answer = await answer
                 elif kind is Save:
@@ -197,9 +236,7 @@ class AsyncDriver:
             self._more = TaskParking(self._resources, self._commits.here).performers()
 
     def _save(self, effect: Save, scope: Any, in_branch: bool) -> Awaitable[Any]:
-        commit: LoopWrites | None = scope.commit
-        if commit is None or commit.loop is not asyncio.get_running_loop():
-            commit = scope.commit = self._commits.here()
+        commit = self._commit_of(scope)
         order: EventOrder | None = scope.order_here()
         operation: Operation | None = None
         more = effect.drop or effect.marks or effect.attempt is not None or effect.enqueue
@@ -213,6 +250,12 @@ class AsyncDriver:
             return future
         with unwatched():
             return order.after(effect.rows[-1][SEQ], asyncio.create_task(self._save_more(effect, scope, commit)))
+
+    def _commit_of(self, scope: Any) -> LoopWrites:
+        commit: LoopWrites | None = scope.commit
+        if commit is None or commit.loop is not asyncio.get_running_loop():
+            commit = scope.commit = self._commits.here()
+        return commit
 
     def _saving(self, effect: Save, scope: Any) -> Operation | None:
         return self._resources.letters.saving(effect, scope.run.path, self._resources.world.now())
@@ -232,7 +275,7 @@ class AsyncDriver:
             await to_thread_apart(letters.parked, parking)  # may have to wait for another process
             notify_parked(self._resources.observer, scope.id, scope.run.workflow, effect, parking.parked)
 
-    def _begin(self, effect: Execute, scope: Any) -> Outcome | Awaitable[Outcome]:
+    def begin(self, effect: Execute, scope: Any) -> Outcome | Awaitable[Outcome]:
         """Begin an attempt in this task: how it went, if it has not waited for anything; else what comes of it.
 
         Around a step that does not wait, there is no coroutine of ours, and nothing that keeps its time.
@@ -242,7 +285,6 @@ class AsyncDriver:
         if not spec.is_async or spec.isolate or effect.alone:
             return self._execute(effect, scope)
         attempt = Attempt(self._resources, effect, scope)
-        scope.executing += 1
         waited_for, value, over = NOT_BEGUN, None, False
         try:
             coroutine = spec.fn(*call.args, **call.kwargs)
@@ -254,16 +296,14 @@ class AsyncDriver:
             else:
                 coroutine = _awaited(coroutine)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
-            scope.executing -= 1
             return attempt.end(None, from_user_code(raised))  # no variable keeps it, as in the sync driver
         except BaseException as stop:
-            scope.executing -= 1
             attempt.break_off(stop, recorded=False)
             raise
         if not over:
+            scope.executing += 1
             waiting = bounded(coroutine, attempt.seconds, spec.owner, waited_for=waited_for)
             return _rest_of(attempt, waiting, scope)
-        scope.executing -= 1
         return attempt.end(value, None)
 
     async def _execute(self, effect: Execute, scope: Any) -> Outcome:
@@ -272,7 +312,7 @@ class AsyncDriver:
             return self._sync.execute(effect, scope)  # a clean-up, or the undoing of something
         if effect.alone:
             async with scope.suspects.in_loop(effect.alone):
-                begun = self._begin(msgspec.structs.replace(effect, alone=0.0), scope)
+                begun = self.begin(msgspec.structs.replace(effect, alone=0.0), scope)
                 return begun if type(begun) is Outcome else await begun  # type: ignore[misc]
         attempt = Attempt(self._resources, effect, scope)
         scope.executing += 1
@@ -280,7 +320,7 @@ class AsyncDriver:
 
     async def _guarded(self, effect: Guarded, scope: Any) -> Outcome:
         try:
-            begun = self._begin(effect.execute, scope)
+            begun = self.begin(effect.execute, scope)
             return begun if type(begun) is Outcome else await begun  # type: ignore[misc]
         except BaseException:
             self._resources.guards.give_back(effect.guard, effect.ticket)

@@ -6,6 +6,7 @@ import contextvars
 from collections.abc import Callable, Generator
 from typing import Any, Generic, Protocol, TypeVar
 
+from perdure.core.execution.effects import Outcome
 from perdure.engines.runtime.threads import in_pool
 from perdure.engines.runtime.timeouts import Abandoned
 
@@ -24,29 +25,44 @@ class Handoff(Generic[S]):
     """A decision that one pool thread hands to the next if it is stuck.
 
     Args:
-        program: the decision.
+        program: the decision; None while the first attempt of a call is made without one.
         scope: the run it belongs to.
         on_end: called with what it returns, or with what it raises.
         afterwards: what the thread that ends it does next.
         context: what another thread goes on in; nothing has entered it.
+        decide: makes the decision, of what came of such an attempt.
     """
 
-    __slots__ = ("afterwards", "context", "on_end", "program", "scope")
+    __slots__ = ("afterwards", "context", "decide", "on_end", "program", "scope")
 
     def __init__(
         self,
-        program: Generator[Any, Any, Any],
+        program: Generator[Any, Any, Any] | None,
         scope: S,
         on_end: Callable[[Any, BaseException | None], None],
         afterwards: Callable[[], None] | None = None,
         *,
         context: contextvars.Context,
+        decide: Callable[[Outcome], Generator[Any, Any, Any]] | None = None,
     ) -> None:
         self.program = program
         self.scope = scope
         self.on_end = on_end
         self.afterwards = afterwards
         self.context = context
+        self.decide = decide
+
+    def attempt(self, begin: Callable[[], Outcome | None]) -> Outcome | None:
+        """Make the first attempt on the current pool thread, without a decision; None: that has to be asked.
+
+        Raises:
+            Abandoned: the thread was stuck too long; another has gone on.
+        """
+        in_pool.handoff = self
+        try:
+            return begin()
+        finally:
+            in_pool.handoff = None
 
     def run(self, answer: Any = None) -> None:
         """Carry it from where it stands, on the current pool thread.
@@ -54,6 +70,7 @@ class Handoff(Generic[S]):
         Raises:
             Abandoned: the thread was stuck too long; another has gone on.
         """
+        assert self.program is not None
         in_pool.handoff = self
         try:
             end = self.scope.drive(self.program, answer)
@@ -68,13 +85,16 @@ class Handoff(Generic[S]):
 
     def go_on(self, answer: Any) -> None:
         """Take over from a thread that is stuck, and do what it would have done next."""
+        if self.program is None and self.decide is not None:
+            self.program, answer = self.decide(answer), None
         self.run(answer)
         if self.afterwards is not None:
             self.afterwards()
 
     def give_up(self, error: BaseException) -> None:
         """The same, without going on with it."""
-        self.program.close()
+        if self.program is not None:
+            self.program.close()
         self.on_end(None, error)
         if self.afterwards is not None:
             self.afterwards()

@@ -27,31 +27,35 @@ class LoopWrites:
     def __init__(self, journal: Journal, loop: asyncio.AbstractEventLoop) -> None:
         self._journal = journal
         self.loop = loop
-        self._waiting: list[tuple[Rows, Operation | None, asyncio.Future[Any] | None, Then | None]] = []
+        # The last is the result of the future, or, without one, what is to be called.
+        self._waiting: list[tuple[Rows, Operation | None, asyncio.Future[Any] | None, Any]] = []
         self._plain = True  # none of them has an operation
 
-    def write(self, rows: Rows, operation: Operation | None = None) -> asyncio.Future[Any]:
+    def write(self, rows: Rows, operation: Operation | None = None, result: Any = None) -> asyncio.Future[Any]:
         """Make rows and an operation durable; the future is done after the fsync.
 
-        A task that is cancelled meanwhile does not take its rows back.
+        Its result is what the operation returns, or `result` without one. A task that is cancelled meanwhile does not
+        take its rows back.
         """
-        future = self.loop.create_future()
-        self._add(rows, operation, future, None)
+        future: asyncio.Future[Any] = asyncio.Future(loop=self.loop)
+        if not self._waiting:
+            self._begin()
+        if operation is not None:
+            self._plain = False
+        self._waiting.append((rows, operation, future, result))
         return future
 
     def write_then(self, rows: Rows, then: Then, operation: Operation | None = None) -> None:
         """Make rows and an operation durable; `then` is called after the fsync, or with the error."""
-        self._add(rows, operation, None, then)
-
-    def _add(
-        self, rows: Rows, operation: Operation | None, future: asyncio.Future[Any] | None, then: Then | None
-    ) -> None:
         if not self._waiting:
-            # It is no code of the workflow's. Each has a context of its own: loops of several threads cannot share one.
-            self.loop.call_soon(self._commit, context=Context())
+            self._begin()
         if operation is not None:
             self._plain = False
-        self._waiting.append((rows, operation, future, then))
+        self._waiting.append((rows, operation, None, then))
+
+    def _begin(self) -> None:
+        # It is no code of the workflow's. Each has a context of its own: loops of several threads cannot share one.
+        self.loop.call_soon(self._commit, context=Context())
 
     def _commit(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -63,13 +67,13 @@ class LoopWrites:
             self._journal.write_all(entries)
         else:
             entries = repeat(whole)
-        for entry, (_, _, future, then) in zip(entries, waiting, strict=False):
-            if then is not None:
+        for entry, (_, operation, future, then) in zip(entries, waiting, strict=False):
+            if future is None:
                 then(entry.error)
-            elif future is None or future.done():
+            elif future.done():
                 continue
             elif entry.error is None:
-                future.set_result(entry.result)
+                future.set_result(then if operation is None else entry.result)
             else:
                 future.set_exception(entry.error)
 

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterat
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
-from perdure.core.execution.call import perform, recall
+from perdure.core.execution.call import at_once, perform
 from perdure.core.execution.call_end import Failed
+from perdure.core.execution.effects import Execute, Outcome
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.identity import key_of_scalars
@@ -15,13 +16,15 @@ from perdure.core.execution.run import child
 from perdure.core.execution.run_effects import Start
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import ledgers
-from perdure.core.records import KEY, NAME, OUTPUT, RunRecord
+from perdure.core.records import KEY, NAME, OUTPUT, Row, RunRecord
 from perdure.engines import functions
 from perdure.engines.interface import Enqueued, Given
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_lifecycle import queued_runs, start_of
 from perdure.engines.local.run_scope import RunScope
 from perdure.engines.runtime.thread_branches import current
+from perdure.engines.runtime.threads import in_pool
+from perdure.engines.runtime.timeouts import on_main_thread
 from perdure.errors import NotDecodable, StateError, StopRun
 
 if TYPE_CHECKING:
@@ -85,24 +88,8 @@ class LocalScope(RunScope):
         return value
 
     def _call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        call, history = self.bind(spec, args, kwargs), self.history
-        if not history.open or self.deciding is not None or self.resources.observer is not None:
-            end = self.drivers.sync.call(perform(call, history), self, spec)
-        else:
-            # A saved result is there already: no decision waits for it, and nobody looks on.
-            try:
-                seq = history.claim(call)
-                if seq is not None and not history.is_abandoned(seq):
-                    end = recall(call, history, self.records.record(seq, inputs=call.named), spec.park)
-                else:
-                    end = None
-            except StateError as error:
-                raise self.stop(StopRun(error)) from error
-            except StopRun as stop:
-                self.stop(stop)
-                raise
-            if end is None:
-                end = self.drivers.sync.call(perform(call, history, seq), self, spec)
+        call, sync = self.bind(spec, args, kwargs), self.drivers.sync
+        end = sync.step(call, self) if self.deciding is None else sync.call(perform(call, self.history), self, spec)
         if type(end) is Failed:
             raise end.error
         return end.value
@@ -111,8 +98,7 @@ class LocalScope(RunScope):
         """Call an async step; to be awaited at once, by the task that calls it."""
         if self.shared or not self.is_async or get_ident() != self.ident:
             return self._in_loop(lambda: self.bind(spec, args, kwargs), lambda call: perform(call, self.history))
-        call = self.bind(spec, args, kwargs)
-        return self.drivers.tasks.call(perform(call, self.history), self, call)
+        return self.drivers.tasks.step(self.bind(spec, args, kwargs), self)
 
     def _call_among_others(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The same where other threads take part, or the event loop stands still meanwhile."""
@@ -376,6 +362,34 @@ class LocalScope(RunScope):
             return await over.run(items, self.placing(bind))
         finally:
             over.over_for_good()
+
+    def first_attempt(self, call: Call, park: bool) -> Outcome | Awaitable[Outcome] | None:
+        """The first attempt of an item, begun in the current task; None: its decision has to be asked."""
+        if self.deciding is not None or not at_once(call, self.history):
+            return None
+        return self.drivers.tasks.begin(Execute(call, 1, park), self)
+
+    def first_attempt_here(self, call: Call, park: bool) -> Outcome | None:
+        """The first attempt of an item, made on this thread; None: its decision has to be asked."""
+        alone = call.spec.explicit and not in_pool.handoff and not on_main_thread()  # its timeout is not kept here
+        if alone or self.deciding is not None or not at_once(call, self.history):
+            return None
+        return self.drivers.sync.execute(Execute(call, 1, park), self)
+
+    def keep(self, rows: Sequence[Row]) -> None:
+        """Save rows.
+
+        Raises:
+            StopRun: they cannot be saved.
+        """
+        try:
+            self.resources.store.journal.write(rows)
+        except StateError as error:
+            raise self.stop(StopRun(error)) from error
+
+    def keep_soon(self, rows: Sequence[Row], then: Callable[[BaseException | None], None]) -> None:
+        """Save rows, to which more may be added until the turn of the loop ends; `then` is told how that went."""
+        self.drivers.tasks.keep_soon(rows, then, self)
 
     # -- decisions ----------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.branch import busy
+from perdure.core.execution.call import after_first, at_once, perform, recall
+from perdure.core.execution.call_end import Succeeded, first_success
 from perdure.core.execution.effects import (
     Admit,
     ClearCrashes,
@@ -159,6 +161,36 @@ class SyncDriver:
             if scope.closed and isinstance(effect, Wait):  # the attempt under way was the last one
                 scope.refuse_if_over()
             answer = perform[type(effect)](effect, scope)
+
+    def step(self, call: Call, scope: LocalScope) -> Any:
+        """A call that the workflow makes, of which no other branch has to know: the end of it.
+
+        Most have no record, and succeed at their first attempt. They are made and saved here, without a decision.
+
+        Raises:
+            StopRun: the run cannot go on.
+        """
+        history = scope.history
+        try:
+            seq = history.claim(call)
+            if seq is not None:
+                if self._resources.observer is None and not history.is_abandoned(seq):
+                    return recall(call, history, scope.records.record(seq, inputs=call.named), call.spec.park)
+            elif (not call.spec.explicit or on_main_thread()) and at_once(call, history):
+                outcome = self.execute(Execute(call, 1, call.spec.park), scope)
+                rows = first_success(call, history, outcome)
+                if rows is None:
+                    return self.drive(after_first(call, history, outcome), scope)
+                self._resources.store.journal.write(rows)
+                if call.spending is not None:
+                    call.spending.saved()
+                return Succeeded(outcome.value, call.seq)
+        except StateError as error:
+            raise scope.stop(StopRun(error)) from error
+        except StopRun as stop:
+            scope.stop(stop)
+            raise
+        return self.call(perform(call, history, seq), scope, call.spec)
 
     def call(self, program: Program, scope: LocalScope, spec: Spec) -> Any:
         """Carry the call of a step to its end, on a thread from which its timeout can be kept."""

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Iterator
-from queue import Empty, SimpleQueue
-from typing import Any, Final, Protocol
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
+from perdure.core.execution.call_end import first_success
+from perdure.core.execution.effects import Outcome
 from perdure.core.execution.map_items import Job, Tally
 from perdure.core.execution.spec import Call, Spec
+from perdure.core.records import Row
 from perdure.engines.local.handoff import Driven, Handoff
 from perdure.engines.local.resources import Resources
 from perdure.engines.runtime.base_map import MapScope, Program, SyncMap
 from perdure.engines.runtime.paused_items import Paused
 from perdure.engines.runtime.thread_branches import hand_on
+from perdure.engines.runtime.timeouts import Abandoned
 from perdure.engines.runtime.work_under_way import WorkUnderWay
+from perdure.store import flight_record
 
-LOOK: Final = None, None
-"""In the queue: a thread that is idle is to look at the items that are paused."""
 TICK = 0.05
 """Seconds between two looks at whether a new item has come, while those that are paused wait."""
 
@@ -31,6 +35,12 @@ class ThreadScope(MapScope, Driven, Protocol):
     abandoned: bool
     holds: WorkUnderWay
 
+    def first_attempt_here(self, call: Call, park: bool) -> Outcome | None:
+        """The first attempt of an item, made on this thread; None: its decision has to be asked."""
+
+    def keep(self, rows: Sequence[Row]) -> None:
+        """Save rows."""
+
     def drive(self, program: Program, answer: Any = None) -> Any:
         """Carry a decision to its end on this thread, from where it waits for `answer`."""
 
@@ -39,21 +49,32 @@ class ThreadScope(MapScope, Driven, Protocol):
 
 
 class ThreadMap(SyncMap[ThreadScope]):
-    """Items are drawn on the caller's thread, since drawing them may call steps; pool threads run them."""
+    """Items are drawn on the caller's thread, since drawing them may call steps; pool threads run them.
+
+    One of them saves what has succeeded at once while the others go on. An item counts as one that runs until then.
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._queue: SimpleQueue[tuple[Job | None, Program | None] | None] = SimpleQueue()
-        self._room = threading.Event()
-        self._idle = threading.Event()
         self._lock = self.lock = threading.Lock()
-        self._workers = 0
-        self._unfinished = 0
-        self._left = False
+        self._items: deque[Job] = deque()  # that have not begun
+        self._room = threading.Event()  # for more of them
         self._drawn = False  # no further items come
-        self._sitting = False  # a thread waits for the next item that is paused
-        self._called = False  # LOOK is in the queue
+        self._workers = 0
+        self._most = self.concurrency  # threads
+        self._sleeping: list[threading.Lock] = []  # those that have nothing to do
+        self._rousing = False  # one of them is being woken, or begun
+        self._sitting = False  # one waits for the next item that is paused
+        self._home = False  # all are to end
+        self._places = self.concurrency  # for items that run
+        self._unsaved: tuple[list[Job], list[Row]] = [], []
+        self._saving = False  # a thread saves what there is, and what is added meanwhile
+        self._unfinished = 0
+        self._idle = threading.Event()
+        self._left = False
         self._context = hand_on(contextvars.copy_context())
+        if self.concurrency > 1:
+            flight_record.keep_interpreter()
 
     def run(self, calls: Iterator[Call]) -> Tally:
         """Run them all.
@@ -88,7 +109,7 @@ class ThreadMap(SyncMap[ThreadScope]):
         elif self.concurrency == 1:
             self._run_paused(wait=False)
             if self.may_start(job):
-                self._run_here(job, self.program(job))
+                self._run_alone(job)
         else:
             self._enqueue(job)
 
@@ -98,6 +119,17 @@ class ThreadMap(SyncMap[ThreadScope]):
             self._run_paused(wait=True)
         else:
             self._wait_until_idle()
+
+    def _run_alone(self, job: Job) -> None:
+        first = None
+        if self.adaptive is None:
+            self.note_batch(job)
+            first = self.scope.first_attempt_here(job.call, self.park)
+            if first is not None and (rows := first_success(job.call, self.history, first)) is not None:
+                self.scope.keep(rows)
+                self.saved((job,))
+                return
+        self._run_here(job, self.program(job) if first is None else self.decide(job, first))
 
     def _run_here(self, job: Job, program: Program) -> None:
         end = self.scope.drive_step(program, self.spec)
@@ -126,15 +158,12 @@ class ThreadMap(SyncMap[ThreadScope]):
             job.call.more().at = self.scope.resources.world.clock()
         with self._lock:
             self._unfinished += 1
-        self._queue.put((job, None))
-        if self._workers < (self.concurrency if self.adaptive is None else self._unfinished):
-            self._workers += 1
-            context = self._context.copy()
-            self.scope.resources.pool.spawn(lambda: context.run(self._work))
-        # A bounded queue, filled in gusts: waking this thread for every item would cost a switch each.
-        while self._queue.qsize() >= 4 * self.concurrency:
+            self._items.append(job)
+            self._rouse()
+        # Filled in gusts: waking this thread for every item would cost a switch each.
+        while len(self._items) >= 4 * self.concurrency:
             self._room.clear()
-            if self._queue.qsize() >= 4 * self.concurrency:
+            if len(self._items) >= 4 * self.concurrency:
                 self._room.wait()
 
     def _admit(self, adaptive: AdaptiveConcurrency) -> None:
@@ -147,36 +176,145 @@ class ThreadMap(SyncMap[ThreadScope]):
                     return
             self._room.wait()
 
+    def _come(self) -> None:
+        self._rousing = False
+        self._work()
+
     def _work(self) -> None:
         """A pool thread's life in this map: take an item, carry it to its end, take the next."""
         while (found := self._take()) is not None:
             job, program = found
             if self.stopped or (program is None and self.park and self._keeps(job)):
                 self._count_down()
-                continue
-            program = program or self.program(job)
-            Handoff(program, self.scope, self._on_end(job), self._work, context=self._context).run()
+            elif program is not None or job.seq is not None or self.adaptive is not None:
+                program = program or self.program(job)
+                Handoff(program, self.scope, self._on_end(job), self._work, context=self._context).run()
+            else:
+                self._work_on(job)
+
+    def _work_on(self, job: Job) -> None:
+        self.note_batch(job)
+        call, scope, on_end = job.call, self.scope, self._on_end(job)
+        decide = partial(self.decide, job)
+        handoff = Handoff(None, scope, on_end, self._work, context=self._context, decide=decide)
+        try:
+            first = handoff.attempt(lambda: scope.first_attempt_here(call, self.park))
+            rows = None if first is None else first_success(call, self.history, first)
+        except Abandoned:
+            raise
+        except BaseException as error:  # noqa: BLE001  raised where the end is waited for
+            on_end(None, error)
+            return
+        if rows is not None:
+            self._keep(job, rows)
+        else:
+            handoff.program = self.decide(job, first)
+            handoff.run()
+
+    def _keep(self, job: Job, rows: Sequence[Row]) -> None:
+        """An item has succeeded, and ends when that is saved."""
+        with self._lock:
+            self._unsaved[0].append(job)
+            self._unsaved[1].extend(rows)
+            if self._saving:
+                return
+            self._saving = True
+        while True:
+            with self._lock:
+                (jobs, unsaved), self._unsaved = self._unsaved, ([], [])
+                if not jobs:
+                    self._saving = False
+                    return
+            try:
+                self.scope.keep(unsaved)
+            except BaseException as error:  # noqa: BLE001  raised where the end is waited for
+                self.error = self.error or error
+            else:
+                with self._lock:
+                    self.saved(jobs)
+            self._count_down(len(jobs))
+
+    # -- which thread does what --------------------------------------------------------------------------------------
 
     def _take(self) -> tuple[Job, Program | None] | None:
-        """The next item: one whose wait is over, else a new one; None if there are no more."""
-        queue, room = self._queue, self._room
+        """The next item, which may run: one whose wait is over, else a new one; None if there are no more.
+
+        Threads are begun and woken one by one, each by the one before that has found something. So there are as many as
+        wait in their items, and not as many as would wait for the interpreter with an item half done.
+        """
         while True:
-            found, sits = self._look_at_paused() if self.paused else (None, False)
-            if found is not None:
-                return found
-            if sits:
-                taken = self._next_or_sit()
+            wake = None
+            with self._lock:
+                if self.stopped:
+                    self._drop_paused()
+                found = self._find() if self._places > 0 else None
+                if found is not None:
+                    self._places -= 1
+                    self._rouse()
+                    return found
+                if self._home:
+                    return None
+                if self.paused and not self._sitting:
+                    self._sitting = True
+                else:
+                    wake = threading.Lock()
+                    wake.acquire()
+                    self._sleeping.append(wake)
+            if wake is None:
+                self._sit()
             else:
-                taken = queue.get()
-                if not room.is_set() and queue.qsize() <= 2 * self.concurrency:
-                    room.set()
-            if taken is None:
-                return None
-            job, program = taken
-            if job is not None:
-                self._call_for_look()
-                return job, program
-            self._called = False
+                wake.acquire()
+                self._rousing = False  # it has come
+
+    def _find(self) -> tuple[Job, Program | None] | None:
+        due = self.paused.due()
+        if due is not None:
+            if self.adaptive is not None:
+                self.adaptive.enter()
+            return due
+        if not self._items:
+            self._room.set()
+            return None
+        job = self._items.popleft()
+        if len(self._items) == 2 * self.concurrency:
+            self._room.set()
+        return job, None
+
+    def _rouse(self) -> None:
+        """Let one more thread come, if there is something for it to do. Under the lock."""
+        sits = bool(self.paused) and not self._sitting
+        if self._rousing or not (sits or (self._items and self._places > 0)):
+            return
+        if self._sleeping:
+            self._rousing = True
+            self._sleeping.pop().release()
+        elif self._workers < min(self._most, self._unfinished):
+            self._begin_thread()
+
+    def _begin_thread(self) -> None:
+        context = self._context.copy()
+        self._rousing = True
+        self._workers += 1
+        try:
+            self.scope.resources.pool.spawn(lambda: context.run(self._come))
+        except RuntimeError:  # there can be no more threads
+            self._rousing = False
+            self._most = self._workers = self._workers - 1
+            if not self._workers:
+                raise
+
+    def _sit(self) -> None:
+        """Let some time pass: the next paused item may be due then, or others may have come."""
+        try:
+            with self._lock:
+                longest = float("inf") if self._drawn and not self._items else TICK
+                wait = self.paused.next_wait(longest) if self.paused else None
+            if wait is not None:
+                self.scope.drive(wait)
+        except BaseException as error:  # noqa: BLE001  raised when the items under way have ended
+            self.error = self.error or error
+        finally:
+            self._sitting = False
 
     def _keeps(self, job: Job) -> bool:
         if self.tally.done:
@@ -184,44 +322,7 @@ class ThreadMap(SyncMap[ThreadScope]):
         with self._lock:
             return self.faults.keeps(job)
 
-    def _look_at_paused(self) -> tuple[tuple[Job, Program] | None, bool]:
-        """A paused item that is due; and whether this thread is the one that waits for the next."""
-        with self._lock:
-            dropped = self.paused.drop_all() if self.stopped else []
-            found = self.paused.due()
-            sits = found is None and bool(self.paused) and not self._sitting
-            self._sitting = self._sitting or sits
-            if self.adaptive is not None:
-                for _ in range(len(dropped) + (found is not None)):
-                    self.adaptive.enter()
-        for _ in dropped:
-            self._count_down()
-        if found is not None:
-            self._call_for_look()
-        return found, sits
-
-    def _next_or_sit(self) -> tuple[Job | None, Program | None] | None:
-        """A new item if there is one; else let some time pass."""
-        try:
-            try:
-                return self._queue.get_nowait()
-            except Empty:
-                self._room.set()
-            with self._lock:
-                wait = self.paused.next_wait(float("inf") if self._drawn else TICK) if self.paused else None
-            if wait is not None:
-                self.scope.drive(wait)
-        except BaseException as error:  # noqa: BLE001  raised when the items under way have ended
-            self.error = self.error or error
-        finally:
-            self._sitting = False
-        return LOOK
-
-    def _call_for_look(self) -> None:
-        """This thread has something to do: let another one look after the items that are paused."""
-        if self.paused and not self._called:
-            self._called = True
-            self._queue.put(LOOK)
+    # -- how items end -----------------------------------------------------------------------------------------------
 
     def _on_end(self, job: Job) -> Callable[[Any, BaseException | None], None]:
         def on_end(end: Any, error: BaseException | None) -> None:
@@ -242,6 +343,8 @@ class ThreadMap(SyncMap[ThreadScope]):
         over = self.scope.notify_wait(paused.wait)
         with self._lock:
             self.paused.add(job, paused, over)
+            self._places += 1
+            self._rouse()
             if self.adaptive is not None:
                 self.adaptive.leave()
         if self.adaptive is not None:
@@ -251,17 +354,29 @@ class ThreadMap(SyncMap[ThreadScope]):
         with self._lock:
             self.ended(job, end)
 
-    def _count_down(self) -> None:
+    def _count_down(self, items: int = 1) -> None:
+        """Items that had a place have ended."""
         with self._lock:
-            self._unfinished -= 1
-            if self._unfinished == 0:
-                self._idle.set()
+            self._places += items
             if self.adaptive is not None:
                 self.adaptive.leave()
-            over = self._left and self._unfinished == 0
+            over = self._ended_items(items)
+            self._rouse()
         if self.adaptive is not None:
             self._room.set()
         if over:
+            self.scope.holds.drop()
+
+    def _ended_items(self, items: int) -> bool:
+        """The same under the lock; were they the last ones, of a map that was left?"""
+        self._unfinished -= items
+        if self._unfinished == 0:
+            self._idle.set()
+        return self._left and self._unfinished == 0
+
+    def _drop_paused(self) -> None:
+        """The map ends: what waits is not tried again. Under the lock."""
+        if (dropped := len(self.paused.drop_all())) and self._ended_items(dropped):
             self.scope.holds.drop()
 
     def _wind_up(self) -> None:
@@ -281,8 +396,10 @@ class ThreadMap(SyncMap[ThreadScope]):
                 if not first:
                     self.scope.abandoned = True
                     break
-        for _ in range(self._workers):
-            self._queue.put(None)
+        with self._lock:
+            self._home = True
+            while self._sleeping:
+                self._sleeping.pop().release()
         if interrupted is not None:
             raise interrupted
 

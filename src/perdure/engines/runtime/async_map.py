@@ -4,27 +4,59 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext
-from typing import Any
+from contextvars import copy_context
+from functools import partial
+from typing import Any, Protocol
 
 from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
-from perdure.core.execution.call_end import fail
+from perdure.core.execution.call_end import fail, first_success
 from perdure.core.execution.drift import settle
+from perdure.core.execution.effects import Outcome
 from perdure.core.execution.map_items import Job, Tally
 from perdure.core.execution.spec import Call
+from perdure.core.records import Row
 from perdure.engines.runtime.base_map import BaseMap, MapScope, Program
 from perdure.engines.runtime.branches import unwatched
 from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.paused_items import Paused
+from perdure.errors import StateError, StopRun
 
 
 class _Cancelled(Exception):
     """A task of the map was cancelled: by the map itself, or by the step that it was in."""
 
 
-class AsyncMap(BaseMap[MapScope]):
-    """As many tasks as may run at a time draw the items and run them."""
+class TaskScope(MapScope, Protocol):
+    """What a map in tasks needs of the run besides."""
+
+    def stop(self, stop: StopRun) -> StopRun:
+        """The run cannot go on: every further call says so again."""
+
+    def first_attempt(self, call: Call, park: bool) -> Outcome | Awaitable[Outcome] | None:
+        """The first attempt of an item, begun in the current task; None: its decision has to be asked."""
+
+    def keep_soon(self, rows: Sequence[Row], then: Callable[[BaseException | None], None]) -> None:
+        """Save rows, to which more may be added until the turn of the loop ends; `then` is told how that went."""
+
+
+class _Turn:
+    """The items whose first attempts have succeeded in one turn of the loop, which are saved at its end."""
+
+    __slots__ = ("jobs", "rows")
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.rows: list[Row] = []
+
+
+class AsyncMap(BaseMap[TaskScope]):
+    """Tasks draw the items and run them: one at first, and as many as may run at a time once that comes to wait.
+
+    An item whose first attempt succeeds is not waited for: while it is being saved, the task that has made it goes on
+    to the next. It counts as under way until it is saved.
+    """
 
     turnstile: _Turnstile | None = None  # where adaptive concurrency lets items through
 
@@ -32,6 +64,10 @@ class AsyncMap(BaseMap[MapScope]):
         super().__init__(*args)
         self._under_way = 0  # items that have begun and not ended, also those that are paused
         self._until_ended: asyncio.Future[None] | None = None  # done as soon as one more of them ends
+        self._turn: _Turn | None = None
+        self._workers: list[asyncio.Task[None]] = []
+        self._broken: BaseException | None = None  # by what a task has failed
+        self._make: Callable[[int], None]  # makes so many tasks more
 
     async def run(self, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call]) -> Tally:
         """Run them all.
@@ -53,18 +89,27 @@ class AsyncMap(BaseMap[MapScope]):
         jobs = _Jobs(self, items, bind)
         self.turnstile = None if self.adaptive is None else _Turnstile(self.adaptive)
         with unwatched():  # they come to rest when the map does
-            workers = [asyncio.create_task(self._work_on(jobs)) for _ in range(self.concurrency)]
+            # Whenever it is made: not in the midst of an attempt of the task that comes to wait.
+            context = copy_context()
+        self._make = lambda count: context.run(self._make_workers, jobs, count)
+        self._make(1 if self.turnstile is None else self.concurrency)
         try:
             # Not gather: cancelled, it goes on to wait for its tasks, and the workflow seems to be at rest meanwhile.
-            done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-            for worker in workers:
-                if worker in done:
-                    worker.result()
+            # On tasks: what a branch of the workflow waits for is looked at (see `awaiting`).
+            await asyncio.wait(self._workers)
+            if self._broken is None:
+                await asyncio.wait(self._workers, return_when=asyncio.FIRST_EXCEPTION)
+            if self._broken is not None:
+                raise self._broken
+            while self._turn is not None and self.error is None:
+                await self._one_ended()
+            if self.error is not None:
+                raise self.error
         except BaseException as error:
-            for worker in workers:
+            for worker in self._workers:
                 worker.cancel()
             with nullcontext() if order is None else order.unwinding():
-                ends = await asyncio.gather(*workers, return_exceptions=True)
+                ends = await asyncio.gather(*self._workers, return_exceptions=True)
             # A SystemExit leaves the loop at once, which then cancels all tasks: it is what has ended the map.
             for left_by in ends:
                 if isinstance(left_by, SystemExit | KeyboardInterrupt):
@@ -85,24 +130,37 @@ class AsyncMap(BaseMap[MapScope]):
             raise end.error
         return self.tally
 
+    def _make_workers(self, jobs: _Jobs, count: int) -> None:
+        for _ in range(count):
+            worker = asyncio.create_task(self._work_on(jobs))
+            worker.add_done_callback(self._worker_ended)
+            self._workers.append(worker)
+
+    def _worker_ended(self, worker: asyncio.Task[None]) -> None:
+        error = _Cancelled() if worker.cancelled() else worker.exception()
+        if error is not None and self._broken is None:
+            self._broken = error
+            self._workers[0].cancel()  # which is waited for
+
+    def _make_room(self) -> None:
+        """This task comes to wait: the others begin, unless they have."""
+        if (more := self.concurrency - len(self._workers)) > 0:
+            self._make(more)
+
     async def _work_on(self, jobs: _Jobs) -> None:
         try:
             await self._work(jobs)
         except asyncio.CancelledError as error:
-            raise _Cancelled from error  # `wait` does not take a task that was cancelled for one that has failed
+            raise _Cancelled from error  # a task that was cancelled is not taken for one that has failed
 
     async def _work(self, jobs: _Jobs) -> None:
-        drive = self.scope.drive_in_task
         while True:
+            if self._under_way - len(self.paused.items) >= self.concurrency and not self.over:
+                await self._one_ended()
+                continue
             job = jobs.ready() if self._flows() else None
             if job is not None:  # the way of nearly all items, which all that `_next` looks at does not concern
-                self._under_way += 1
-                try:
-                    end = await drive(self.program(job))
-                except BaseException:
-                    self._one_less()
-                    raise
-                self._end(job, end)
+                await self._begin(job)
                 continue
             if self.over:
                 return
@@ -147,6 +205,8 @@ class AsyncMap(BaseMap[MapScope]):
                 return True
         job = jobs.ready() if self.paused.room or not self.paused else None
         if job is None and not self.paused:
+            if jobs.waits:
+                self._make_room()
             job = await jobs.next()
         if job is None and not self.paused:
             job, wait = self._held(exhausted=True)
@@ -183,18 +243,56 @@ class AsyncMap(BaseMap[MapScope]):
 
     async def _more(self) -> None:
         """Wait until one more item has ended, or a paused one may go on."""
+        self._make_room()
         if self.paused:
             await self.scope.drive_in_task(self.paused.next_wait())
             return
+        await self._one_ended()
+
+    async def _one_ended(self) -> None:
         if self._until_ended is None:
             self._until_ended = asyncio.get_running_loop().create_future()
         await asyncio.shield(self._until_ended)
 
     async def _begin(self, job: Job) -> None:
         self._under_way += 1
-        await self._carry(job, self.program(job))
+        first: Any = None
+        if job.seq is None and self.adaptive is None:
+            self.note_batch(job)
+            try:
+                first = self.scope.first_attempt(job.call, self.park)
+                if first is not None and type(first) is not Outcome:
+                    self._make_room()
+                    first = await first
+                if first is not None and (rows := first_success(job.call, self.history, first)) is not None:
+                    self._keep(job, rows)
+                    return
+            except BaseException:
+                self._one_less()
+                raise
+        await self._carry(job, self.program(job) if first is None else self.decide(job, first))
+
+    def _keep(self, job: Job, rows: Sequence[Row]) -> None:
+        """An item has succeeded, and ends when that is saved."""
+        turn = self._turn
+        if turn is None:
+            turn = self._turn = _Turn()
+            self.scope.keep_soon(turn.rows, partial(self._kept, turn))
+        turn.rows.extend(rows)
+        turn.jobs.append(job)
+
+    def _kept(self, turn: _Turn, error: BaseException | None) -> None:
+        self._turn = None
+        if error is None:
+            self.saved(turn.jobs)
+        elif self.error is None:
+            self.error = self.scope.stop(StopRun(error)) if isinstance(error, StateError) else error
+        self._under_way -= len(turn.jobs) - 1
+        self._one_less()
 
     async def _carry(self, job: Job, program: Program) -> None:
+        if job.seq is None:
+            self._make_room()
         try:
             end = await self.scope.drive_in_task(program)
         except BaseException:
@@ -255,6 +353,11 @@ class _Jobs:
         self._async = None if isinstance(items, Iterable) else aiter(items)
         self._turn = asyncio.Lock()
         self._exhausted = False
+
+    @property
+    def waits(self) -> bool:
+        """May the next item have to be waited for?"""
+        return self._sync is None or bool(self._owner.feed.held)
 
     def ready(self) -> Job | None:
         """The next item that may start, if it can be had without waiting."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -14,7 +14,7 @@ from perdure.core.execution.adaptive_concurrency import CEILING, AdaptiveConcurr
 from perdure.core.execution.call import item, recheck
 from perdure.core.execution.call_end import Failed, Parked, fail, parked
 from perdure.core.execution.drift import settle
-from perdure.core.execution.effects import Wait
+from perdure.core.execution.effects import Outcome, Wait
 from perdure.core.execution.history import History
 from perdure.core.execution.map_faults import ProgramFaults
 from perdure.core.execution.map_items import Feed, Job, MapOptions, Tally
@@ -164,14 +164,21 @@ class BaseMap(Generic[S]):
     def program(self, job: Job) -> Program:
         """What decides on this item."""
         if job.seq is None:
-            if self.number:
-                job.call.more().batch = self.number
-            pausing = stretch if self.paused.room else None
-            if self.adaptive is None:
-                return item(job.call, self.history, self.park, self._none_succeeded, pausing)
-            decision = adapting(item(job.call, self.history, self.park, self._none_succeeded), self.adaptive, self.lock)
-            return decision if pausing is None else pausing(decision)
+            self.note_batch(job)
+            return self.decide(job, None)
         return recheck(job.call, self.history, job.seq, self.park)
+
+    def note_batch(self, job: Job) -> None:
+        """An item that is to be executed says in its record which map it is of."""
+        if self.number:
+            job.call.more().batch = self.number
+
+    def decide(self, job: Job, first: Outcome | None) -> Program:
+        """The same for a new item; `first` is how its first attempt went, if that was made without asking."""
+        decision = item(job.call, self.history, self.park, self._none_succeeded, first)
+        if self.adaptive is not None:
+            decision = adapting(decision, self.adaptive, self.lock)
+        return stretch(decision) if self.paused.room else decision
 
     def _none_succeeded(self) -> bool:
         return self.tally.done == 0
@@ -187,6 +194,15 @@ class BaseMap(Generic[S]):
             return
         self.tally.ended(job.index, end.seq, kind is Parked, job.seq is not None and self.history.from_before(job.seq))
         self.scope.notify_map(self.spec.name, self.tally, self.total)
+
+    def saved(self, jobs: Sequence[Job]) -> None:
+        """Items have succeeded at their first attempt, which is durable. Not for several threads at once."""
+        ended = self.tally.ended
+        for job in jobs:
+            ended(job.index, job.call.seq, False, False)
+            if job.call.spending is not None:
+                job.call.spending.saved()
+            self.scope.notify_map(self.spec.name, self.tally, self.total)
 
     def fail_early(self) -> None:
         """The program is at fault: no further item is tried."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from threading import RLock, get_ident, get_native_id
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.closures import alike
+from perdure.core.execution.effects import Outcome
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import identify, pack_strictly, refuse_names_only
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import ledgers
-from perdure.core.records import Place, StepRecord
+from perdure.core.records import Place, Row, StepRecord
 from perdure.core.values import codec
 from perdure.engines.runtime.thread_branches import ThreadTask, current, visit
 from perdure.engines.runtime.threads import in_pool
@@ -356,6 +357,14 @@ class BaseScope(ABC):
 
     def end_map(self, number: int) -> None:  # noqa: B027  not every engine has a place for it
         """The map of that number is over."""
+
+    def first_attempt(self, call: Call, park: bool) -> Outcome | Awaitable[Outcome] | None:
+        """The first attempt of an item, begun in the current task; None: its decision has to be asked."""
+        return None
+
+    def keep_soon(self, rows: Sequence[Row], then: Callable[[BaseException | None], None]) -> None:
+        """Save rows, to which more may be added until the turn of the loop ends; `then` is told how that went."""
+        raise AssertionError("no attempt is made without a decision")
 
     def notify_waiting(self, reason: str) -> None:  # noqa: B027  not every engine has a place for it
         """Say that the replay waits for something."""

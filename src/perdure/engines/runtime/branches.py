@@ -11,9 +11,10 @@ import asyncio
 import contextvars
 import itertools
 import sys
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, ref
 
@@ -26,6 +27,7 @@ from perdure.engines.runtime.event_turns import OrderedScope
 from perdure.engines.runtime.loop_order import LoopOrder
 from perdure.engines.runtime.ready_handles import unwatch_ready, watch_ready
 from perdure.engines.runtime.workflow_timers import unwatch_timers, watch_timers
+from perdure.errors import StateError, StopRun
 
 _here: ContextVar[Branch | None] = ContextVar("perdure_branch", default=None)
 _apart: ContextVar[bool] = ContextVar("perdure_apart", default=False)
@@ -281,15 +283,24 @@ class BranchScope(OrderedScope, Protocol):
     def order_here(self) -> EventOrder | None:
         """The order of the events in the loop that runs here; None if none does."""
 
+    def stop(self, stop: StopRun) -> StopRun:
+        """The run cannot go on: every further call says so again."""
+
     def drive_in_task(self, program: Generator[Any, Any, Any], *, in_branch: bool = False) -> Awaitable[Any]:
         """Carry a decision to its end in the current task, which is known to be a branch (`in_branch`), or may be."""
 
 
-async def call_in_branch(scope: BranchScope, program: Generator[Any, Any, Any], call: Call) -> Any:
-    """A call that the current task makes: its value, or what it raises.
+def call_in_branch(scope: BranchScope, program: Generator[Any, Any, Any], call: Call) -> Coroutine[Any, Any, Any]:
+    """A call that the current task makes: its value, or what it raises."""
+    return in_branch(scope, call, partial(scope.drive_in_task, program, in_branch=True))
+
+
+async def in_branch(scope: BranchScope, call: Call, begin: Callable[[], Awaitable[Any]]) -> Any:
+    """The same; `begin` begins it, and what that returns is awaited for its end.
 
     Raises:
         asyncio.CancelledError: the workflow has returned without waiting for this branch.
+        StopRun: the run cannot go on.
     """
     task = asyncio.current_task()
     assert task is not None
@@ -299,13 +310,18 @@ async def call_in_branch(scope: BranchScope, program: Generator[Any, Any, Any], 
     nested = task in running
     running.add(task)
     try:
-        end = await scope.drive_in_task(program, in_branch=True)
+        end = await begin()
     except asyncio.CancelledError:
         if not scope.closed and scope.stopped is None:
             with scope.deciding or nullcontext():
                 given_up = scope.history.give_up(call)
             if given_up and (order := scope.order_here()) is not None:
                 await order.ended_at_last(call.seq)
+        raise
+    except StateError as error:
+        raise scope.stop(StopRun(error)) from error
+    except StopRun as stop:
+        scope.stop(stop)
         raise
     finally:
         if not nested:
