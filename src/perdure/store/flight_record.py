@@ -16,10 +16,9 @@ from __future__ import annotations
 import os
 import stat
 import struct
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -302,34 +301,11 @@ POSIX = hasattr(os, "pwrite")
 
 def write_at(descriptor: int, data: bytes, at: int) -> int:
     """Write bytes at an offset; returns how many were written."""
-    if _pwrite is not None:
-        written: int = _pwrite(descriptor, data, len(data), at)
-        return written
     if POSIX:
         return os.pwrite(descriptor, data, at)
     with _seeking:
         os.lseek(descriptor, at, os.SEEK_SET)
         return os.write(descriptor, data)
-
-
-_pwrite: Callable[[int, bytes, int, int], int] | None = None
-
-
-def keep_interpreter() -> None:
-    """From now on, do not let go of the interpreter (its lock) around each write, of which an attempt makes two.
-
-    With many threads, another one takes it every time, and this one comes to wait for it in the middle of its attempt:
-    that costs many times what copying a few hundred bytes to the kernel does.
-    """
-    global _pwrite
-    if _pwrite is not None or not POSIX or sys.maxsize < 2**32:
-        return
-    import ctypes
-
-    pwrite = ctypes.PyDLL(None).pwrite
-    pwrite.argtypes = ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_longlong
-    pwrite.restype = ctypes.c_ssize_t
-    _pwrite = pwrite
 
 
 def read_at(descriptor: int, at: int, size: int) -> bytes:

@@ -49,11 +49,15 @@ def at_once(call: Call, history: History) -> bool:
     Nearly every call may: nothing is to be looked at before it, and after its success only its value. An engine makes
     it then, and saves what `first_success` says; if that is nothing, what is left is decided by `after_first`. A call
     that its guards do not let begin is judged by its decision.
+
+    Raises:
+        UnstorableType: no value of the type that the step declares can be stored.
     """
     spec = call.spec
+    if not spec.storable:
+        spec.refuse_unstorable()
     return (
-        spec.storable
-        and spec.guard is None
+        spec.guard is None
         and not spec.isolate
         and len(call.input) <= history.largest
         and not (history.open or history.replaying or history.elsewhere)

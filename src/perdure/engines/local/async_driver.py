@@ -105,7 +105,8 @@ class AsyncDriver:
     def _keep(self, call: Call, scope: LocalScope, first: Outcome) -> Awaitable[Any]:
         """Save the success of a first attempt, or judge its failure: the end of the call."""
         history = scope.history
-        rows = first_success(call, history, first)
+        # Threads that have come to take part meanwhile decide too.
+        rows = first_success(call, history, first) if scope.deciding is None else None
         if rows is None:
             return self.drive(after_first(call, history, first), scope, in_branch=True)
         end, order = Succeeded(first.value, call.seq), scope.order_here()
@@ -163,14 +164,10 @@ class AsyncDriver:
                     answer = await self._perform(effect, scope)
         except StopIteration as end:
             return end.value
-        except StateError as error:
+        except (StateError, StopRun) as error:
             if scope is None:
                 raise
-            raise scope.stop(StopRun(error)) from error
-        except StopRun as stop:
-            if scope is not None:
-                scope.stop(stop)
-            raise
+            scope.stop_for(error)
 
     async def _perform(self, effect: Any, scope: Any) -> Any:
         resources = self._resources
@@ -285,6 +282,7 @@ class AsyncDriver:
         if not spec.is_async or spec.isolate or effect.alone:
             return self._execute(effect, scope)
         attempt = Attempt(self._resources, effect, scope)
+        scope.executing += 1
         waited_for, value, over = NOT_BEGUN, None, False
         try:
             coroutine = spec.fn(*call.args, **call.kwargs)
@@ -296,14 +294,16 @@ class AsyncDriver:
             else:
                 coroutine = _awaited(coroutine)
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
+            scope.executing -= 1
             return attempt.end(None, from_user_code(raised))  # no variable keeps it, as in the sync driver
         except BaseException as stop:
+            scope.executing -= 1
             attempt.break_off(stop, recorded=False)
             raise
         if not over:
-            scope.executing += 1
             waiting = bounded(coroutine, attempt.seconds, spec.owner, waited_for=waited_for)
             return _rest_of(attempt, waiting, scope)
+        scope.executing -= 1
         return attempt.end(value, None)
 
     async def _execute(self, effect: Execute, scope: Any) -> Outcome:

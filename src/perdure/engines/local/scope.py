@@ -370,11 +370,18 @@ class LocalScope(RunScope):
         return self.drivers.tasks.begin(Execute(call, 1, park), self)
 
     def first_attempt_here(self, call: Call, park: bool) -> Outcome | None:
-        """The first attempt of an item, made on this thread; None: its decision has to be asked."""
+        """The first attempt of an item, made on this thread; None: its decision has to be asked.
+
+        Raises:
+            StopRun: the run cannot go on.
+        """
         alone = call.spec.explicit and not in_pool.handoff and not on_main_thread()  # its timeout is not kept here
         if alone or self.deciding is not None or not at_once(call, self.history):
             return None
-        return self.drivers.sync.execute(Execute(call, 1, park), self)
+        try:
+            return self.drivers.sync.execute(Execute(call, 1, park), self)
+        except (StateError, StopRun) as error:
+            self.stop_for(error)
 
     def keep(self, rows: Sequence[Row]) -> None:
         """Save rows.
@@ -385,7 +392,7 @@ class LocalScope(RunScope):
         try:
             self.resources.store.journal.write(rows)
         except StateError as error:
-            raise self.stop(StopRun(error)) from error
+            self.stop_for(error)
 
     def keep_soon(self, rows: Sequence[Row], then: Callable[[BaseException | None], None]) -> None:
         """Save rows, to which more may be added until the turn of the loop ends; `then` is told how that went."""

@@ -121,14 +121,10 @@ class SyncDriver:
                 answer = perform[type(effect)](effect, scope)
         except StopIteration as end:
             return end.value
-        except StateError as error:
+        except (StateError, StopRun) as error:
             if scope is None:
                 raise
-            raise scope.stop(StopRun(error)) from error
-        except StopRun as stop:
-            if scope is not None:
-                scope.stop(stop)
-            raise
+            scope.stop_for(error)
 
     def learn_to_wait(self) -> None:
         """From now on it performs the effects of durable waits too."""
@@ -178,18 +174,16 @@ class SyncDriver:
                     return recall(call, history, scope.records.record(seq, inputs=call.named), call.spec.park)
             elif (not call.spec.explicit or on_main_thread()) and at_once(call, history):
                 outcome = self.execute(Execute(call, 1, call.spec.park), scope)
-                rows = first_success(call, history, outcome)
+                # Threads that have come to take part meanwhile decide too.
+                rows = first_success(call, history, outcome) if scope.deciding is None else None
                 if rows is None:
                     return self.drive(after_first(call, history, outcome), scope)
                 self._resources.store.journal.write(rows)
                 if call.spending is not None:
                     call.spending.saved()
                 return Succeeded(outcome.value, call.seq)
-        except StateError as error:
-            raise scope.stop(StopRun(error)) from error
-        except StopRun as stop:
-            scope.stop(stop)
-            raise
+        except (StateError, StopRun) as error:
+            scope.stop_for(error)
         return self.call(perform(call, history, seq), scope, call.spec)
 
     def call(self, program: Program, scope: LocalScope, spec: Spec) -> Any:

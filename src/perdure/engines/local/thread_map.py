@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Protocol
 
 from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
-from perdure.core.execution.call_end import first_success
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.map_items import Job, Tally
 from perdure.core.execution.spec import Call, Spec
@@ -22,7 +21,6 @@ from perdure.engines.runtime.paused_items import Paused
 from perdure.engines.runtime.thread_branches import hand_on
 from perdure.engines.runtime.timeouts import Abandoned
 from perdure.engines.runtime.work_under_way import WorkUnderWay
-from perdure.store import flight_record
 
 TICK = 0.05
 """Seconds between two looks at whether a new item has come, while those that are paused wait."""
@@ -73,8 +71,6 @@ class ThreadMap(SyncMap[ThreadScope]):
         self._idle = threading.Event()
         self._left = False
         self._context = hand_on(contextvars.copy_context())
-        if self.concurrency > 1:
-            flight_record.keep_interpreter()
 
     def run(self, calls: Iterator[Call]) -> Tally:
         """Run them all.
@@ -125,7 +121,7 @@ class ThreadMap(SyncMap[ThreadScope]):
         if self.adaptive is None:
             self.note_batch(job)
             first = self.scope.first_attempt_here(job.call, self.park)
-            if first is not None and (rows := first_success(job.call, self.history, first)) is not None:
+            if first is not None and (rows := self.success(job, first)) is not None:
                 self.scope.keep(rows)
                 self.saved((job,))
                 return
@@ -199,7 +195,7 @@ class ThreadMap(SyncMap[ThreadScope]):
         handoff = Handoff(None, scope, on_end, self._work, context=self._context, decide=decide)
         try:
             first = handoff.attempt(lambda: scope.first_attempt_here(call, self.park))
-            rows = None if first is None else first_success(call, self.history, first)
+            rows = None if first is None else self.success(job, first)
         except Abandoned:
             raise
         except BaseException as error:  # noqa: BLE001  raised where the end is waited for
@@ -301,6 +297,8 @@ class ThreadMap(SyncMap[ThreadScope]):
             self._rousing = False
             self._most = self._workers = self._workers - 1
             if not self._workers:
+                self._unfinished -= len(self._items)
+                self._items.clear()
                 raise
 
     def _sit(self) -> None:

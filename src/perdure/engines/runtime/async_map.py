@@ -8,10 +8,10 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequen
 from contextlib import nullcontext
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
-from perdure.core.execution.call_end import fail, first_success
+from perdure.core.execution.call_end import fail
 from perdure.core.execution.drift import settle
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.map_items import Job, Tally
@@ -33,6 +33,9 @@ class TaskScope(MapScope, Protocol):
 
     def stop(self, stop: StopRun) -> StopRun:
         """The run cannot go on: every further call says so again."""
+
+    def stop_for(self, error: StateError | StopRun) -> NoReturn:
+        """The same because of that, which is raised."""
 
     def first_attempt(self, call: Call, park: bool) -> Outcome | Awaitable[Outcome] | None:
         """The first attempt of an item, begun in the current task; None: its decision has to be asked."""
@@ -63,7 +66,7 @@ class AsyncMap(BaseMap[TaskScope]):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._under_way = 0  # items that have begun and not ended, also those that are paused
-        self._until_ended: asyncio.Future[None] | None = None  # done as soon as one more of them ends
+        self._waiters: list[asyncio.Future[None]] = []  # done as soon as one more of them ends
         self._turn: _Turn | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._broken: BaseException | None = None  # by what a task has failed
@@ -250,9 +253,9 @@ class AsyncMap(BaseMap[TaskScope]):
         await self._one_ended()
 
     async def _one_ended(self) -> None:
-        if self._until_ended is None:
-            self._until_ended = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._until_ended)
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
 
     async def _begin(self, job: Job) -> None:
         self._under_way += 1
@@ -264,11 +267,13 @@ class AsyncMap(BaseMap[TaskScope]):
                 if first is not None and type(first) is not Outcome:
                     self._make_room()
                     first = await first
-                if first is not None and (rows := first_success(job.call, self.history, first)) is not None:
+                if first is not None and (rows := self.success(job, first)) is not None:
                     self._keep(job, rows)
                     return
-            except BaseException:
+            except BaseException as error:
                 self._one_less()
+                if isinstance(error, StateError | StopRun):
+                    self.scope.stop_for(error)
                 raise
         await self._carry(job, self.program(job) if first is None else self.decide(job, first))
 
@@ -312,9 +317,10 @@ class AsyncMap(BaseMap[TaskScope]):
 
     def _one_less(self) -> None:
         self._under_way -= 1
-        waited, self._until_ended = self._until_ended, None
-        if waited is not None and not waited.done():
-            waited.set_result(None)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 class _Turnstile:

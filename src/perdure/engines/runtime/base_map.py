@@ -12,13 +12,14 @@ from perdure.core import commands
 from perdure.core.exceptions import capture, notes
 from perdure.core.execution.adaptive_concurrency import CEILING, AdaptiveConcurrency, adapting
 from perdure.core.execution.call import item, recheck
-from perdure.core.execution.call_end import Failed, Parked, fail, parked
+from perdure.core.execution.call_end import Failed, Parked, fail, first_success, parked
 from perdure.core.execution.drift import settle
 from perdure.core.execution.effects import Outcome, Wait
 from perdure.core.execution.history import History
 from perdure.core.execution.map_faults import ProgramFaults
 from perdure.core.execution.map_items import Feed, Job, MapOptions, Tally
 from perdure.core.execution.spec import Call, Spec
+from perdure.core.records import Row
 from perdure.engines.interface import Reader
 from perdure.engines.runtime.paused_items import PausedItems, stretch
 from perdure.errors import HasDeadLetters
@@ -34,6 +35,7 @@ class MapScope(Protocol):
     """What a map needs of the run that it belongs to."""
 
     history: History
+    deciding: AbstractContextManager[Any] | None
 
     def order_here(self) -> EventOrder | None:
         """The order of the events, in the loop that has one."""
@@ -179,6 +181,12 @@ class BaseMap(Generic[S]):
         if self.adaptive is not None:
             decision = adapting(decision, self.adaptive, self.lock)
         return stretch(decision) if self.paused.room else decision
+
+    def success(self, job: Job, first: Outcome) -> tuple[Row, ...] | None:
+        """What is to be saved of an item whose first attempt has succeeded; None if that is for its decision to say."""
+        if self.scope.deciding is not None:  # threads have come to take part meanwhile
+            return None
+        return first_success(job.call, self.history, first)
 
     def _none_succeeded(self) -> bool:
         return self.tally.done == 0

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from threading import RLock, get_ident, get_native_id
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.closures import alike
@@ -22,7 +22,7 @@ from perdure.engines.runtime.thread_branches import ThreadTask, current, visit
 from perdure.engines.runtime.threads import in_pool
 from perdure.engines.runtime.unsaved import Unawaited
 from perdure.engines.runtime.work_under_way import WorkUnderWay
-from perdure.errors import Cancelled, DeadlineExceeded, DuplicateStep, PerdureError, StopRun, UsageError
+from perdure.errors import Cancelled, DeadlineExceeded, DuplicateStep, PerdureError, StateError, StopRun, UsageError
 
 if TYPE_CHECKING:
     import asyncio
@@ -86,6 +86,16 @@ class BaseScope(ABC):
         """The run cannot go on: every further call says so again, if the workflow should swallow the first time."""
         self._stopped = self._stopped or stop
         return stop
+
+    def stop_for(self, error: StateError | StopRun) -> NoReturn:
+        """The run cannot go on because of that.
+
+        Raises:
+            StopRun: always.
+        """
+        if isinstance(error, StateError):
+            raise self.stop(StopRun(error)) from error
+        raise self.stop(error)
 
     def check(self) -> None:
         """Refuse to go on with a run that was stopped.

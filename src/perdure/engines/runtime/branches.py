@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 from weakref import WeakKeyDictionary, ref
 
 from perdure.core.execution.branch import Branch
@@ -283,8 +283,8 @@ class BranchScope(OrderedScope, Protocol):
     def order_here(self) -> EventOrder | None:
         """The order of the events in the loop that runs here; None if none does."""
 
-    def stop(self, stop: StopRun) -> StopRun:
-        """The run cannot go on: every further call says so again."""
+    def stop_for(self, error: StateError | StopRun) -> NoReturn:
+        """The run cannot go on because of that: every further call says so again."""
 
     def drive_in_task(self, program: Generator[Any, Any, Any], *, in_branch: bool = False) -> Awaitable[Any]:
         """Carry a decision to its end in the current task, which is known to be a branch (`in_branch`), or may be."""
@@ -318,11 +318,8 @@ async def in_branch(scope: BranchScope, call: Call, begin: Callable[[], Awaitabl
             if given_up and (order := scope.order_here()) is not None:
                 await order.ended_at_last(call.seq)
         raise
-    except StateError as error:
-        raise scope.stop(StopRun(error)) from error
-    except StopRun as stop:
-        scope.stop(stop)
-        raise
+    except (StateError, StopRun) as error:
+        scope.stop_for(error)
     finally:
         if not nested:
             running.discard(task)
