@@ -104,6 +104,8 @@ def test_memory_is_said() -> None:
     ((alert, _),) = alerts_for(seen(cause="oom", evidence="cgroup", memory=1 << 30, limit=1 << 31), None)
     assert "memory: up to 1.07 GB of 2.15 GB" in alert.notes
     assert alert.code == "out-of-memory"
+    ((alert, _),) = alerts_for(seen(cause="oom", evidence="cgroup", limit=1 << 31), None)
+    assert "memory: a limit of 2.15 GB" in alert.notes  # it died before its memory was looked at
     assert [show_size(n) for n in (0, 999, 1000, 12_345_678, 10**18)] == [
         *("0 bytes", "999 bytes", "1 kB", "12.3 MB", "1,000,000 TB"),
     ]

@@ -15,6 +15,10 @@ from perdure.alerts.watchdog import client
 PLACE = Path(client.__file__).with_name("exit_cause.py")
 
 
+ALIVE, ENDING = "7 (a ) b) R 1 7 7 0 -1 4194304 0", "7 (a ) b) R 1 7 7 0 -1 4194308 0"
+"""The beginning of /proc/PID/stat: of a process that works, and of one that is ending."""
+
+
 @pytest.fixture
 def exit_cause() -> Any:
     """The module as the watchdog process has it: by itself."""
@@ -30,6 +34,7 @@ def exit_cause() -> Any:
 def kernel(exit_cause: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The files of a kernel with cgroups of version 2, whose log may not be read."""
     files = {
+        "/proc/7/stat": ALIVE,
         "/proc/7/cgroup": "0::/jobs/nightly\n",
         "/sys/fs/cgroup/jobs/nightly/memory.events": "low 0\nhigh 0\nmax 3\noom 0\noom_kill 0\n",
         "/sys/fs/cgroup/jobs/nightly/memory.max": "1048576\n",
@@ -38,6 +43,16 @@ def kernel(exit_cause: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr(exit_cause, "read_text", lambda path: files.get(path, ""))
     monkeypatch.setattr(exit_cause.OomDetector, "in_log", lambda self: False)
     return files
+
+
+JOBS = "/sys/fs/cgroup/memory/jobs"
+
+
+def in_version_1(files: dict[str, str]) -> None:
+    """As where the memory controller has a hierarchy of its own."""
+    files["/proc/7/cgroup"] = "5:cpu:/\n4:memory:/jobs\n0::/\n"
+    files[f"{JOBS}/memory.oom_control"] = "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"
+    files[f"{JOBS}/memory.limit_in_bytes"] = "9223372036854771712\n"
 
 
 def kills(files: dict[str, str], here: int, anywhere: int) -> None:
@@ -56,14 +71,40 @@ def test_its_cgroup_is_proof(exit_cause: Any, kernel: dict[str, str]) -> None:
 
 def test_version_1_counts_as_well(exit_cause: Any, kernel: dict[str, str]) -> None:
     """Where the memory controller has a hierarchy of its own."""
-    kernel["/proc/7/cgroup"] = "5:cpu:/\n4:memory:/jobs\n0::/\n"
-    place = "/sys/fs/cgroup/memory/jobs"
-    kernel[f"{place}/memory.oom_control"] = "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"
-    kernel[f"{place}/memory.limit_in_bytes"] = "9223372036854771712\n"
+    in_version_1(kernel)
     oom = exit_cause.OomDetector(7)
     assert oom.limit() == 0
-    kernel[f"{place}/memory.oom_control"] = "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"
+    kernel[f"{JOBS}/memory.oom_control"] = "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"
     assert oom.evidence() == "cgroup"
+
+
+@pytest.mark.parametrize("stat", [ENDING, ENDING.replace("R 1", "Z 1").replace("308", "304")])
+def test_a_dead_process_is_where_it_lived(exit_cause: Any, kernel: dict[str, str], stat: str) -> None:
+    """The kernel says of dead processes that they are in the root of a hierarchy of version 1."""
+    in_version_1(kernel)
+    kernel[f"{JOBS}/memory.limit_in_bytes"] = "1048576\n"
+    oom = exit_cause.OomDetector(7)
+    kernel[f"{JOBS}/memory.oom_control"] = "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"
+    kernel["/proc/7/cgroup"] = "4:memory:/\n0::/\n"
+    kernel["/proc/7/stat"] = stat
+    oom.look()
+    assert (oom.evidence(), oom.limit()) == ("cgroup", 1 << 20)
+
+
+def test_a_cgroup_that_is_removed_with_its_process(exit_cause: Any, kernel: dict[str, str]) -> None:
+    """Its limit is known still; counters of those above it are not taken for its own."""
+    kernel["/sys/fs/cgroup/jobs/memory.events"] = "oom 9\noom_kill 9\n"
+    oom = exit_cause.OomDetector(7)
+    for path in [path for path in kernel if path.startswith("/sys/fs/cgroup/jobs/nightly")]:
+        del kernel[path]
+    assert (oom.evidence(), oom.limit()) == ("", 1 << 20)
+
+
+def test_a_limit_may_be_that_of_a_slice(exit_cause: Any, kernel: dict[str, str]) -> None:
+    """The least of the cgroup's and of those above it holds."""
+    kernel["/sys/fs/cgroup/jobs/nightly/memory.max"] = "max\n"
+    kernel["/sys/fs/cgroup/jobs/memory.max"] = "4194304\n"
+    assert exit_cause.OomDetector(7).limit() == 1 << 22
 
 
 def test_the_machine_is_a_suspicion(exit_cause: Any, kernel: dict[str, str]) -> None:

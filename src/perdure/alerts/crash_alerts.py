@@ -179,8 +179,8 @@ def _since(call: InFlight, now: float) -> str:
 
 def _memory(seen: Observation, record: Flight | None) -> str:
     most = seen.memory or (record.memory if record is not None else 0)
-    if not most:
-        return ""
+    if not most:  # it died before the first look at it
+        return f"memory: a limit of {show_size(seen.limit)}" if seen.limit else ""
     return f"memory: up to {show_size(most)}" + (f" of {show_size(seen.limit)}" if seen.limit else "")
 
 

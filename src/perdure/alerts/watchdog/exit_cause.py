@@ -26,6 +26,8 @@ class OomDetector:
         self.pid = pid
         self.since = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else 0.0
         self.folders: list[str] = []
+        self.events = ""
+        self.bound = 0
         self.before = self.latest = self.count()
         self.look()
 
@@ -36,30 +38,32 @@ class OomDetector:
         the kernel counts before it kills.
         """
         folders = []
-        # If it is dead already: we began in its cgroup, since it started us.
-        known = read_text(f"/proc/{self.pid}/cgroup") or ("" if self.folders else read_text("/proc/self/cgroup"))
+        known = read_text(f"/proc/{self.pid}/cgroup")
+        if is_gone(self.pid):
+            # A dead process is in the root of a hierarchy of version 1, wherever it was before (proc_cgroup_show in the
+            # kernel). If it was dead at the first look: we began in its cgroup, since it started us.
+            known = "" if self.folders else read_text("/proc/self/cgroup")
         for line in known.splitlines():
             _, _, rest = line.partition(":")
             kinds, _, path = rest.partition(":")
             if not kinds:
-                folders += [f"/sys/fs/cgroup{path}", "/sys/fs/cgroup"]
+                folders += with_parents("/sys/fs/cgroup", path)
             elif "memory" in kinds.split(","):
-                folders += [f"/sys/fs/cgroup/memory{path}", "/sys/fs/cgroup/memory"]
+                folders += with_parents("/sys/fs/cgroup/memory", path)
         if folders and folders != self.folders:
             self.folders = folders
+            files = [f"{folder}/{name}" for folder in folders for name in ("memory.events", "memory.oom_control")]
+            self.events = next((file for file in files if read_text(file)), "")
             self.before = self.latest = self.count()
+            self.bound = 0
+            self.bound = self.limit()
         elif alive:
             self.before, self.latest = self.latest, self.count()
 
     def count(self) -> tuple[int, int]:
         """How many processes were killed so far: of the cgroup, and of the whole machine."""
         anywhere = field(read_text("/proc/vmstat"), "oom_kill")
-        for folder in self.folders:
-            for name in ("memory.events", "memory.oom_control"):
-                text = read_text(f"{folder}/{name}")
-                if text:
-                    return field(text, "oom_kill"), anywhere
-        return 0, anywhere
+        return field(read_text(self.events), "oom_kill"), anywhere
 
     def evidence(self) -> str:
         """What shows that the process was killed for want of memory; empty if nothing does."""
@@ -71,13 +75,12 @@ class OomDetector:
         return "vmstat" if anywhere > self.before[1] else ""
 
     def limit(self) -> int:
-        """Bytes that the cgroup may use; 0 if there is no limit."""
-        for folder in self.folders:
-            for name in ("memory.max", "memory.limit_in_bytes"):
-                text = read_text(f"{folder}/{name}").strip()
-                if text.isdigit():
-                    return int(text) if int(text) < 1 << 60 else 0
-        return 0
+        """Bytes that the cgroup and those above it may use; 0 if there is no limit."""
+        if self.bound and not read_text(self.events):
+            return self.bound  # the cgroup was removed with its last process
+        names = ("memory.max", "memory.limit_in_bytes")
+        texts = [read_text(f"{folder}/{name}").strip() for folder in self.folders for name in names]
+        return min((int(text) for text in texts if text.isdigit() and int(text) < 1 << 60), default=0)
 
     def in_log(self) -> bool:
         """Does the kernel's log show that it killed the process since then? (Documentation/ABI/testing/dev-kmsg)"""
@@ -98,6 +101,12 @@ class OomDetector:
             return False
         finally:
             os.close(log)
+
+
+def with_parents(root: str, path: str) -> list[str]:
+    """The folder of a cgroup, and those of all above it; the nearest first."""
+    parts = [part for part in path.split("/") if part]
+    return ["/".join([root, *parts[:length]]) for length in range(len(parts), -1, -1)]
 
 
 def stat_fields(pid: int) -> list[str]:
@@ -169,6 +178,12 @@ def is_dying(pid: int) -> bool:
         if name in ("SigPnd", "ShdPnd") and int(mask, 16) >> (_signal.SIGKILL - 1) & 1:
             return True
     return False
+
+
+def is_gone(pid: int) -> bool:
+    """Is the process ending, or dead? (the state and PF_EXITING of proc_pid_stat(5))"""
+    fields = stat_fields(pid)
+    return len(fields) < 7 or fields[0] in "ZX" or bool(int(fields[6]) & 4)
 
 
 def field(text: str, name: str) -> int:
