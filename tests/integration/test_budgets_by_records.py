@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 import perdure
-from conftest import Machine, Trouble
-from perdure import Retry, step, workflow
-from perdure.errors import BudgetExceeded, EnsureFailed, NotStorable
+from conftest import Died, Machine, Trouble
+from perdure import Breaker, Retry, step, workflow
+from perdure.errors import BreakerOpen, BudgetExceeded, EnsureFailed, NotStorable, RepeatLimit
 
 Read = tuple[int, int, float]
 
@@ -54,6 +54,14 @@ def test_every_way_to_end_is_read_again(machine: Machine) -> None:
         if down[0]:
             raise Trouble
 
+    @step(name="by-record-guarded", retry=None, breaker=Breaker("by-record", failures=1, cooldown="1h"))
+    def guarded(n: int) -> int:
+        raise OSError("down")
+
+    @step(name="by-record-repeated", max_repeats=1)
+    def repeated() -> int:
+        return 1
+
     @workflow(name="by-record-child")
     def child(n: int) -> int:
         with perdure.budget(calls=9):
@@ -75,6 +83,20 @@ def test_every_way_to_end_is_read_again(machine: Machine) -> None:
                 with pytest.raises(NotStorable):
                     unstorable(4)
                 reads += [read_of(outer), read_of(inner)]
+                with pytest.raises(OSError, match="down"):
+                    guarded(1)
+                with pytest.raises(BreakerOpen):
+                    guarded(2)
+                repeated()
+                with pytest.raises(RepeatLimit):
+                    repeated()
+                with perdure.budget(calls=1) as small:
+                    plain(0)
+                    with pytest.raises(BudgetExceeded):
+                        plain(9)
+                    with pytest.raises(BudgetExceeded):
+                        child(9)
+                reads += [read_of(outer), read_of(inner), read_of(small)]
                 child(5)
                 plain.map([6, 7, 8], concurrency=1)
                 reads += [read_of(outer), read_of(inner)]
@@ -88,7 +110,52 @@ def test_every_way_to_end_is_read_again(machine: Machine) -> None:
     wf()
     assert machine.ran == ran
     assert seen[0] == seen[1]
-    assert seen[0][-2:] == [(8, 0, 38.0), (7, 0, 37.0)]
+    assert seen[0][-2:] == [(11, 0, 38.0), (10, 0, 37.0)]
+
+
+@pytest.mark.parametrize("in_child", [False, True])
+def test_a_call_that_is_refused_for_what_it_has_spent(machine: Machine, in_child: bool) -> None:
+    """A death cuts it, and nothing is left for it: that is seen in the life that refuses it, and in later ones."""
+    reads: list[tuple[float, float | None, int]] = []
+    deaths = ["ask", "after"]
+
+    @step(name="by-record-ask", retry=None)
+    def ask(n: int) -> int:
+        perdure.spend(usd=1)
+        if n == 1 and deaths[0] == "ask":
+            raise Died
+        return n
+
+    @step(name="by-record-after", retry=None)
+    def after() -> None:
+        if deaths.pop(0) == "after":
+            raise Died
+
+    @workflow(name="by-record-asks")
+    def asks(n: int) -> int:
+        return ask(n)
+
+    @workflow(name="by-record-refused")
+    def wf() -> None:
+        with perdure.budget(usd=5) as outer, perdure.budget(usd=2) as inner:
+            try:
+                for n in range(5):
+                    (asks if in_child else ask)(n)
+            except BudgetExceeded:
+                reads.append((inner.spent.usd, inner.left.usd, inner.spent.calls))
+                reads.append((outer.spent.usd, outer.left.usd, outer.spent.calls))
+        after()
+
+    with pytest.raises(Died):
+        wf()
+    deaths.remove("ask")
+    machine.boot()
+    with pytest.raises(Died):
+        wf()
+    machine.boot()
+    deaths.append("")
+    wf()
+    assert reads == [(2, 0, 2), (2, 3, 2)] * 2
 
 
 def test_what_was_undone_stays_spent(machine: Machine) -> None:

@@ -57,7 +57,7 @@ def test_calls_count_when_they_begin_and_their_costs_when_they_end() -> None:
     refused = ledger.admit("step 'ask'", NOTHING)
     assert isinstance(refused, BudgetExceeded)
     assert ledger.refuse("workflow 'inner'") is not None
-    ledger.withdraw()
+    ledger.withdraw(NOTHING)
     assert ledger.refuse("workflow 'inner'") is None
     assert ledger.admit("step 'ask'", NOTHING) is None
     ledger.spend(tokens=50)

@@ -14,7 +14,7 @@ from perdure.core.execution.admission import Patience, admission, report_failure
 from perdure.core.execution.call_end import Decision, Failed, Succeeded, accept, success
 from perdure.core.execution.effects import ClearCrashes, Execute, Guarded, MakeReady, Outcome, Report, SaveAttempt, Wait
 from perdure.core.execution.history import History
-from perdure.core.execution.repeats_and_budgets import admit, refuse_repeated
+from perdure.core.execution.repeats_and_budgets import admit, not_made, refuse_repeated, refused
 from perdure.core.execution.spec import Call
 from perdure.core.policies.retry import Again, Retry, Verdict, reassess, verdict
 from perdure.core.records import AttemptRecord
@@ -109,13 +109,16 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
     series, last, patience = None, None, Patience()
     if first_outcome is None:
         if (repeated := refuse_repeated(call)) is not None:
+            refused(call, history)
             return Failed(repeated, None, 0)
         if call.ledgers and (refusal := admit(call, history)) is not None:
+            refused(call, history)
             return Failed(refusal, None, tries.made)
     crashes = crash_loop.against(history.crashes, call) if history.crashes else ()
     cut = crash_loop.lives_cut(history.lives, call) if history.lives else 0
     crashed, alone = len(crashes), crash_loop.alone_for(crashes)
     if crashed and crashed >= history.crash_limit:
+        not_made(call, history)
         return Failed(_crash_loop(call, crashes), None, number)
     while True:
         number += 1
@@ -131,6 +134,7 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
             wait = partial(_hold_on, call, number)
             entry = yield from admission(guard, spec.retry.total, patience, history.uniform, wait)
             if isinstance(entry, BreakerOpen):
+                not_made(call, history)
                 return _not_made(call, entry, number - 1, series, last, patience.spent)
             for reason, seconds in patience.waits.items():
                 call.more().wait(reason, seconds)

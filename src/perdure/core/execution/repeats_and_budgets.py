@@ -29,6 +29,19 @@ def admit(call: Call, history: History) -> BudgetExceeded | None:
         refusal = ledger.admit(call.spec.owner, earlier)
         if refusal is not None:
             for other in call.ledgers[:place]:
-                other.withdraw()
+                other.withdraw(earlier)
             return refusal
     return None
+
+
+def refused(call: Call, history: History) -> None:
+    """A call has failed that was not let begin: what it spent in earlier lives counts, as when its record is read."""
+    for ledger in call.ledgers:
+        ledger.replayed(history.spent_by(call))
+
+
+def not_made(call: Call, history: History) -> None:
+    """A call has failed that was let begin, without an attempt in any life: it is no call, as in its record."""
+    if call.ledgers and not call.counted and history.spent_by(call).calls == 0:
+        for ledger in call.ledgers:
+            ledger.withdraw(NOTHING)

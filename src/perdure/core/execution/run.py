@@ -17,6 +17,7 @@ from perdure.core.execution.call_end import End as CallEnd
 from perdure.core.execution.call_end import Failed, Succeeded, fail
 from perdure.core.execution.effects import Outcome, Save
 from perdure.core.execution.history import History
+from perdure.core.execution.repeats_and_budgets import refused
 from perdure.core.execution.run_effects import (
     Answer,
     Asleep,
@@ -400,6 +401,7 @@ def nested(
         refusal = ledger.refuse(call.spec.owner)
         if refusal is not None:
             end = Failed(refusal)
+            refused(call, history)
             yield from fail(call, history, end)
             return end
     ended = yield from life()

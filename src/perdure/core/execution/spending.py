@@ -146,12 +146,14 @@ class Ledger:
             if self._new is not seen:
                 self._new.add(usd, tokens, 0, ms)
 
-    def withdraw(self) -> None:
-        """A call that was admitted is not made after all."""
+    def withdraw(self, earlier: Amounts) -> None:
+        """A call that was admitted is not made after all; `earlier` is what it was admitted with."""
         with self._lock:
-            self._seen.calls -= 1
-            if self._new is not self._seen:
-                self._new.calls -= 1
+            self._seen.add(-earlier.usd, -earlier.tokens, -earlier.calls, -earlier.ms)
+            if earlier.calls == 0:
+                self._seen.calls -= 1
+                if self._new is not self._seen:
+                    self._new.calls -= 1
 
     def admit(self, owner: str, earlier: Amounts) -> BudgetExceeded | None:
         """May a call begin that has no record? It counts from now on; `earlier` is what it spent in earlier lives."""
