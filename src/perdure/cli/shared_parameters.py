@@ -23,7 +23,7 @@ Engine = Annotated[
     str | None,
     Parameter("--engine", group=WHERE, help='A cluster: "temporal://HOST:7233/NAMESPACE"; TLS: "temporal+tls://..."'),
 ]
-MovedScript = Annotated[Path | None, Parameter(help="The script, if it is not where it was.")]
+MovedScript = Annotated[Path | None, Parameter("--file", help="The script, if it is not where it was.")]
 Json = Annotated[bool, Parameter("--json", negative="", help="One line of JSON, for programs.")]
 LogJson = Annotated[bool, Parameter("--log-json", negative="", help="Standard error is one JSON object a line.")]
 Quiet = Annotated[

@@ -35,8 +35,8 @@ from perdure.operations.resume_all import USUAL, Ending, Wanted, resume_each, st
 
 def cancel(
     run: RunOrScript = None,
-    file: MovedScript = None,
     /,
+    file: MovedScript = None,
     *,
     all: AllRuns = False,
     status: Annotated[list[Ending] | None, ONLY_THOSE] = None,
@@ -49,9 +49,9 @@ def cancel(
 ) -> int:
     """Carry out `perdure cancel`; returns the exit code."""
     if all:
-        if file is not None:
+        if run is not None and file is not None:
             raise UsageError("--all takes one script", "give the script alone: perdure cancel --all FILE")
-        script = None if run is None else Path(run)
+        script = file if run is None else Path(run)
         wanted = Wanted(script, tuple(status or USUAL), workflow, seconds(older or 0, option="--older"), text)
         return _cancel_all(wanted, state, engine, dry=dry_run)
     if status or workflow or older or text or dry_run:

@@ -22,8 +22,8 @@ from perdure.operations.resume import raise_budget, read_budget, without_effect
 
 def fork(
     run: Reference,
-    file: MovedScript = None,
     /,
+    file: MovedScript = None,
     *,
     step: Annotated[
         str,

@@ -39,8 +39,8 @@ from perdure.operations.resume_all import USUAL, Unfinished, Wanted, resume_each
 
 def resume(
     run: RunOrScript = None,
-    file: MovedScript = None,
     /,
+    file: MovedScript = None,
     *,
     accept_changes: Annotated[
         bool, Parameter(negative="", help="The script was edited on purpose: what it calls anew is new work.")
@@ -67,9 +67,9 @@ def resume(
 ) -> int:
     """Carry out `perdure resume`; returns the exit code."""
     if all:
-        if file is not None:
+        if run is not None and file is not None:
             raise UsageError("--all takes one script", "give the script alone: perdure resume --all FILE")
-        script = None if run is None else Path(run)
+        script = file if run is None else Path(run)
         wanted = Wanted(script, tuple(status or USUAL), workflow, seconds(older or 0, option="--older"), text)
         options = [f"--budget={each}" for each in budget or ()]
         options += ["--accept-changes"] * accept_changes + ["--json"] * json + ["--log-json"] * log_json
