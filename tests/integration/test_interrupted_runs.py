@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from typing import Any
 
 import pytest
 
-from conftest import Machine, Scripts
+import perdure
+from conftest import Machine, Scripts, Trouble
 from perdure import step, workflow
 from perdure.cli import main
 from perdure.core.exceptions import capture
+from perdure.engines.local import run_lifecycle
 
 
 class Abort(BaseException):
@@ -71,6 +74,69 @@ def test_it_is_forgotten_when_the_run_goes_on(machine: Machine, reasons: list[Ba
     assert flow() == "done"  # type: ignore[operator]
     (run,) = machine.engine.store.runs()
     assert machine.engine.store.stopped_by(run) is None
+
+
+@pytest.mark.parametrize("where", ["undo", "undo async", "child", "deferred", "recall", "end"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), Abort("licence")])
+def test_a_run_that_is_interrupted_outside_of_its_function_is_let_go(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, where: str, error: BaseException
+) -> None:
+    """While it undoes, is cleaned up, is read or ended: it says so, and the same process goes on with it."""
+    interrupts, fails = [error], [True]
+
+    def interrupt(*_: object) -> None:
+        if interrupts:
+            raise interrupts.pop()
+
+    @step(name="undo-work", retry=None)
+    def undo_work(_: str) -> None:
+        interrupt()
+
+    @step(name="work", undo=undo_work)
+    def work() -> str:
+        return "work"
+
+    @step(name="fail", retry=None)
+    def fail() -> None:
+        if fails:
+            raise Trouble
+
+    def flow() -> str:
+        if where == "deferred":
+            perdure.defer(undo_work, "x")
+            return "done"
+        done = child() if where == "child" else work()
+        if where not in ("recall", "end"):
+            fail()
+        return done
+
+    async def aflow() -> str:
+        done = work()
+        fail()
+        return done
+
+    child = workflow(name="child")(lambda: work())
+    outer: Any = workflow(name="flow")(aflow if "async" in where else flow)
+    if where in ("recall", "end"):
+        name = {"recall": "history_of", "end": "end_operation"}[where]
+        real = getattr(run_lifecycle, name)
+        monkeypatch.setattr(run_lifecycle, name, lambda *given, **named: (interrupt(), real(*given, **named))[1])
+
+    def call() -> object:
+        return asyncio.run(outer()) if "async" in where else outer()
+
+    with pytest.raises(type(error)) as raised:
+        call()
+    (run,) = machine.engine.store.runs()
+    assert machine.engine.store.holding(run) is None
+    stop = machine.engine.store.stopped_by(run)
+    assert stop is not None
+    assert type(error).__name__ in str(stop.error)
+    if not isinstance(error, SystemExit):
+        assert f"run {run.id} is interrupted" in "".join(raised.value.__notes__)
+    fails.clear()
+    assert call() == ("done" if where == "deferred" else "work")
+    assert [status for _, status in machine.runs()] == ["done"] * (2 if where == "child" else 1)
 
 
 SCRIPT = """

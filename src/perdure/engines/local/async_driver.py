@@ -49,6 +49,7 @@ from perdure.core.records import SEQ, Row
 from perdure.engines.events import notify_parked
 from perdure.engines.local import notices, run_lifecycle
 from perdure.engines.local.attempt import Attempt, pauses
+from perdure.engines.local.broken_off import broken_off
 from perdure.engines.local.driver_interface import Drivers, Program
 from perdure.engines.local.function_body import FunctionBody
 from perdure.engines.local.loop_writes import LoopWrites, Then, WritesOfLoops
@@ -201,7 +202,12 @@ class AsyncDriver:
             case Unwind():
                 notices.undoes(resources, effect)
                 inner = LocalScope(resources, self._drivers, effect.run, effect.history)
-                return await self.drive(unwinding(effect, inner.find_step), inner)
+                try:
+                    return await self.drive(unwinding(effect, inner.find_step), inner)
+                except BaseException as error:
+                    if not inner.forked:
+                        broken_off(resources, inner, error)
+                    raise
             case RecallEnding():
                 return self._sync.recall_ending(effect, scope)
             case Undoable():

@@ -5,15 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from perdure.core.exceptions.exits import is_exit
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.run_effects import Body
 from perdure.engines.interface import here, under_way
-from perdure.engines.local import dead_letters, notices, run_lifecycle
+from perdure.engines.local import dead_letters, notices
+from perdure.engines.local.broken_off import broken_off
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.runtime.thread_branches import install
-from perdure.errors import StateError, Suspended
 
 if TYPE_CHECKING:
     from perdure.engines.local.driver_interface import Drivers
@@ -124,8 +123,6 @@ class FunctionBody:
         Raises:
             StopRun: what stopped the run, if something else came out (a task group wraps it into a group of its own).
         """
-        from perdure.engines.runtime.ctrl_c import noting_interrupt
-
         scope = self.scope
         if scope.forked:
             return None  # nothing of the run is this process's
@@ -136,60 +133,9 @@ class FunctionBody:
             return self._outcome(None, scope.ending or scope.limits.late(error) or from_user_code(error))
         if scope.ending is not None and not cancelled:
             return self._outcome(None, scope.ending)
-        with noting_interrupt():
-            self._broken_off_by(error)
+        broken_off(self._resources, scope, error)
         scope.check()
         return None
-
-    def _broken_off_by(self, error: BaseException) -> None:
-        """Record that the run was stopped, not ended."""
-        scope = self.scope
-        if scope.stopped is not None and isinstance(scope.stopped.error, Suspended):
-            run_lifecycle.suspended(self._resources, self._run, scope.stopped.error)
-            scope.check()
-        if scope.parent is not None and scope.stopped is None and is_exit(type(error)):
-            scope.parent.left = f"workflow {self._run.workflow!r}", type(error).__name__
-        run_lifecycle.stopped(self._resources, self._run, scope.stopped or error)
-        if self._run.parent is None and scope.stopped is not None and run_lifecycle.is_release(scope.stopped):
-            scope.holds.then(self._give_back)
-            return
-        stop = run_lifecycle.stop_of(self._run, scope.stopped or error, self._now())
-        # It was stopped, not ended: it can be resumed, as soon as no thread works on it.
-        # As after a failure, what it was left for is no history: the step gets its chance.
-        cause = scope.history.root_cause(error, scope.exits) if scope.stopped is None and is_exit(type(error)) else None
-        keep = self._resources.gives_back and self._run.parent is None and scope.stopped is not None
-        scope.holds.then(
-            lambda: self._resources.store.release(self._run, self._now(), stop, scope.cut, cause, keep=keep)
-        )
-        if not scope.abandoned:
-            self._note_way_on(error)
-
-    def _give_back(self) -> None:
-        from perdure.store.claims import give_back
-
-        with suppress(StateError):  # its process ends, which frees it
-            give_back(self._resources.store, self._run, self._now(), cut=self.scope.cut)
-
-    def _note_way_on(self, error: BaseException) -> None:
-        """Say how to go on: below the error that the script ends with, or at once if it may end without a word."""
-        from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
-
-        run = self._run
-        if run.parent is not None or self.scope.stopped is not None:
-            return
-        text = f"perdure: run {run.id} is interrupted; run the script again to go on from here"
-        if not isinstance(error, SystemExit | GeneratorExit) and type(error).__name__ != "CancelledError":
-            from perdure.core.exceptions import notes
-
-            notes.add(error, text)
-        elif notices.is_shown(self._resources.observer):
-            return
-        elif ctrl_c_in_loop():
-            from perdure.engines.runtime.ctrl_c import say_below_traceback
-
-            say_below_traceback(text)  # the loop raises a KeyboardInterrupt of its own, which takes no notes from here
-        else:
-            notices.left(run, error)
 
     def leave(self) -> None:
         """What is called from here on is not called by the workflow."""

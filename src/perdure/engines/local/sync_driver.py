@@ -46,6 +46,7 @@ from perdure.core.execution.spec import Call, Spec
 from perdure.engines.events import RunResumed, RunStarted, RunWaits, StepReplayed, notify_parked
 from perdure.engines.local import notices, run_lifecycle
 from perdure.engines.local.attempt import pauses
+from perdure.engines.local.broken_off import broken_off, broken_off_outside
 from perdure.engines.local.function_body import FunctionBody
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
@@ -302,12 +303,16 @@ class SyncDriver:
 
     def recall(self, effect: Recall, scope: Any) -> Any:
         """Read what a run has done."""
-        if effect.resumed and effect.run.parent is None:
-            run_lifecycle.end_orphans(self._resources, effect)
-        history = run_lifecycle.history_of(self._resources, effect.run, resumed=effect.resumed)
-        self._resources.letters.ready(effect.run.path)
+        run = effect.run
+        try:
+            if effect.resumed and run.parent is None:
+                run_lifecycle.end_orphans(self._resources, effect)
+            history = run_lifecycle.history_of(self._resources, run, resumed=effect.resumed)
+            self._resources.letters.ready(run.path)
+        except BaseException as error:
+            broken_off_outside(self._resources, run, error)
+            raise
         if self._resources.observer is not None:
-            run = effect.run
             self._resources.observer.notify(
                 RunResumed(run.id, run.workflow, sum(self._resources.store.counts(run.rid).values()))
                 if effect.resumed
@@ -337,7 +342,12 @@ class SyncDriver:
     def _unwind(self, effect: Unwind, scope: Any) -> list[str]:
         notices.undoes(self._resources, effect)
         inner = LocalScope(self._resources, self._drivers, effect.run, effect.history)
-        return self.drive(unwinding(effect, inner.find_step), inner)  # type: ignore[no-any-return]
+        try:
+            return self.drive(unwinding(effect, inner.find_step), inner)  # type: ignore[no-any-return]
+        except BaseException as error:
+            if not inner.forked:
+                broken_off(self._resources, inner, error)
+            raise
 
     def undoable(self, effect: Undoable, scope: Any) -> tuple[DoneChild, ...]:
         """The child runs that are done and have something to be undone."""
@@ -360,6 +370,9 @@ class SyncDriver:
         except StateError as trouble:
             run_lifecycle.not_ended(resources, effect, trouble)
             return trouble
+        except BaseException as error:
+            broken_off_outside(resources, effect.run, error)
+            raise
         run_lifecycle.ended(resources, effect, parking)
         return None
 

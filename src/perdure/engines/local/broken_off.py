@@ -1,0 +1,110 @@
+"""A run is left in its middle by what is no end of it (Ctrl-C, an exit, drift): that is kept, and the run is let go.
+
+Nothing else lets go of it: in this process a call of the same inputs would find it under way for ever, and in others it
+would look as if its process had died.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from perdure.core.exceptions.exits import is_exit
+from perdure.core.records import RunRecord
+from perdure.engines.local import notices, run_lifecycle
+from perdure.engines.local.resources import Resources
+from perdure.errors import StateError, StopRun, Suspended
+
+if TYPE_CHECKING:
+    from perdure.core.execution.history import RootCause
+    from perdure.engines.local.scope import LocalScope
+
+
+def broken_off(resources: Resources, scope: LocalScope, error: BaseException) -> None:
+    """Record that the run of a scope was stopped, not ended; it can be resumed, as soon as no thread works on it.
+
+    Args:
+        resources: the state file and what goes with it.
+        scope: of its function, or of its clean-ups.
+        error: what has come out.
+
+    Raises:
+        StopRun: it waits for something, and is suspended.
+    """
+    from perdure.engines.runtime.ctrl_c import noting_interrupt
+
+    with noting_interrupt():
+        _broken_off(resources, scope, error)
+
+
+def broken_off_outside(resources: Resources, run: RunRecord, error: BaseException) -> None:
+    """The same for what comes before a run's function and its clean-ups, or after them."""
+    from perdure.engines.runtime.ctrl_c import noting_interrupt
+
+    with noting_interrupt():
+        _stop(resources, run, error, lambda release: release())
+        _note_way_on(resources, run, error)
+
+
+def _broken_off(resources: Resources, scope: LocalScope, error: BaseException) -> None:
+    run, stopped = scope.run, scope.stopped
+    if stopped is not None and isinstance(stopped.error, Suspended):
+        run_lifecycle.suspended(resources, run, stopped.error)
+        scope.check()
+    if scope.parent is not None and stopped is None and is_exit(type(error)):
+        scope.parent.left = f"workflow {run.workflow!r}", type(error).__name__
+    # As after a failure, what it was left for is no history: the step gets its chance.
+    ours = scope.in_function and stopped is None and is_exit(type(error))
+    cause = scope.history.root_cause(error, scope.exits) if ours else None
+    _stop(resources, run, stopped or error, scope.holds.then, cause, scope)
+    if not scope.abandoned and stopped is None:
+        _note_way_on(resources, run, error)
+
+
+def _stop(
+    resources: Resources,
+    run: RunRecord,
+    error: BaseException,
+    then: Callable[[Callable[[], None]], None],
+    cause: RootCause | None = None,
+    scope: LocalScope | None = None,
+) -> None:
+    run_lifecycle.stopped(resources, run, error)
+    cut = () if scope is None else scope.cut
+    stops = isinstance(error, StopRun) and run.parent is None
+    store, now = resources.store, resources.world.now
+    if stops and run_lifecycle.is_release(error):
+        then(lambda: _give_back(resources, run, scope))
+        return
+    stop = run_lifecycle.stop_of(run, error, now())
+    keep = resources.gives_back and stops
+    then(lambda: store.release(run, now(), stop, cut, cause, keep=keep))
+
+
+def _give_back(resources: Resources, run: RunRecord, scope: LocalScope | None) -> None:
+    from perdure.store.claims import give_back
+
+    with suppress(StateError):  # its process ends, which frees it
+        give_back(resources.store, run, resources.world.now(), cut=() if scope is None else scope.cut)
+
+
+def _note_way_on(resources: Resources, run: RunRecord, error: BaseException) -> None:
+    """Say how to go on: below the error that the script ends with, or at once if it may end without a word."""
+    from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
+
+    if run.parent is not None or isinstance(error, StopRun | StateError):
+        return
+    text = f"perdure: run {run.id} is interrupted; run the script again to go on from here"
+    if not isinstance(error, SystemExit | GeneratorExit) and type(error).__name__ != "CancelledError":
+        from perdure.core.exceptions import notes
+
+        notes.add(error, text)
+    elif notices.is_shown(resources.observer):
+        return
+    elif ctrl_c_in_loop():
+        from perdure.engines.runtime.ctrl_c import say_below_traceback
+
+        say_below_traceback(text)  # the loop raises a KeyboardInterrupt of its own, which takes no notes from here
+    else:
+        notices.left(run, error)
