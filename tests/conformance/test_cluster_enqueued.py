@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client
-from tests.conformance.bench import Bench
+from tests.conformance.bench import Bench, note, steps
 from tests.conformance.cluster_steps import executions, tick
 
 import perdure
-from perdure import workflow
+from perdure import step, workflow
 from perdure.engines.declared_queues import queues
 from perdure.errors import NotFound, TooLarge, UsageError
 from perdure.operations.location import locate, opened
@@ -76,6 +76,37 @@ def test_what_a_workflow_sees_of_other_runs_is_recorded(bench: Bench) -> None:
     with opened(locate(), "looks-at") as store:
         names = [name for _, name, *_ in store.index(store.run("looks-at").rid)]
     assert names == ["perdure.runs", "perdure.status", "perdure.cancel"]
+
+
+ids: list[str | None] = []
+
+
+@workflow
+def calls_by_id(n: int) -> int:
+    (id,) = ids
+    found = doubled_elsewhere(n) if id is None else doubled_elsewhere.with_options(id=id)(n)
+    gate()
+    return found
+
+
+@step(retry=None)
+def gate() -> None:
+    note("gate")
+    if len(steps()) < 3:
+        raise ValueError("not yet")
+
+
+@pytest.mark.parametrize(("before", "after"), [("by-id", "other-id"), ("taken", None), (None, "given")])
+def test_an_id_that_an_edit_changes_is_drift(bench: Bench, before: str | None, after: str | None) -> None:
+    """A run that a workflow calls by an id is a run of its own there too, and executed once."""
+    ids[:] = [before]
+    assert "not yet" in str(bench.run(calls_by_id, 3))
+    ids[:] = [after]
+    assert "[code-drift]" in str(bench.run(calls_by_id, 3))
+    ids[:] = [before]
+    note("open")
+    assert bench.run(calls_by_id, 3) == 6
+    assert steps().count(3) == 1
 
 
 def test_a_run_that_no_worker_has_taken_is_queued(bench: Bench) -> None:

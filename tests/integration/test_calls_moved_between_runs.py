@@ -173,6 +173,21 @@ def test_what_the_error_says_goes_on(lives: Lives, scripts: Scripts) -> None:
     assert lives.ledger() == ["charge 1", "slow 1", "charge 1", "slow 1"]
 
 
+BY_ID = CHILD.replace("return pay(1)", 'return pay.with_options(id="x")(1)')
+OTHER_ID = BY_ID.replace('"x"', '"y"')
+
+
+@pytest.mark.parametrize(("before", "after"), [(CHILD, BY_ID), (BY_ID, OTHER_ID), (BY_ID, CHILD)])
+def test_a_run_in_its_middle_keeps_its_id(lives: Lives, before: str, after: str) -> None:
+    """Killed in the run that is called, which an edit gives an id, another one or none: what it had done is its own."""
+    lives.dies(before, dies_in="slow 1")
+    for _ in range(2):
+        code, said = lives.live(after)
+        assert (code, "[code-drift]" in said) == (1, True), said
+    assert lives.live(before)[0] == 0
+    assert lives.ledger() == ["charge 1", "slow 1", "slow 1"]
+
+
 def test_drift_in_a_child_names_the_run_that_is_no_child(lives: Lives) -> None:
     """The commands that its error names are those of the run that users go on with."""
     lives.dies(CHILD, dies_in="slow 1")

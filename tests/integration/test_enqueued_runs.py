@@ -393,7 +393,7 @@ def test_a_completed_child_run_that_an_edit_enqueues_is_not_executed_again(machi
         parent()
     machine.boot()
     edited.append(True)
-    with pytest.raises(Drift, match="is put into a queue now; it is not executed again"):
+    with pytest.raises(Drift, match="called in another way now"):
         parent()
     assert len(perdure.runs(status="queued")) == 2
     calls.pop()

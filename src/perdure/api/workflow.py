@@ -95,15 +95,13 @@ class Workflow(KeptHere, Generic[P, R]):
                 f"{self._spec.owner} is called inside step {scope.call.spec.name!r}, where it cannot be resumed",
                 "call it from a workflow, or make it an ordinary function",
             )
-        if scope is not None and self._id is None:
-            if self._spec.is_async:
-                running, spec = scope, self._spec
-                return cast(R, running.unawaited.watch(spec.owner, lambda: running.achild(spec, args, kwargs), 1))
-            return cast(R, scope.child(self._spec, args, kwargs))
-        if scope is None:
-            stop_load(f"starts {self._spec.owner}")
-            if self._id is None:
-                refuse_in_child_process(self._spec)
+        if scope is not None:
+            from perdure.api.child_call import call_in
+
+            return cast(R, call_in(scope, self._spec, self._options, engine_of, args, kwargs))
+        stop_load(f"starts {self._spec.owner}")
+        if self._id is None:
+            refuse_in_child_process(self._spec)
         call = identify(self._spec, args, kwargs)
         engine = engine_of(self._spec)
         run = engine.arun if self._spec.is_async else engine.run

@@ -40,6 +40,12 @@ CLEAN_UPS: Final = ("deferred", "undone")
 
 RESERVED: Final = "perdure."
 
+CALLED: Final = f"{RESERVED}call:"
+ENDED: Final = f"{RESERVED}result:"
+ENQUEUED: Final = f"{RESERVED}enqueue:"
+"""How the names begin, before that of a workflow, of the records that say that it was called under an id, what came of
+that, and that it was put into a queue."""
+
 PROGRESS: Final = "perdure.progress"
 """Under this name a run publishes how far it is: what is done, how much there is in all, and a note."""
 WAITS: Final = (

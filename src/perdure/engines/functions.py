@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shlex
 from typing import Any
@@ -9,23 +10,24 @@ from weakref import WeakKeyDictionary
 
 from perdure.config.script_identity import source_digest
 from perdure.core.callables import unwrap
-from perdure.core.execution.identity import identify_stored
+from perdure.core.execution.identity import identify, identify_stored
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.function_code import Code, CodeRow
-from perdure.core.records import OWN_MODULE, RESERVED, FunctionRecord, StepKind, called_step
+from perdure.core.records import CALLED, ENDED, ENQUEUED, OWN_MODULE, FunctionRecord, StepKind, called_step
 from perdure.core.values import codec
 from perdure.engines import registry
 from perdure.engines.workflow_code import body_of
 from perdure.errors import NotFound, UsageError
 
 
-def queueing_of(workflow: str) -> Spec:
-    """The step that stands, in the records of a run, for putting runs of that workflow into a queue."""
-    found = _queueing.get(workflow)
+def _stands_for(what: str, workflow: str) -> Spec:
+    """The step that stands, in the records of a run, for beginning runs of that workflow: `ENQUEUED` or `CALLED`."""
+    name = what + workflow
+    found = _standing.get(name)
     if found is None:
-        found = Spec("step", _queue, f"{RESERVED}enqueue:{workflow}")
+        found = Spec("step", _begin, name)
         found.record_kind = "builtin"
-        _queueing[workflow] = found
+        _standing[name] = found
     return found
 
 
@@ -38,15 +40,41 @@ def queueing_call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], id:
     spec.refuse_unstorable()
     asked = identify_stored(spec, args, kwargs)
     key = codec.digest(b"enqueue\0" + asked.key + (id or "").encode())
-    return Call(queueing_of(spec.name), (asked,), {}, asked.input, key)
+    return Call(_stands_for(ENQUEUED, spec.name), (asked,), {}, asked.input, key)
 
 
-def _queue(call: Call) -> str:
+def known_by_id(call: Call, id: str | None) -> Call:
+    """The same call, whose inputs say the id that the run is given: another one is another call."""
+    if id is not None:
+        call.input = codec.with_keyword(call.input, "id", id)
+    return call
+
+
+def named_call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], id: str) -> Call:
+    """The call that stands for the end of a run that a workflow calls under an id.
+
+    Its arguments are the call that stands for its beginning, the one of the workflow, and the id.
+
+    Raises:
+        TypeError: the function would not accept these arguments.
+        NotStorable: the arguments cannot be stored.
+    """
+    asked = identify(spec, args, kwargs)
+    key, given = codec.digest(b"call\0" + asked.key + id.encode()), codec.with_keyword(asked.input, "id", id)
+    ended = _ended.get(spec)
+    if ended is None:
+        ended = _ended[spec] = copy.copy(spec)
+        ended.name, ended.record_kind = ENDED + spec.name, "builtin"
+    return Call(ended, (Call(_stands_for(CALLED, spec.name), (), {}, given, key), asked, id), {}, given, key)
+
+
+def _begin(call: Call) -> str:
     """Its value is the id of the run."""
-    raise NotImplementedError("it is carried out as one transaction with its record")
+    raise NotImplementedError("it is carried out beside its record")
 
 
-_queueing: dict[str, Spec] = {}
+_standing: dict[str, Spec] = {}
+_ended: WeakKeyDictionary[Spec, Spec] = WeakKeyDictionary()
 
 
 _codes: WeakKeyDictionary[Spec, Code] = WeakKeyDictionary()

@@ -103,9 +103,11 @@ class Scope(Protocol):
     """A running workflow, as its steps and child workflows see it.
 
     `forked`: this process is a copy of the one that executes it; `shared`: calls look at that, and at who makes them.
-    `alerts`: addresses of the targets that the workflow names; None: those of the settings.
+    `alerts`: addresses of the targets that the workflow names; None: those of the settings. `calls_by_id`: it executes
+    the runs that it calls under an id; else they are enqueued, and their results waited for.
     """
 
+    calls_by_id: bool
     id: str
     forked: bool
     shared: bool
@@ -131,11 +133,11 @@ class Scope(Protocol):
     def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         """Call an async step."""
 
-    def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call a sync workflow as a child."""
+    def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None = None) -> Any:
+        """Call a sync workflow as a child, or as a run of its own that has that id."""
 
-    async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call an async workflow as a child."""
+    async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None = None) -> Any:
+        """Call an async workflow as a child, or as a run of its own that has that id."""
 
     def enqueue(self, spec: Spec, given: Sequence[Given], how: Enqueued) -> list[str]:
         """Put runs of another workflow into a queue, each once in the lives of this run; returns their ids."""

@@ -145,7 +145,11 @@ class RunBegin(RunRows):
 
             raise after_others(run.id)
         if run.status == "suspended" and start.rid is None:
-            ready = not elsewhere if start.parent is not None else run.parent is None and _is_ready(run, start, now)
+            ready = (
+                not elsewhere
+                if start.parent is not None
+                else run.parent is None and self._is_ready(connection, run, start, now)
+            )
             if not ready:
                 return Asleep(run)
         if run.holder is not None and not self.holder.is_me(run.holder):
@@ -199,6 +203,21 @@ class RunBegin(RunRows):
         self._hold(connection, run.rid, start, now)
         return Taken(run, resumed=not queued, died=died)
 
+    def _is_ready(self, connection: apsw.Connection, run: RunRecord, start: Start, now: float) -> bool:
+        """Is a suspended run to be gone on with: is it due soon, or was its script edited since it was taken last?
+
+        So it is if a suspended run is due that it waits for, and calls: that may be gone on with in it.
+        """
+        soon = now + start.patience
+        if start.patience == float("inf") or (run.wake is not None and run.wake <= soon):
+            return True
+        if self._one(connection, "awaited_is_due", run.rid, soon) is not None:
+            return True
+        try:
+            return os.stat(start.path).st_mtime > run.started
+        except OSError:
+            return False
+
     def _timed_from(self, connection: apsw.Connection, run: RunRecord, now: float) -> float:
         """Since when the timeout of a run counts that goes on: anew after a failure, its own or its parent's."""
         if run.status not in ("running", "suspended") or run.timed_from is None:
@@ -232,13 +251,3 @@ class RunBegin(RunRows):
         self._active[rid] = start.parent
         self._taken.append(rid)
         self.locks.join(connection, start.lock, rid, now)
-
-
-def _is_ready(run: RunRecord, start: Start, now: float) -> bool:
-    """Is a suspended run to be gone on with: is it due soon, or was its script edited since it was taken last?"""
-    if start.patience == float("inf") or (run.wake is not None and run.wake - now <= start.patience):
-        return True
-    try:
-        return os.stat(start.path).st_mtime > run.started
-    except OSError:
-        return False

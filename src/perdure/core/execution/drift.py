@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from perdure.core import commands
 from perdure.core.execution.effects import Effect, Load, Settle
 from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call
-from perdure.core.records import StepRecord
+from perdure.core.records import CALLED, ENQUEUED, StepRecord
 from perdure.core.values import codec
 from perdure.core.values.describe import describe_inputs_against
 from perdure.core.values.drawn import drawn_anew
@@ -17,6 +17,16 @@ from perdure.errors import Drift, StopRun
 
 SHOWN = 3
 """Records that the error names."""
+
+Judging = Generator[Effect, Any, None]
+
+Left = Callable[[str, bytes], str | None]
+"""The id of an unfinished child run that an earlier life has begun and this one has not called: of a workflow of that
+name, with inputs of that key."""
+
+
+def none_left(workflow: str, key: bytes) -> None:
+    """Nothing was begun before."""
 
 
 def settle(call: Call, history: History) -> Generator[Effect, Any, StepRecord | None]:
@@ -82,33 +92,49 @@ def refuse_moved(call: Call, history: History) -> None:
     )
 
 
-def refuse_enqueued(call: Call, history: History) -> Generator[Effect, Any, None]:
-    """A run is not enqueued that an earlier life has executed as a child, with a call that the script makes no more.
+def refuse_begun_otherwise(call: Call, asked: Call, history: History, left: Left, id: str | None = None) -> Judging:
+    """A run is not begun that an earlier life has begun in another way, by a call that the script makes no more.
+
+    The ways are: as a child run, as a run with an id, and in a queue. A run of the same id is the same run.
 
     Args:
-        call: what stands for putting it into a queue; it has no record.
-        history: of the workflow.
+        call: what has no record.
+        asked: the call of the workflow.
+        history: of the workflow that calls it.
+        left: see `Left`.
+        id: of the run that is to begin; None: it gets one of its own.
 
     Raises:
         StopRun: with Drift.
     """
-    name, key = call.args[0].spec.name, call.args[0].key
-    if history.open_record(name, key) is None or (yield Settle(call)) is None:
+    name, mine = asked.spec.name, call.spec.name
+    ways = [way for way in (name, CALLED + name, ENQUEUED + name) if way != mine and history.doubtful(way)]
+    if not ways and (mine == name or left(name, asked.key) is None):
         return
-    seq = history.open_record(name, key)
-    if seq is None:  # another branch has made the call
+    if (yield Settle(call)) is None:
         return
-    given = codec.describe_inputs(call.input)
-    raise StopRun(
-        Drift(
-            f"workflow {name!r} was completed as a child run with these inputs, and is put into a queue now; it is not "
-            "executed again\n"
-            f"    recorded: {name}{given}  (step #{seq} of run {history.id})\n"
-            f"    now:      {name}.enqueue{given}{_executed_before(history)}",
-            "one of these, whichever is true:\n"
-            f"    it is the same work: call {name!r} as before until this run has ended\n"
-            f"    the run is new work, the recorded results stand:  {commands.accept(history.top()[0])}",
-        )
+    for way in ways:
+        for seq in history.unclaimed(way):
+            record = yield Load(call, seq, peek=True)
+            before = None if way == name else codec.to_builtins(record.output)
+            forms = [asked.input, *([codec.with_keyword(asked.input, "id", before)] if before is not None else [])]
+            if (before is None or before != id) and any(codec.same_inputs(record.input, form) for form in forms):
+                raise StopRun(_begun_otherwise(call, asked, way, record.input, f"step #{seq}", history))
+    if mine != name and (child := left(name, asked.key)) is not None:
+        raise StopRun(_begun_otherwise(call, asked, name, asked.input, f"child run {child}, unfinished", history))
+
+
+def _begun_otherwise(call: Call, asked: Call, way: str, given: bytes, which: str, history: History) -> Drift:
+    name = asked.spec.name
+    ways = {name: f"{name}{{}}", CALLED + name: f"{name}{{}}", ENQUEUED + name: f"{name}.enqueue{{}}"}
+    return Drift(
+        f"workflow {name!r} was called with these inputs before, and is called in another way now (as a child run, "
+        "with an id, or put into a queue), which is another run; it is not executed again\n"
+        f"    recorded: {ways[way].format(codec.describe_inputs(given))}  ({which} of run {history.id})\n"
+        f"    now:      {ways[call.spec.name].format(codec.describe_inputs(call.input))}{_executed_before(history)}",
+        "one of these, whichever is true:\n"
+        f"    it is the same work: call {name!r} as before until this run has ended\n"
+        f"    the run is new work, the recorded results stand:  {commands.accept(history.top()[0])}",
     )
 
 
@@ -161,16 +187,19 @@ def _counterpart(call: Call, history: History) -> Generator[Effect, Any, StepRec
 def drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
     """The error for a call that is not made as these records say, with the ways out."""
     name, run = call.spec.name, history.id
-    lines = [f"step {name!r} had completed with other inputs than it is called with now; it is not executed again"]
+    is_run = name.startswith((CALLED, ENQUEUED))
+    kind, shown = ("workflow", name.partition(":")[2]) if is_run else ("step", name)
+    completed = f"was {'called' if name.startswith(CALLED) else 'enqueued'}" if is_run else "had completed"
+    lines = [f"{kind} {shown!r} {completed} with other inputs than it is called with now; it is not executed again"]
     lines += [
-        f"    recorded: {name}{describe_inputs_against(record.input, call.input)}  (step #{record.seq} of run {run})"
+        f"    recorded: {shown}{describe_inputs_against(record.input, call.input)}  (step #{record.seq} of run {run})"
         for record in records
     ]
     more = len(history.unclaimed(name)) - len(records) if not call.named else 0
     if more > 0:
         lines.append(f"              and {more} more")
     before = records[0].input if records else b""
-    lines.append(f"    now:      {name}{describe_inputs_against(call.input, before)}")
+    lines.append(f"    now:      {shown}{describe_inputs_against(call.input, before)}")
     if edited := call.spec.signature.edited:
         lines.append(f"    the default of {' and '.join(edited)} was edited since, and is an argument like others here")
     drawn = ""

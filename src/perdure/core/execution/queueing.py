@@ -51,7 +51,8 @@ def enqueue(
     queued_runs: Callable[[list[Call]], list[QueuedRun]],
     now: float,
     *,
-    named: bool,
+    left: Callable[[str, bytes], str | None],
+    named: str | None,
 ) -> Generator[Any, Any, list[End]]:
     """A workflow enqueues runs: their rows and the records of the calls are one transaction.
 
@@ -62,7 +63,8 @@ def enqueue(
         history: of the workflow.
         queued_runs: makes the runs of calls, in their order; called for those that turn out to be needed.
         now: in seconds since the epoch.
-        named: the id of the run is the caller's: it may stand for a run with other inputs, and the call fails then.
+        left: finds an unfinished child run.
+        named: the id that the caller gave: it may stand for a run with other inputs, and the call fails then.
     """
     ends: dict[int, End] = {}
     new: list[Call] = []
@@ -75,11 +77,11 @@ def enqueue(
             new.append(call)
         else:
             ends[id(call)] = recall(call, history, record)
-    if new and history.open:
-        from perdure.core.execution.drift import refuse_enqueued
+    if new and history.resumed:
+        from perdure.core.execution.drift import refuse_begun_otherwise
 
         for call in new:
-            yield from refuse_enqueued(call, history)
+            yield from refuse_begun_otherwise(call, call.args[0], history, left, named)
     if new:
         runs = queued_runs(new)
         pairs = [call.spec.plan.round_trip(run.id) for call, run in zip(new, runs, strict=True)]

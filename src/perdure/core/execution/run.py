@@ -329,7 +329,8 @@ def _in_the_way(answer: Answer) -> TypeGuard[Held | Locked]:
 
 
 def _not_taken(call: Call, start: Start, answer: NotTaken, began: Callable[[str], None] | None) -> Ended:
-    if (start.attach and isinstance(answer, Held)) or (start.parent is not None and isinstance(answer, Asleep)):
+    waits_for_end = start.apart or start.parent is not None
+    if (start.attach and isinstance(answer, Held)) or (waits_for_end and isinstance(answer, Asleep)):
         raise UnderWay(answer.run.id)
     if isinstance(answer, Held | Locked):
         from perdure.core.execution.already_running import refused
@@ -397,6 +398,10 @@ def nested(
     record = yield from recorded(call, history)
     if record is not None:
         return recall(call, history, record)
+    if history.open and call.spec.record_kind == "step":
+        from perdure.core.execution.drift import none_left, refuse_begun_otherwise
+
+        yield from refuse_begun_otherwise(call, call, history, none_left)
     for ledger in call.ledgers:
         refusal = ledger.refuse(call.spec.owner)
         if refusal is not None:

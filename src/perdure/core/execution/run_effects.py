@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from perdure.core.execution.effects import Effect
@@ -16,8 +18,9 @@ class Start(msgspec.Struct, frozen=True):
     `id` is the run's name if the caller gave one (`named`), a child's derived one, or None; `fresh` is the id that a
     new run gets then. `rid` names a known run to be resumed, whatever its inputs. `once`: a run of these inputs that is
     done will do. A suspended run that may go on within `patience` seconds is waited for. `attach`: a run that is under
-    way will do too, and its end is waited for elsewhere (`UnderWay`). `defaults` of the workflow are written down with
-    a new run. One whose process died while it came to an end is gone on with once that is written, if `again`.
+    way will do too, and its end is waited for elsewhere (`UnderWay`); `apart`: so will one that is suspended.
+    `defaults` of the workflow are written down with a new run. One whose process died while it came to
+    an end is gone on with once that is written, if `again`.
     `line` is the command line of the script that asks, packed: empty if it was given nothing, None if it is no script.
     """
 
@@ -35,6 +38,7 @@ class Start(msgspec.Struct, frozen=True):
     once: bool = False
     patience: float = 60.0
     attach: bool = False
+    apart: bool = False
     defaults: dict[str, bytes] | None = None
     again: bool = True
     line: bytes | None = None
@@ -132,6 +136,17 @@ class Body(msgspec.Struct, frozen=True):
     call: Call
     run: RunRecord
     history: History
+
+
+class Apart(msgspec.Struct, frozen=True):
+    """Carry the `life` of the run of that id, which is none of the caller's family.
+
+    Answer: an Ended or a Failed; None: somebody else executes it, or it is suspended.
+    """
+
+    id: str
+    call: Call
+    life: Any
 
 
 class DoneChild(msgspec.Struct, frozen=True):

@@ -85,6 +85,21 @@ class RunTree:
             self._lives.pop(rid, None)
             self._runs.pop(rid, None)
 
+    def left(self, rid: int, workflow: str, key: bytes) -> str | None:
+        """The id of a child run that has completed calls, and that the run has not called in this life.
+
+        Args:
+            rid: the number of the run.
+            workflow: the name of the workflow that the child run is of.
+            key: of its inputs.
+        """
+        life = self._lives.get(rid)
+        if life is None or life.history.was_called(workflow, key):
+            return None
+        done = {number for records in self._records.values() for number, _ in records}
+        found = (self._runs[number] for number in self._earlier & done)
+        return next((one.id for one in found if (one.parent, one.workflow, one.key) == (rid, workflow, key)), None)
+
     def moved(self, here: int, name: str, key: bytes) -> Moved | None:
         """The completed call that a run is about to make anew, since an edit has moved it there.
 

@@ -14,6 +14,7 @@ from perdure.core.values.extensions import (
     SCALARS,
     SECRET,
     STAND_IN,
+    TUPLE,
     NoMember,
     Refused,
     Unfit,
@@ -71,6 +72,15 @@ def pack_call(positional: list[Any], keyword: dict[str, Any], *, owner: str) -> 
             root = f"kwargs{''.join(path[1:])}" if path[:1] == ["[1]"] else f"args{''.join(path[1:])}"
         what = f"{owner} is called with a value that cannot be saved: `{root}`, of type {full_name(refused.value)}"
         raise NotStorable(f"{what}, {refused.why}", refused.hint.replace("return ", "pass ")) from None
+
+
+def with_keyword(data: bytes, name: str, value: str) -> bytes:
+    """The arguments that `pack_inputs` stored, and a text as one more, by that name or one like it."""
+    whole: Any = msgspec.msgpack.decode(data)
+    positional, keyword = msgspec.msgpack.decode(whole.data) if isinstance(whole, msgspec.msgpack.Ext) else (whole, {})
+    while name in keyword:
+        name += "_"
+    return encode(msgspec.msgpack.Ext(TUPLE, encode([positional, {**keyword, name: value}])))
 
 
 def withholds(data: bytes) -> bool:

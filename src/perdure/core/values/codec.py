@@ -26,6 +26,7 @@ from perdure.core.values.arguments import (
     pack_inputs,
     pack_value,
     unpack_inputs,
+    with_keyword,
     withholds,
 )
 from perdure.core.values.describe import describe, describe_inputs, to_builtins
@@ -59,6 +60,7 @@ __all__ = [
     "same_inputs",
     "to_builtins",
     "unpack_inputs",
+    "with_keyword",
     "withholds",
 ]
 

@@ -31,6 +31,7 @@ from perdure.core.execution.effects import (
 from perdure.core.execution.run import unwinding
 from perdure.core.execution.run_effects import (
     Answer,
+    Apart,
     Begin,
     Body,
     End,
@@ -199,6 +200,8 @@ class AsyncDriver:
                 return self._sync.recall(effect, scope)
             case Body():
                 return await self._body(effect, scope)
+            case Apart():
+                return await self._apart(effect)
             case Unwind():
                 notices.undoes(resources, effect)
                 inner = LocalScope(resources, self._drivers, effect.run, effect.history)
@@ -372,6 +375,16 @@ class AsyncDriver:
             return outcome
         finally:
             body.leave()
+
+    async def _apart(self, effect: Apart) -> Any:
+        from perdure.engines.local.named_calls import is_left_to_others, ready
+
+        try:
+            return await self.drive(ready(self._resources, effect), None)
+        except BaseException as error:
+            if not is_left_to_others(effect, error):
+                raise
+            return None
 
     async def _call_function(self, call: Call, body: FunctionBody) -> Any:
         scope = body.scope

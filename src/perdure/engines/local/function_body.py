@@ -39,6 +39,9 @@ class FunctionBody:
         self._most_dead = spec.rules.fail_on_dead
         self.scope = LocalScope(resources, drivers, effect.run, effect.history, spec, parent)
         self.scope.is_async = spec.is_async
+        caller = here.get()
+        if isinstance(caller, LocalScope):
+            self.scope.caller = caller
         if effect.history.resumed or self.scope.tree is not None:
             from perdure.engines.local import run_trees
 

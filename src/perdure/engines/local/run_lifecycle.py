@@ -44,6 +44,7 @@ def start_of(
     parent: int | None = None,
     *,
     attach: bool = False,
+    apart: bool = False,
 ) -> Start:
     """What to look for in the state file, and what to write there if it is not found.
 
@@ -55,6 +56,7 @@ def start_of(
         resume: the id of a run to go on with.
         parent: the number of the run that it is a child of.
         attach: a run that is under way will do.
+        apart: so will one that is suspended.
     """
     name, rules, state = call.spec.name, call.spec.rules, resources.store.path
     path = os.path.abspath(script) if script and not script.startswith("<") else script
@@ -75,6 +77,7 @@ def start_of(
         rid=rid,
         once=rules.once,
         attach=attach,
+        apart=apart,
         patience=patience(resources, path),
         lock=f"{script_identity(call.spec.file, state)}:{name}" if rules.lock == OWN_LOCK else rules.lock,
         defaults=defaults,

@@ -82,6 +82,7 @@ class RunScope(BaseScope):
         self.limits: Limits = Limits(resources, run, spec, parent.limits if parent is not None else None)
         self.run = run
         self.parent = parent
+        self.caller: Any = None  # the run that has called this one under its id
         self.records = RecordReader(resources.store, run.rid)
         if history.unread:
             history.read_when_needed(self.records)

@@ -59,6 +59,7 @@ class LocalScope(RunScope):
         parent: LocalScope | None = None,
     ) -> None:
         super().__init__(resources, run, history, spec, parent)
+        self.calls_by_id = True
         self.drivers = drivers
         self._children = 0
 
@@ -185,34 +186,30 @@ class LocalScope(RunScope):
 
     # -- children -----------------------------------------------------------------------------------------------------
 
-    def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call a sync workflow as a child."""
+    def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None = None) -> Any:
+        """Call a sync workflow as a child, or as a run of that id."""
         from perdure.engines.runtime.nesting import check_headroom
 
         check_headroom(spec.owner)
         if self.shared or get_ident() != self.ident:
             with self.taking_part():
-                return self._child(spec, args, kwargs)
-        return self._child(spec, args, kwargs)
+                return self._child(self._bind_child(spec, args, kwargs, id))
+        return self._child(self._bind_child(spec, args, kwargs, id))
 
-    def _child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        call = self.bind(spec, args, kwargs)
+    def _child(self, call: Call) -> Any:
         end = self.drivers.sync.drive(self._decide_child(call), self)
         if type(end) is Failed:
             raise end.error
         return end.value
 
-    async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call an async workflow as a child."""
+    async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None = None) -> Any:
+        """Call an async workflow as a child, or as a run of that id."""
         from perdure.engines.runtime.nesting import check_headroom
 
         check_headroom(spec.owner)
         self._children += 1
         try:
-            return await self._in_loop(
-                lambda: self.bind(spec, args, kwargs),
-                self._decide_child,
-            )
+            return await self._in_loop(lambda: self._bind_child(spec, args, kwargs, id), self._decide_child)
         finally:
             self._children -= 1
 
@@ -220,7 +217,17 @@ class LocalScope(RunScope):
         """Is a child run under way? It has the same deadline, ends by itself then, and is not to be torn off."""
         return self._children > 0
 
+    def _bind_child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None) -> Call:
+        if id is None:
+            return self.bind(spec, args, kwargs)
+        self.check()
+        return functions.named_call(spec, args, kwargs, id)
+
     def _decide_child(self, call: Call) -> Program:
+        if call.spec.record_kind == "builtin":
+            from perdure.engines.local import named_calls
+
+            return named_calls.decide(self, call, self._end_of)
         return child(call, self.history, lambda: self._start(call), self._end_of)
 
     def _end_of(self, id: str) -> Program:
@@ -235,6 +242,10 @@ class LocalScope(RunScope):
     def _start(self, call: Call) -> Start:
         id = child_id(self.id, call.spec.name, call.key, call.n)  # by the place in the parent: resumed, the same child
         return start_of(self.resources, call, self.run.path, id=id, parent=self.run.rid)
+
+    def left_child(self, workflow: str, key: bytes) -> str | None:
+        """See core/execution/drift.py: Left."""
+        return None if self.tree is None else self.tree.left(self.run.rid, workflow, key)
 
     @property
     def root_id(self) -> str:
@@ -274,7 +285,7 @@ class LocalScope(RunScope):
         call = functions.queueing_call(spec, args, kwargs, how.id)
         self.admit(call.spec)
         branch = self.branch()
-        return call if branch is None else branch.place(call)
+        return functions.known_by_id(call if branch is None else branch.place(call), how.id)
 
     def _decide_queueing(self, call: Call, how: Enqueued) -> Program:
         (end,) = yield from self._enqueuing([call], how)
@@ -283,7 +294,8 @@ class LocalScope(RunScope):
     def _enqueuing(self, calls: list[Call], how: Enqueued) -> Program:
         from perdure.core.execution.queueing import enqueue
 
-        return enqueue(calls, self.history, self._queued(how), self.world.now(), named=how.id is not None)
+        now = self.world.now()
+        return enqueue(calls, self.history, self._queued(how), now, left=self.left_child, named=how.id)
 
     def _queued(self, how: Enqueued) -> Callable[[list[Call]], list[QueuedRun]]:
         """Makes the runs of calls that enqueue them."""

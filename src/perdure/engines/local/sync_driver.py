@@ -28,6 +28,7 @@ from perdure.core.execution.effects import (
 )
 from perdure.core.execution.run import unwinding
 from perdure.core.execution.run_effects import (
+    Apart,
     Begin,
     Body,
     DoneChild,
@@ -91,6 +92,7 @@ class SyncDriver:
             StandBy: self._stand_by,
             Recall: self.recall,
             Body: self._body,
+            Apart: self._apart,
             Unwind: self._unwind,
             Undoable: self.undoable,
             Reopen: self._write,
@@ -338,6 +340,16 @@ class SyncDriver:
             return outcome
         finally:
             body.leave()
+
+    def _apart(self, effect: Apart, scope: LocalScope) -> Any:
+        from perdure.engines.local.named_calls import is_left_to_others, ready
+
+        try:
+            return self.drive(ready(self._resources, effect), None)
+        except BaseException as error:
+            if not is_left_to_others(effect, error):
+                raise
+            return None
 
     def _unwind(self, effect: Unwind, scope: Any) -> list[str]:
         notices.undoes(self._resources, effect)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, cast
-
-import msgspec
 
 from perdure.core.execution.call import perform
 from perdure.core.execution.call_end import Failed
 from perdure.core.execution.effects import Admit, Execute, Load, MakeReady, Save, SaveAttempt, Settle, Wait, WaitGivenUp
 from perdure.core.execution.history import History
-from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.map_items import MapOptions, Tally
 from perdure.core.execution.run import Ended, nested
 from perdure.core.execution.spec import Call, Spec
@@ -22,14 +18,12 @@ from perdure.core.execution.waiting import CloseWait, Park, await_
 from perdure.core.execution.waiting import Wait as DurableWait
 from perdure.core.records import SEQ, StepRecord
 from perdure.core.tick_verdicts import RunTick
-from perdure.engines.functions import queueing_call
-from perdure.engines.interface import Enqueued, Given, StepContext, here
+from perdure.engines.interface import Enqueued, Given
 from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches
 from perdure.engines.runtime.deadline import Deadline
 from perdure.engines.runtime.quiescence import settle, until_given_up
 from perdure.engines.temporal.call_dispatch import CallDispatch, ChildRun
-from perdure.engines.temporal.encryption import blinded
 from perdure.engines.temporal.event_loop import LockstepEventLoop
 from perdure.engines.temporal.in_place import Root
 from perdure.engines.temporal.lockstep_thread import LockstepThread, Ticket
@@ -37,8 +31,9 @@ from perdure.engines.temporal.mailbox import Mailbox
 from perdure.engines.temporal.open_waits import OpenWaits
 from perdure.engines.temporal.payloads import RunCommand
 from perdure.engines.temporal.published_values import PublishedValues
+from perdure.engines.temporal.queueing_steps import decide, queueing
 from perdure.engines.temporal.run_records import RunRecords
-from perdure.engines.temporal.unsupported import refuse_locks, refuse_queueing, unguarded
+from perdure.engines.temporal.unsupported import refuse_locks, unguarded
 from perdure.engines.temporal.wait_effects import WAIT_EFFECTS, WaitEffects
 from perdure.errors import StopRun
 
@@ -79,6 +74,7 @@ class ClusterScope(BaseScope):
         published: PublishedValues | None = None,
     ) -> None:
         super().__init__(command.id, history)
+        self.calls_by_id = False
         self.root = Root(*command.root) if command.root is not None else Root(command.id, command.name, workflow_id)
         self.waits = waits or OpenWaits(Mailbox())
         self.published = published or PublishedValues(None)
@@ -113,13 +109,15 @@ class ClusterScope(BaseScope):
             raise self.stop(StopRun(unguarded(spec.guard)))
         super().defer(spec, args, kwargs, note)
 
-    def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def child(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None = None) -> Any:
         """Call a sync workflow as a child."""
+        assert id is None, "such a run is enqueued"
         refuse_locks(spec)
         return _value(self.drive(self._nested(self.bind(spec, args, kwargs))))
 
-    async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None = None) -> Any:
         """Call an async workflow as a child."""
+        assert id is None, "such a run is enqueued"
         refuse_locks(spec)
         call = self.bind(spec, args, kwargs)
         return await call_in_branch(self, self._nested(call), call)
@@ -179,36 +177,14 @@ class ClusterScope(BaseScope):
 
     def enqueue(self, spec: Spec, given: Sequence[Given], how: Enqueued) -> list[str]:
         """Start runs of another workflow that stand by themselves, each once in the lives of this run; returns ids."""
-        calls = (self._queueing(spec, args, kwargs, how) for args, kwargs in given)
-        return [_value(self.drive(perform(call, self.history))) for call in calls]
+        calls = [queueing(self, spec, args, kwargs, how) for args, kwargs in given]
+        return [_value(self.drive(decide(self, call, asked, how))) for call, asked in calls]
 
     async def aenqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
         """The same without blocking the event loop."""
-        call = self._queueing(spec, args, kwargs, how)
-        id: str = await call_in_branch(self, perform(call, self.history), call)
+        call, asked = queueing(self, spec, args, kwargs, how)
+        id: str = await call_in_branch(self, decide(self, call, asked, how), call)
         return id
-
-    def _queueing(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> Call:
-        """The call that stands for it in the records; it has no occurrence before it is claimed."""
-        self.check()
-        refuse_queueing(spec, how)
-        call = queueing_call(spec, args, kwargs, how.id)
-        (asked,) = call.args
-        call.args, call.kwargs = asked.args, asked.kwargs
-        self.admit(call.spec)
-        step = call.spec = copy.copy(call.spec)
-        step.in_place, step.signature = True, asked.spec.signature
-
-        def start(*_: Any, **__: Any) -> str:
-            key = blinded(self.command.blind, call.key)
-            id = child_id(self.id, asked.spec.name, key, call.n) if how.id is None else how.id
-            side: Any = cast(StepContext, here.get()).scope
-            started: str = side.enqueue(asked, msgspec.structs.replace(how, id=id))
-            return started
-
-        step.fn = start
-        branch = self.branch()
-        return call if branch is None else branch.place(call)
 
     def tick(self) -> RunTick | None:
         """The tick that the run, or the one that it is a child of, was made for; None: none."""

@@ -57,6 +57,9 @@ SELECT run, kind, name, module, qualname, file, crc, code, defaults FROM functio
 -- name: find_id
 SELECT rid FROM run WHERE id = ?
 
+-- name: awaited_is_due
+SELECT 1 FROM wait w JOIN run r ON r.rid = w.awaited WHERE w.run = ?1 AND r.status = 'suspended' AND r.wake <= ?2 LIMIT 1
+
 -- name: get_run
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
