@@ -31,7 +31,6 @@ from perdure.core.execution.effects import (
 from perdure.core.execution.run import unwinding
 from perdure.core.execution.run_effects import (
     Answer,
-    Apart,
     Begin,
     Body,
     End,
@@ -200,8 +199,6 @@ class AsyncDriver:
                 return self._sync.recall(effect, scope)
             case Body():
                 return await self._body(effect, scope)
-            case Apart():
-                return await self._apart(effect)
             case Unwind():
                 notices.undoes(resources, effect)
                 inner = LocalScope(resources, self._drivers, effect.run, effect.history)
@@ -237,9 +234,11 @@ class AsyncDriver:
     def learn_to_wait(self) -> None:
         """From now on it performs the effects of durable waits too."""
         if not self._more:
+            from perdure.engines.local.named_calls import in_tasks
             from perdure.engines.local.parked_tasks import TaskParking
 
             self._more = TaskParking(self._resources, self._commits.here).performers()
+            self._more |= in_tasks(self.drive, self._resources)
 
     def _save(self, effect: Save, scope: Any, in_branch: bool) -> Awaitable[Any]:
         commit = self._commit_of(scope)
@@ -375,16 +374,6 @@ class AsyncDriver:
             return outcome
         finally:
             body.leave()
-
-    async def _apart(self, effect: Apart) -> Any:
-        from perdure.engines.local.named_calls import is_left_to_others, ready
-
-        try:
-            return await self.drive(ready(self._resources, effect), None)
-        except BaseException as error:
-            if not is_left_to_others(effect, error):
-                raise
-            return None
 
     async def _call_function(self, call: Call, body: FunctionBody) -> Any:
         scope = body.scope

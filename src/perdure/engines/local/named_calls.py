@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.named_calls import call_named
@@ -13,28 +15,30 @@ from perdure.engines.local.run_lifecycle import start_of
 from perdure.errors import StopRun, Suspended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from perdure.engines.local.driver_interface import Program
 
+    Performers = dict[type, Callable[[Any, Any], Any]]
 
-def decide(scope: Any, call: Call, end_of: Callable[[str], Program]) -> Program:
+
+def decide(scope: Any, call: Call) -> Program:
     """What the call comes to.
 
     Args:
         scope: of the caller.
         call: from `functions.named_call`.
-        end_of: the wait of the caller for the end of a run of that id.
     """
     _, asked, id = call.args
     resources: Resources = scope.resources
+    (scope.drivers.tasks if asked.spec.is_async else scope.drivers.sync).learn_to_wait()
 
     def begin() -> Life:
         # Another process may execute it: its end is waited for then. One that calls this one would wait for itself.
         waits = asked.spec.rules.if_locked != "fail" and id not in callers(scope)
         return live(asked, start_of(resources, asked, scope.run.path, id, attach=waits, apart=waits))
 
-    return call_named(call, scope.history, begin, end_of, scope.left_child, resources.world.now())
+    return call_named(
+        call, scope.history, begin, partial(scope.end_of, asked.spec), scope.left_child, resources.world.now()
+    )
 
 
 def callers(scope: Any) -> set[str]:
@@ -46,14 +50,37 @@ def callers(scope: Any) -> set[str]:
     return found
 
 
-def ready(resources: Resources, effect: Apart) -> Life:
-    """The life of a run that is carried beside its caller's."""
+def performers(drive: Callable[[Life, None], Any], resources: Resources) -> Performers:
+    """What performs the effects on a thread."""
+    return {Apart: lambda effect, _: _carry(drive, resources, effect)}
+
+
+def in_tasks(drive: Callable[[Life, None], Awaitable[Any]], resources: Resources) -> Performers:
+    """What performs them in a task; each returns something to await."""
+    return {Apart: lambda effect, _: _carry_in_task(drive, resources, effect)}
+
+
+def _carry(drive: Callable[[Life, None], Any], resources: Resources, effect: Apart) -> Any:
     resources.monitor.ready(effect.call.spec)
-    life: Life = effect.life
-    return life
+    try:
+        return drive(effect.life, None)
+    except BaseException as error:
+        if not _is_left_to_others(effect, error):
+            raise
+        return None
 
 
-def is_left_to_others(effect: Apart, error: BaseException) -> bool:
+async def _carry_in_task(drive: Callable[[Life, None], Awaitable[Any]], resources: Resources, effect: Apart) -> Any:
+    resources.monitor.ready(effect.call.spec)
+    try:
+        return await drive(effect.life, None)
+    except BaseException as error:
+        if not _is_left_to_others(effect, error):
+            raise
+        return None
+
+
+def _is_left_to_others(effect: Apart, error: BaseException) -> bool:
     """Does the caller wait for the end of the run, since that is suspended or executed elsewhere?"""
     if isinstance(error, StopRun):
         return isinstance(error.error, Suspended) and error.error.run == effect.id

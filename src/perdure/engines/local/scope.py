@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +21,7 @@ from perdure.core.records import KEY, NAME, OUTPUT, Row, RunRecord
 from perdure.engines import functions
 from perdure.engines.interface import Enqueued, Given
 from perdure.engines.local.resources import Resources
-from perdure.engines.local.run_lifecycle import queued_runs, start_of
+from perdure.engines.local.run_lifecycle import start_of
 from perdure.engines.local.run_scope import RunScope
 from perdure.engines.runtime.thread_branches import current
 from perdure.engines.runtime.threads import in_pool
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import asyncio
 
     from perdure.core.execution.map_items import MapOptions, Tally
-    from perdure.core.execution.queueing import QueuedRun
     from perdure.core.execution.waiting import Wait as DurableWait
     from perdure.engines.local.driver_interface import Drivers, Program
     from perdure.engines.runtime.loop_order import LoopOrder
@@ -227,16 +227,16 @@ class LocalScope(RunScope):
         if call.spec.record_kind == "builtin":
             from perdure.engines.local import named_calls
 
-            return named_calls.decide(self, call, self._end_of)
-        return child(call, self.history, lambda: self._start(call), self._end_of)
+            return named_calls.decide(self, call)
+        return child(call, self.history, lambda: self._start(call), partial(self.end_of, call.spec))
 
-    def _end_of(self, id: str) -> Program:
+    def end_of(self, spec: Spec, id: str) -> Program:
         """Wait for the end of another run; the wait is a record of this one."""
         from perdure.core.execution.end_of_run import EndOfRun
         from perdure.core.execution.waiting import await_
 
         wait = EndOfRun(id)
-        (self.drivers.tasks if self.is_async and get_ident() == self.ident else self.drivers.sync).learn_to_wait()
+        (self.drivers.tasks if spec.is_async else self.drivers.sync).learn_to_wait()
         return await_(self.bind_wait(wait.spec, wait.given, wait.key), self.history, wait)
 
     def _start(self, call: Call) -> Start:
@@ -262,8 +262,10 @@ class LocalScope(RunScope):
         return self._enqueue(spec, given, how)
 
     def _enqueue(self, spec: Spec, given: Sequence[Given], how: Enqueued) -> list[str]:
-        calls = [self._queueing(spec, args, kwargs, how) for args, kwargs in given]
-        ends = self.drivers.sync.drive(self._enqueuing(calls, how), self)
+        from perdure.engines.local import queueing_calls
+
+        calls = [queueing_calls.queueing(self, spec, args, kwargs, how) for args, kwargs in given]
+        ends = self.drivers.sync.drive(queueing_calls.decide_all(self, calls, how), self)
         for end in ends:
             if type(end) is Failed:
                 raise end.error
@@ -271,45 +273,12 @@ class LocalScope(RunScope):
 
     async def aenqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:
         """The same without blocking the event loop."""
+        from perdure.engines.local.queueing_calls import decide, queueing
+
         id: str = await self._in_loop(
-            lambda: self._queueing(spec, args, kwargs, how), lambda call: self._decide_queueing(call, how)
+            lambda: queueing(self, spec, args, kwargs, how), lambda call: decide(self, call, how)
         )
         return id
-
-    def _queueing(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> Call:
-        """The call that stands for it in the records: its inputs are those of the workflow."""
-        from perdure.engines.local.queues import declare_queues
-
-        self.check()
-        declare_queues(self.resources.store, self.world.now())
-        call = functions.queueing_call(spec, args, kwargs, how.id)
-        self.admit(call.spec)
-        branch = self.branch()
-        return functions.known_by_id(call if branch is None else branch.place(call), how.id)
-
-    def _decide_queueing(self, call: Call, how: Enqueued) -> Program:
-        (end,) = yield from self._enqueuing([call], how)
-        return end
-
-    def _enqueuing(self, calls: list[Call], how: Enqueued) -> Program:
-        from perdure.core.execution.queueing import enqueue
-
-        now = self.world.now()
-        return enqueue(calls, self.history, self._queued(how), now, left=self.left_child, named=how.id)
-
-    def _queued(self, how: Enqueued) -> Callable[[list[Call]], list[QueuedRun]]:
-        """Makes the runs of calls that enqueue them."""
-
-        def runs(calls: list[Call]) -> list[QueuedRun]:
-            asked = [call.args[0] for call in calls]
-            ids = (
-                None
-                if how.id is not None
-                else [child_id(self.id, each.args[0].spec.name, each.key, each.n) for each in calls]
-            )
-            return queued_runs(self.resources, asked, how, ids)
-
-        return runs
 
     # -- batches ------------------------------------------------------------------------------------------------------
 

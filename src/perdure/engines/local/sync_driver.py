@@ -28,7 +28,6 @@ from perdure.core.execution.effects import (
 )
 from perdure.core.execution.run import unwinding
 from perdure.core.execution.run_effects import (
-    Apart,
     Begin,
     Body,
     DoneChild,
@@ -92,7 +91,6 @@ class SyncDriver:
             StandBy: self._stand_by,
             Recall: self.recall,
             Body: self._body,
-            Apart: self._apart,
             Unwind: self._unwind,
             Undoable: self.undoable,
             Reopen: self._write,
@@ -132,10 +130,11 @@ class SyncDriver:
     def learn_to_wait(self) -> None:
         """From now on it performs the effects of durable waits too."""
         if not self._waits:
+            from perdure.engines.local.named_calls import performers
             from perdure.engines.local.parking import Parking
 
             self._waits = True
-            self._perform.update(Parking(self._resources).performers())
+            self._perform |= Parking(self._resources).performers() | performers(self.drive, self._resources)
 
     def until(self, program: Program, kind: type) -> Program:
         """Carry a decision on this thread until it asks for an effect of that kind; what is left of it."""
@@ -340,16 +339,6 @@ class SyncDriver:
             return outcome
         finally:
             body.leave()
-
-    def _apart(self, effect: Apart, scope: LocalScope) -> Any:
-        from perdure.engines.local.named_calls import is_left_to_others, ready
-
-        try:
-            return self.drive(ready(self._resources, effect), None)
-        except BaseException as error:
-            if not is_left_to_others(effect, error):
-                raise
-            return None
 
     def _unwind(self, effect: Unwind, scope: Any) -> list[str]:
         notices.undoes(self._resources, effect)
