@@ -3,6 +3,7 @@
     python3 dev.py demo         the demo: 200 orders, a misbehaving API, a kill -9 in the middle
     python3 dev.py test         style, types, layers, and every test (what CI runs)
     python3 dev.py unit         the fast tests alone
+    python3 dev.py page         what browsers get, made of the page's modules anew (npm is needed)
     python3 dev.py crash ...    the long crash campaign: thousands of kills (options are passed on)
     python3 dev.py proof ...    the figures of docs/reliability.md, hours of them, resumable (options are passed on)
     python3 dev.py bench ...    the benchmarks against the raw floor and DBOS (options are passed on)
@@ -76,6 +77,7 @@ COMMANDS = {
     "demo": (("-m", "perdure", "demo"),),
     "test": CHECKS,
     "unit": (("-m", "pytest", "-n", "2", "--dist", "loadfile", "tests/unit"),),
+    "page": (("tests/page_tools.py",),),
     "crash": (("-m", "tests.crash"),),
     "proof": (("-m", "tests.proof"),),
     "bench": (("benchmarks/run.py",),),

@@ -243,11 +243,7 @@ def counted(folder: Path, which: str, steps: int, rounds: int) -> None:
 
 def assets() -> None:
     """The size of what the browser gets, whatever the view."""
-    files = [
-        packing.script(),
-        packing.style(),
-        *((packing.PAGE / name).read_bytes() for name in ("shell.html", "icon.svg")),
-    ]
+    files = [*packing.assets().values(), (packing.PAGE / "shell.html").read_bytes()]
     raw, packed = sum(map(len, files)), sum(len(packing.packed(one)) for one in files)
     print(f"assets: {raw:,} bytes in {len(files)} files, {packed:,} packed")
 

@@ -19,7 +19,7 @@ from perdure.web.endpoints import PREFIX, Desk, Endpoint, asked, bounded
 from perdure.web.guard import SESSION, App, Guard, Hosts
 from perdure.web.live import Live
 from perdure.web.openapi import document
-from perdure.web.packing import PAGE, packed, script, style
+from perdure.web.packing import PAGE, assets, packed
 from perdure.web.session import Session
 
 if TYPE_CHECKING:
@@ -59,11 +59,7 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
 
     from perdure.web import downloads
 
-    files: dict[str, Callable[[], bytes]] = {
-        "page.js": script,
-        "style.css": style,
-        "icon.svg": (PAGE / "icon.svg").read_bytes,
-    }
+    files = assets()
     shown = (PAGE / "shell.html").read_bytes().replace(b'="/assets/', b'="' + root.encode() + b"/assets/")
     endpoints = endpoints_of(desk)
     description = document(endpoints)
@@ -79,7 +75,7 @@ def make_app(desk: Desk, session: Session, hosts: Hosts, root: str = "") -> App:
         name = request.path_params["name"]
         if name not in files:
             return problem(404, "not-found", "there is nothing here")
-        kind, content = KINDS[Path(name).suffix], files[name]()
+        kind, content = KINDS[Path(name).suffix], files[name]
         if "gzip" not in request.headers.get("accept-encoding", ""):
             return Response(content, media_type=kind)
         return Response(packed(content), media_type=kind, headers={"content-encoding": "gzip"})

@@ -175,7 +175,7 @@ class _Serving:
         from perdure.web.answers import answer
         from perdure.web.endpoints import Nothing
 
-        for made in (packing.script(), packing.style()):
+        for made in packing.assets().values():
             packing.packed(made)
         with suppress(PerdureError):  # whoever asks is told
             api_reading.about(desk, {}, Nothing())

@@ -9,48 +9,151 @@ const SHOWN = 8;
 
 /** @param {(address: string) => void} go */
 export function bands(go) {
-  const box = h("div", { class: "bands" }), opened = new Map();
-  let runs = [], began = 0, part = null, all = false, more = 0;
+  const box = h("div", { class: "bands" }),
+    opened = new Map();
+  let runs = [],
+    began = 0,
+    part = null,
+    all = false,
+    more = 0;
   /** A band that is opened: its timeline, and the bands of its own child runs. */
   function open(run) {
-    const line = timeline({ choose: x => x.seq && go(`/runs/${seg(run.id)}?step=${x.seq}`), pick: t => t && go(`/runs/${seg(run.id)}?t=${t.join("-")}`) });
-    const inner = bands(go), said = h("p", { class: "mute", role: "status" }, "…"), node = h("div", { class: "inner", "data-keep": true }, said, line.box, inner.box);
+    const line = timeline({
+      choose: x => x.seq && go(`/runs/${seg(run.id)}?step=${x.seq}`),
+      pick: t => t && go(`/runs/${seg(run.id)}?t=${t.join("-")}`),
+    });
+    const inner = bands(go),
+      said = h("p", { class: "mute", role: "status" }, "…"),
+      node = h("div", { class: "inner", "data-keep": true }, said, line.box, inner.box);
     async function look() {
       try {
         const [d, t] = await Promise.all([get(`/runs/${seg(run.id)}`), get(`/runs/${seg(run.id)}/timeline`)]);
-        line.set(t, d); inner.set(d, line);
-        patch(said, h("span", {}, many(t.total + t.open.length, "call")), h("span", {}, took(d.run.seconds)), h("a", { class: "link", href: `/runs/${seg(run.id)}` }, "Open the run"), d.error ? h("span", { class: "err clip" }, `${d.error.type}: ${d.error.message}`) : null);
-      } catch (failed) { if (failed.status !== 401) said.textContent = failed.message; }
+        line.set(t, d);
+        inner.set(d, line);
+        patch(
+          said,
+          h("span", {}, many(t.total + t.open.length, "call")),
+          h("span", {}, took(d.run.seconds)),
+          h("a", { class: "link", href: `/runs/${seg(run.id)}` }, "Open the run"),
+          d.error ? h("span", { class: "err clip" }, `${d.error.type}: ${d.error.message}`) : null,
+        );
+      } catch (failed) {
+        if (failed.status !== 401) said.textContent = failed.message;
+      }
     }
     return { node, look, over: false };
   }
   function toggle(run) {
     if (opened.has(run.id)) opened.delete(run.id);
-    else { const one = open(run); opened.set(run.id, one); one.look(); }
+    else {
+      const one = open(run);
+      opened.set(run.id, one);
+      one.look();
+    }
     paint();
   }
   function band(run) {
-    const from = Date.parse(run.created) - began, inside = x => Math.max(0, Math.min(100, 100 * x)), a = Math.min(inside(part(from)), 99.7), b = Math.max(inside(part(from + 1000 * (run.seconds ?? 0))), a + .3), here = opened.get(run.id);
-    const bar = h("i", { class: `on ${run.status}` }), text = h("span", { class: "what clip" }, mark(run.status, 12), h("b", {}, run.workflow), h("span", { class: "mono mute clip" }, run.inputs), h("span", { class: "faint nowrap" }, took(run.seconds)));
-    bar.style.left = `${a}%`; bar.style.width = `${b - a}%`;
-    if (b < 66) text.style.left = `calc(${b}% + 8px)`; else if (a > 34) { text.style.right = `calc(${100 - a}% + 8px)`; } else text.style.left = `calc(${a}% + 6px)`;
-    return h("div", { "data-key": run.id }, h("button", { type: "button", class: "band", "data-keep": true, "aria-expanded": String(Boolean(here)), "aria-label": `child run ${run.id}, ${run.status}`, on: { click: () => toggle(run) } }, h("span", { class: "turn", "aria-hidden": "true" }), bar, text), here ? here.node : null);
+    const from = Date.parse(run.created) - began,
+      inside = x => Math.max(0, Math.min(100, 100 * x)),
+      a = Math.min(inside(part(from)), 99.7),
+      b = Math.max(inside(part(from + 1000 * (run.seconds ?? 0))), a + 0.3),
+      here = opened.get(run.id);
+    const bar = h("i", { class: `on ${run.status}` }),
+      text = h(
+        "span",
+        { class: "what clip" },
+        mark(run.status, 12),
+        h("b", {}, run.workflow),
+        h("span", { class: "mono mute clip" }, run.inputs),
+        h("span", { class: "faint nowrap" }, took(run.seconds)),
+      );
+    bar.style.left = `${a}%`;
+    bar.style.width = `${b - a}%`;
+    if (b < 66) text.style.left = `calc(${b}% + 8px)`;
+    else if (a > 34) {
+      text.style.right = `calc(${100 - a}% + 8px)`;
+    } else text.style.left = `calc(${a}% + 6px)`;
+    return h(
+      "div",
+      { "data-key": run.id },
+      h(
+        "button",
+        {
+          type: "button",
+          class: "band",
+          "data-keep": true,
+          "aria-expanded": String(Boolean(here)),
+          "aria-label": `child run ${run.id}, ${run.status}`,
+          on: { click: () => toggle(run) },
+        },
+        h("span", { class: "turn", "aria-hidden": "true" }),
+        bar,
+        text,
+      ),
+      here ? here.node : null,
+    );
   }
   function paint() {
     const shown = all ? runs : runs.slice(0, SHOWN);
-    box.replaceChildren(...(runs.length ? [h("h3", {}, many(runs.length + more, "child run"), more ? h("span", { class: "faint" }, ` the last ${n(runs.length)}`) : null)] : []), ...shown.map(band),
-      ...(runs.length > SHOWN ? [h("button", { type: "button", class: "btn small", on: { click: () => { all = !all; paint(); } } }, all ? "Show fewer" : `Show all ${n(runs.length)}`)] : []));
+    box.replaceChildren(
+      ...(runs.length
+        ? [
+            h(
+              "h3",
+              {},
+              many(runs.length + more, "child run"),
+              more ? h("span", { class: "faint" }, ` the last ${n(runs.length)}`) : null,
+            ),
+          ]
+        : []),
+      ...shown.map(band),
+      ...(runs.length > SHOWN
+        ? [
+            h(
+              "button",
+              {
+                type: "button",
+                class: "btn small",
+                on: {
+                  click: () => {
+                    all = !all;
+                    paint();
+                  },
+                },
+              },
+              all ? "Show fewer" : `Show all ${n(runs.length)}`,
+            ),
+          ]
+        : []),
+    );
   }
   return {
     box,
     /** The scale is another one. */
-    draw() { if (runs.length) paint(); },
+    draw() {
+      if (runs.length) paint();
+    },
     set(details, line) {
-      const focused = box.contains(document.activeElement) ? document.activeElement.closest("[data-key]")?.dataset.key : null;
-      runs = details.children; more = details.earlier_children; began = Date.parse(details.run.created); part = line.part;
-      for (const run of runs) { const one = opened.get(run.id); if (one && !one.over) { one.over = Boolean(run.ended); one.look(); } }
+      const focused = box.contains(document.activeElement)
+        ? document.activeElement.closest("[data-key]")?.dataset.key
+        : null;
+      runs = details.children;
+      more = details.earlier_children;
+      began = Date.parse(details.run.created);
+      part = line.part;
+      for (const run of runs) {
+        const one = opened.get(run.id);
+        if (one && !one.over) {
+          one.over = Boolean(run.ended);
+          one.look();
+        }
+      }
       paint();
-      if (focused) [...box.children].find(x => x.dataset?.key === focused)?.querySelector("button").focus();
+      if (focused)
+        [...box.children]
+          .find(x => x.dataset?.key === focused)
+          ?.querySelector("button")
+          .focus();
     },
   };
 }

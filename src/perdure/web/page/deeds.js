@@ -4,40 +4,169 @@ import { act, get, seg, server } from "./api.js";
 import { button, card, command, confirm, empty, h, patch, pill, sheet } from "./dom.js";
 import { ago, at, many, n, quoted, took } from "./words.js";
 
-const ENDS = { "under way": "running", done: "done", resolved: "done", "done, with dead letters": "dead", "failed again, or refused": "dead", failed: "failed", refused: "parked", killed: "interrupted", interrupted: "interrupted", suspended: "suspended", skipped: "queued" };
-const UNDER_WAY = 500;  // milliseconds between two looks at what a command prints
+const ENDS = {
+  "under way": "running",
+  done: "done",
+  resolved: "done",
+  "done, with dead letters": "dead",
+  "failed again, or refused": "dead",
+  failed: "failed",
+  refused: "parked",
+  killed: "interrupted",
+  interrupted: "interrupted",
+  suspended: "suspended",
+  skipped: "queued",
+};
+const UNDER_WAY = 500; // milliseconds between two looks at what a command prints
 
 /** Ask, start a command, and show what it prints. Sent twice, it is started once. */
 export function start(go, title, text, told, label, tone, path, body, more = null) {
   const key = crypto.randomUUID();
-  confirm(title, text, more ? () => told + more.told() : told, label, tone, async () => { const job = await act("POST", path, { ...body, ...more?.body() }, more ? `${key}${more.told()}`.replaceAll(/[^\w-]/g, ".") : key); go(`/jobs/${job.id}`); return "started"; }, more);
+  confirm(
+    title,
+    text,
+    more ? () => told + more.told() : told,
+    label,
+    tone,
+    async () => {
+      const job = await act(
+        "POST",
+        path,
+        { ...body, ...more?.body() },
+        more ? `${key}${more.told()}`.replaceAll(/[^\w-]/g, ".") : key,
+      );
+      go(`/jobs/${job.id}`);
+      return "started";
+    },
+    more,
+  );
 }
 
 /** How many at a time, and how fast: fields of a dialog. */
 function pace(most) {
-  const many = h("input", { type: "number", min: 1, max: 1000, value: String(most) }), rate = h("input", { placeholder: "as fast as it goes; or 5/s, 100/min", spellcheck: "false", autocomplete: "off" });
+  const many = h("input", { type: "number", min: 1, max: 1000, value: String(most) }),
+    rate = h("input", { placeholder: "as fast as it goes; or 5/s, 100/min", spellcheck: "false", autocomplete: "off" });
   const count = () => Math.max(1, Math.min(1000, Math.round(Number(many.value)) || 1));
-  return { node: h("div", { class: "pace" }, h("label", { class: "stackfield" }, "At a time", many), h("label", { class: "stackfield" }, "How fast", rate)), fields: [many, rate],
-    body: () => ({ concurrency: count(), rate: rate.value.trim() }), told: () => `${count() > 1 ? ` --concurrency ${count()}` : ""}${rate.value.trim() ? ` --rate ${quoted(rate.value.trim())}` : ""}` };
+  return {
+    node: h(
+      "div",
+      { class: "pace" },
+      h("label", { class: "stackfield" }, "At a time", many),
+      h("label", { class: "stackfield" }, "How fast", rate),
+    ),
+    fields: [many, rate],
+    body: () => ({ concurrency: count(), rate: rate.value.trim() }),
+    told: () =>
+      `${count() > 1 ? ` --concurrency ${count()}` : ""}${rate.value.trim() ? ` --rate ${quoted(rate.value.trim())}` : ""}`,
+  };
 }
 
 export function deeds({ main, query, go }) {
   let asked = query;
   async function refresh() {
-    const [{ deeds: found, next }, { jobs }] = await Promise.all([get("/deeds", { after: asked.get("after") }), get("/jobs")]);
-    patch(main, h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, "Deeds"), h("div", { class: "sub" }, h("span", {}, "what people have had done, by a command, this page or an agent")))),
-      h("div", { class: "stack" },
-        jobs.length ? card("Started here", jobs.length, h("ul", { class: "plain" }, jobs.map(one => h("li", { "data-key": one.id }, pill(ENDS[one.outcome] || "failed", one.outcome), " ", h("a", { class: "link mono", href: `/jobs/${one.id}`, "data-row": true }, one.command), h("span", { class: "faint", title: at(one.began) }, ` ${ago(one.began)}`))))) : null,
-        (jobs.length ? card : sheet)(...(jobs.length ? ["Deeds", null] : ["Deeds"]), found.length ? h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Deeds, table" }, h("table", {}, h("thead", {}, h("tr", {}, ["What", "Of what", "Details", "Who", "By", "When"].map((t, i) => h("th", { scope: "col", class: i === 5 ? "r" : null }, t)))),
-          h("tbody", {}, found.map(one => h("tr", { "data-key": String(one.number) }, h("td", {}, h("b", {}, one.what)), h("td", { class: "mono cell", title: one.target }, /^(resume|cancel|fork|approve|reject)$/.test(one.what) ? h("a", { class: "link id", href: `/runs/${seg(one.target)}` }, one.target) : one.target), h("td", { class: "mute wide" }, one.detail || "–"), h("td", {}, one.who), h("td", { class: "mute" }, one.via), h("td", { class: "r mute", title: at(one.at) }, ago(one.at)))))))
-          : empty("Nothing was done yet."),
-          next ? h("p", { class: "empty" }, h("a", { class: "link", href: `/deeds?after=${next}` }, "Older ones")) : null)));
+    const [{ deeds: found, next }, { jobs }] = await Promise.all([
+      get("/deeds", { after: asked.get("after") }),
+      get("/jobs"),
+    ]);
+    patch(
+      main,
+      h(
+        "div",
+        { class: "top" },
+        h(
+          "div",
+          { class: "grow" },
+          h("h1", {}, "Deeds"),
+          h("div", { class: "sub" }, h("span", {}, "what people have had done, by a command, this page or an agent")),
+        ),
+      ),
+      h(
+        "div",
+        { class: "stack" },
+        jobs.length
+          ? card(
+              "Started here",
+              jobs.length,
+              h(
+                "ul",
+                { class: "plain" },
+                jobs.map(one =>
+                  h(
+                    "li",
+                    { "data-key": one.id },
+                    pill(ENDS[one.outcome] || "failed", one.outcome),
+                    " ",
+                    h("a", { class: "link mono", href: `/jobs/${one.id}`, "data-row": true }, one.command),
+                    h("span", { class: "faint", title: at(one.began) }, ` ${ago(one.began)}`),
+                  ),
+                ),
+              ),
+            )
+          : null,
+        (jobs.length ? card : sheet)(
+          ...(jobs.length ? ["Deeds", null] : ["Deeds"]),
+          found.length
+            ? h(
+                "div",
+                { class: "scroll", tabindex: 0, role: "region", "aria-label": "Deeds, table" },
+                h(
+                  "table",
+                  {},
+                  h(
+                    "thead",
+                    {},
+                    h(
+                      "tr",
+                      {},
+                      ["What", "Of what", "Details", "Who", "By", "When"].map((t, i) =>
+                        h("th", { scope: "col", class: i === 5 ? "r" : null }, t),
+                      ),
+                    ),
+                  ),
+                  h(
+                    "tbody",
+                    {},
+                    found.map(one =>
+                      h(
+                        "tr",
+                        { "data-key": String(one.number) },
+                        h("td", {}, h("b", {}, one.what)),
+                        h(
+                          "td",
+                          { class: "mono cell", title: one.target },
+                          /^(resume|cancel|fork|approve|reject)$/.test(one.what)
+                            ? h("a", { class: "link id", href: `/runs/${seg(one.target)}` }, one.target)
+                            : one.target,
+                        ),
+                        h("td", { class: "mute wide" }, one.detail || "–"),
+                        h("td", {}, one.who),
+                        h("td", { class: "mute" }, one.via),
+                        h("td", { class: "r mute", title: at(one.at) }, ago(one.at)),
+                      ),
+                    ),
+                  ),
+                ),
+              )
+            : empty("Nothing was done yet."),
+          next
+            ? h("p", { class: "empty" }, h("a", { class: "link", href: `/deeds?after=${next}` }, "Older ones"))
+            : null,
+        ),
+      ),
+    );
   }
-  return { refresh, readdress(q) { asked = q; return refresh(); } };
+  return {
+    refresh,
+    readdress(q) {
+      asked = q;
+      return refresh();
+    },
+  };
 }
 
 export function job({ main, given, title }) {
-  let look = null, left = false;
+  let look = null,
+    left = false;
   async function refresh() {
     const one = await get(`/jobs/${given}`);
     if (left) return;
@@ -45,29 +174,172 @@ export function job({ main, given, title }) {
     if (!one.ended) look = setTimeout(() => refresh().catch(() => {}), UNDER_WAY);
     title(`${one.outcome} ${one.command}`);
     const lasted = ((one.ended ? Date.parse(one.ended) : Date.now()) - Date.parse(one.began)) / 1000;
-    const facts = [["Started", at(one.began)], [one.ended ? "Took" : "So far", took(lasted)], one.exit_code == null ? null : ["Exit code", n(one.exit_code)], one.about ? ["Run", h("a", { class: "link id", href: `/runs/${seg(one.about)}` }, one.about)] : null].filter(Boolean);
-    patch(main, h("div", { class: "top" }, h("div", { class: "grow" }, h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: "/deeds" }, "Deeds")), h("h1", {}, "Command"), h("div", { class: "sub" }, pill(ENDS[one.outcome] || "failed", one.outcome), one.ended ? null : h("span", {}, "it goes on without this page too")))),
-      h("div", { class: "stack" },
-        h("section", { class: "card", "aria-label": "Facts" }, h("div", { class: "facts" }, facts.map(([k, v]) => h("dl", { "data-key": k }, h("dt", {}, k), h("dd", { class: "num" }, v)))), h("div", { class: "pad14" }, command(one.command))),
-        card("What it prints", null, one.output ? h("pre", { class: "codex log wrap", tabindex: 0, role: "log", "aria-label": "what it prints" }, one.output) : empty(one.ended ? "Nothing." : "Nothing yet."))));
+    const facts = [
+      ["Started", at(one.began)],
+      [one.ended ? "Took" : "So far", took(lasted)],
+      one.exit_code == null ? null : ["Exit code", n(one.exit_code)],
+      one.about ? ["Run", h("a", { class: "link id", href: `/runs/${seg(one.about)}` }, one.about)] : null,
+    ].filter(Boolean);
+    patch(
+      main,
+      h(
+        "div",
+        { class: "top" },
+        h(
+          "div",
+          { class: "grow" },
+          h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: "/deeds" }, "Deeds")),
+          h("h1", {}, "Command"),
+          h(
+            "div",
+            { class: "sub" },
+            pill(ENDS[one.outcome] || "failed", one.outcome),
+            one.ended ? null : h("span", {}, "it goes on without this page too"),
+          ),
+        ),
+      ),
+      h(
+        "div",
+        { class: "stack" },
+        h(
+          "section",
+          { class: "card", "aria-label": "Facts" },
+          h(
+            "div",
+            { class: "facts" },
+            facts.map(([k, v]) => h("dl", { "data-key": k }, h("dt", {}, k), h("dd", { class: "num" }, v))),
+          ),
+          h("div", { class: "pad14" }, command(one.command)),
+        ),
+        card(
+          "What it prints",
+          null,
+          one.output
+            ? h(
+                "pre",
+                { class: "codex log wrap", tabindex: 0, role: "log", "aria-label": "what it prints" },
+                one.output,
+              )
+            : empty(one.ended ? "Nothing." : "Nothing yet."),
+        ),
+      ),
+    );
   }
-  return { refresh, leave() { left = true; clearTimeout(look); } };
+  return {
+    refresh,
+    leave() {
+      left = true;
+      clearTimeout(look);
+    },
+  };
 }
 
 /** The buttons for all letters that match; none, if how many they are is not known. `rows` are some of them. */
 export function matchingActs(go, matching, count, rows) {
   if (count == null) return [];
-  const scripts = [...new Set(rows.map(x => x.script))], these = many(count, "dead letter"), told = Object.entries(matching).map(([k, v]) => `--${k} ${quoted(v)}`).join(" ") || "--all", exactly = ` --if-count ${count}`;
-  return [["Redrive all…", "", () => start(go, `Redrive ${these}?`, `Each call is executed again, with its edited input if it has one, by ${scripts.join(", ")}. What succeeds is resolved; what fails stays parked.`, `perdure dlq redrive ${told}${exactly}`, "Redrive", "primary", "/letters/redrive-matching", { matching: { ...matching, count }, scripts }, pace(4))],
-    ["Drop all…", "danger", () => start(go, `Drop ${these}?`, "Nothing is executed. They stay listed, and are not tried again.", `perdure dlq drop ${told}${exactly}`, "Drop", "danger", "/letters/drop-matching", { matching: { ...matching, count } })]];
+  const scripts = [...new Set(rows.map(x => x.script))],
+    these = many(count, "dead letter"),
+    told =
+      Object.entries(matching)
+        .map(([k, v]) => `--${k} ${quoted(v)}`)
+        .join(" ") || "--all",
+    exactly = ` --if-count ${count}`;
+  return [
+    [
+      "Redrive all…",
+      "",
+      () =>
+        start(
+          go,
+          `Redrive ${these}?`,
+          `Each call is executed again, with its edited input if it has one, by ${scripts.join(", ")}. What succeeds is resolved; what fails stays parked.`,
+          `perdure dlq redrive ${told}${exactly}`,
+          "Redrive",
+          "primary",
+          "/letters/redrive-matching",
+          { matching: { ...matching, count }, scripts },
+          pace(4),
+        ),
+    ],
+    [
+      "Drop all…",
+      "danger",
+      () =>
+        start(
+          go,
+          `Drop ${these}?`,
+          "Nothing is executed. They stay listed, and are not tried again.",
+          `perdure dlq drop ${told}${exactly}`,
+          "Drop",
+          "danger",
+          "/letters/drop-matching",
+          { matching: { ...matching, count } },
+        ),
+    ],
+  ];
 }
 
 /** The buttons for letters: `rows` are those of a listing. */
 export function letterActs(go, rows) {
-  const ids = rows.map(x => x.letter.letter).sort((a, b) => a - b), scripts = [...new Set(rows.map(x => x.script))], these = many(ids.length, "dead letter"), all = ids.join(" ");
-  return [["Redrive…", "primary", () => start(go, `Redrive ${these}?`, `Each call is executed again, with its edited input if it has one, by ${scripts.join(", ")}. What succeeds is resolved; what fails stays parked.`, `perdure dlq redrive ${all}`, "Redrive", "primary", "/letters/redrive", { letters: ids, scripts }, pace(1))],
-    ["Drop…", "danger", () => start(go, `Drop ${these}?`, "Nothing is executed. They stay listed, and are not tried again.", `perdure dlq drop ${all}`, "Drop", "danger", "/letters/drop", { letters: ids })]];
+  const ids = rows.map(x => x.letter.letter).sort((a, b) => a - b),
+    scripts = [...new Set(rows.map(x => x.script))],
+    these = many(ids.length, "dead letter"),
+    all = ids.join(" ");
+  return [
+    [
+      "Redrive…",
+      "primary",
+      () =>
+        start(
+          go,
+          `Redrive ${these}?`,
+          `Each call is executed again, with its edited input if it has one, by ${scripts.join(", ")}. What succeeds is resolved; what fails stays parked.`,
+          `perdure dlq redrive ${all}`,
+          "Redrive",
+          "primary",
+          "/letters/redrive",
+          { letters: ids, scripts },
+          pace(1),
+        ),
+    ],
+    [
+      "Drop…",
+      "danger",
+      () =>
+        start(
+          go,
+          `Drop ${these}?`,
+          "Nothing is executed. They stay listed, and are not tried again.",
+          `perdure dlq drop ${all}`,
+          "Drop",
+          "danger",
+          "/letters/drop",
+          { letters: ids },
+        ),
+    ],
+  ];
 }
 
 /** The buttons that answer what a run asks. */
-export const answers = (run, title) => server.read_only ? null : [["approve", "Approve", "primary"], ["reject", "Reject", "danger"]].map(([verb, text, tone]) => button(`${text}…`, tone, () => confirm(`${text}: ${title}`, "The answer is written at once, and only once; the run goes on with it where a process or a worker has it, else when it is resumed.", `perdure ${verb} ${quoted(run)}`, text, tone, note => act("POST", `/runs/${seg(run)}/${verb}`, { note, title })), `${text}: ${title}`));
+export const answers = (run, title) =>
+  server.read_only
+    ? null
+    : [
+        ["approve", "Approve", "primary"],
+        ["reject", "Reject", "danger"],
+      ].map(([verb, text, tone]) =>
+        button(
+          `${text}…`,
+          tone,
+          () =>
+            confirm(
+              `${text}: ${title}`,
+              "The answer is written at once, and only once; the run goes on with it where a process or a worker has it, else when it is resumed.",
+              `perdure ${verb} ${quoted(run)}`,
+              text,
+              tone,
+              note => act("POST", `/runs/${seg(run)}/${verb}`, { note, title }),
+            ),
+          `${text}: ${title}`,
+        ),
+      );

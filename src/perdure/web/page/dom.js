@@ -9,16 +9,24 @@ export function put(node, props, kids = []) {
   for (const [name, value] of Object.entries(props || {})) {
     if (value == null || value === false) continue;
     if (name === "on") for (const [event, heard] of Object.entries(value)) listen(node, event, heard);
-    else if (name === "value") { node.value = value; node.setAttribute("value", value); }
-    else if (name === "checked") { node.checked = Boolean(value); node.setAttribute("checked", ""); }
-    else node.setAttribute(name, value === true ? "" : name === "href" && value[0] === "/" ? ROOT + value : String(value));
+    else if (name === "value") {
+      node.value = value;
+      node.setAttribute("value", value);
+    } else if (name === "checked") {
+      node.checked = Boolean(value);
+      node.setAttribute("checked", "");
+    } else
+      node.setAttribute(name, value === true ? "" : name === "href" && value[0] === "/" ? ROOT + value : String(value));
   }
   for (const kid of kids.flat(9)) if (kid != null && kid !== false) node.append(kid);
   return node;
 }
 export const h = (tag, props, ...kids) => put(document.createElement(tag), props, kids);
 export const s = (tag, props, ...kids) => put(document.createElementNS(SVG, tag), props, kids);
-export const fill = (node, ...kids) => { node.replaceChildren(); return put(node, null, kids); };
+export const fill = (node, ...kids) => {
+  node.replaceChildren();
+  return put(node, null, kids);
+};
 
 // One listener a node and event, so that a node that stays can be given what a newer one does.
 function listen(node, event, heard) {
@@ -42,16 +50,26 @@ function children(old, fresh) {
     const known = next.dataset?.key ? keyed.get(next.dataset.key) : null;
     if (known && known !== at) old.insertBefore(known, at);
     const mine = known || at;
-    if (mine && same(mine, next)) { morph(mine, next); at = mine.nextSibling; }
-    else old.insertBefore(next, at);
+    if (mine && same(mine, next)) {
+      morph(mine, next);
+      at = mine.nextSibling;
+    } else old.insertBefore(next, at);
   }
-  while (at) { const gone = at; at = at.nextSibling; gone.remove(); }
+  while (at) {
+    const gone = at;
+    at = at.nextSibling;
+    gone.remove();
+  }
 }
 const same = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && a.dataset?.key === b.dataset?.key;
 function morph(old, fresh) {
-  if (old.nodeType !== 1) { if (old.data !== fresh.data) old.data = fresh.data; return; }
+  if (old.nodeType !== 1) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
   if (old.hasAttribute("data-keep")) return;
-  for (const { name } of [...old.attributes]) if (!(name === "open" && old.tagName === "DETAILS") && !fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name } of [...old.attributes])
+    if (!(name === "open" && old.tagName === "DETAILS") && !fresh.hasAttribute(name)) old.removeAttribute(name);
   for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   if ("value" in fresh && old !== document.activeElement && old.value !== fresh.value) old.value = fresh.value;
   if ("checked" in fresh) old.checked = fresh.checked;
@@ -61,17 +79,64 @@ function morph(old, fresh) {
 }
 
 // -- marks: every state has a shape of its own, colour comes on top -----------------------------------------------------------
-export const NAMES = { done: "done", running: "running", stopping: "stopping", waiting: "waiting", suspended: "suspended", queued: "queued", failed: "failed", dead: "dead letter", interrupted: "interrupted", cancelled: "cancelled", parked: "parked", superseded: "superseded", abandoned: "given up", open: "not completed" };
-export const TONE = { done: "done", running: "run", stopping: "stop", waiting: "wait", suspended: "wait", queued: "wait", failed: "fail", dead: "dead", interrupted: "stop", cancelled: "off", parked: "fail", superseded: "off", abandoned: "off", open: "fail", approval: "wait", service: "wait", due: "wait", letters: "dead", bell: "wait" };
+export const NAMES = {
+  done: "done",
+  running: "running",
+  stopping: "stopping",
+  waiting: "waiting",
+  suspended: "suspended",
+  queued: "queued",
+  failed: "failed",
+  dead: "dead letter",
+  interrupted: "interrupted",
+  cancelled: "cancelled",
+  parked: "parked",
+  superseded: "superseded",
+  abandoned: "given up",
+  open: "not completed",
+};
+export const TONE = {
+  done: "done",
+  running: "run",
+  stopping: "stop",
+  waiting: "wait",
+  suspended: "wait",
+  queued: "wait",
+  failed: "fail",
+  dead: "dead",
+  interrupted: "stop",
+  cancelled: "off",
+  parked: "fail",
+  superseded: "off",
+  abandoned: "off",
+  open: "fail",
+  approval: "wait",
+  service: "wait",
+  due: "wait",
+  letters: "dead",
+  bell: "wait",
+};
 const RING = "M7 1.2a5.8 5.8 0 1 1 0 11.6A5.8 5.8 0 0 1 7 1.2Z";
 const SHAPES = {
   done: [[`${RING}M4.5 7.2l1.8 1.8 3.3-3.8`, { "stroke-width": 1.2 }]],
-  running: [[RING, { "stroke-opacity": .3 }], ["M7 1.2A5.8 5.8 0 0 1 12.8 7", { class: "spin" }]],
-  stopping: [[RING, { "stroke-opacity": .3 }], ["M5 5h4v4H5Z"]],
+  running: [
+    [RING, { "stroke-opacity": 0.3 }],
+    ["M7 1.2A5.8 5.8 0 0 1 12.8 7", { class: "spin" }],
+  ],
+  stopping: [[RING, { "stroke-opacity": 0.3 }], ["M5 5h4v4H5Z"]],
   waiting: [[RING, { "stroke-width": 1.3 }], ["M5.5 5v4M8.5 5v4"]],
   queued: [["M2 3.4h10M2 7h6M2 10.6h3"]],
-  failed: [["M7 .9 13.1 7 7 13.1.9 7Z", { fill: "currentColor", "stroke-width": 1 }], ["M7 4.2v3.2M7 9.6v.1", { stroke: "var(--panel)" }]],
-  dead: [["M2.2 1.8h9.6c.6 0 1 .4 1 1v8.4c0 .6-.4 1-1 1H2.2c-.6 0-1-.4-1-1V2.8c0-.6.4-1 1-1Z", { fill: "currentColor", "stroke-width": 1 }], ["m4.8 4.8 4.4 4.4m0-4.4L4.8 9.2", { stroke: "var(--panel)" }]],
+  failed: [
+    ["M7 .9 13.1 7 7 13.1.9 7Z", { fill: "currentColor", "stroke-width": 1 }],
+    ["M7 4.2v3.2M7 9.6v.1", { stroke: "var(--panel)" }],
+  ],
+  dead: [
+    [
+      "M2.2 1.8h9.6c.6 0 1 .4 1 1v8.4c0 .6-.4 1-1 1H2.2c-.6 0-1-.4-1-1V2.8c0-.6.4-1 1-1Z",
+      { fill: "currentColor", "stroke-width": 1 },
+    ],
+    ["m4.8 4.8 4.4 4.4m0-4.4L4.8 9.2", { stroke: "var(--panel)" }],
+  ],
   interrupted: [["M4.2 1.9A5.8 5.8 0 0 0 4 12M9.8 12.1A5.8 5.8 0 0 0 10 2"], ["M7.8 3.4 5.6 7.2h2.8L6.2 10.8"]],
   parked: [["M2.2 1.4h9.6v11.2H2.2Z"], ["M5.4 10V4h1.9a1.7 1.7 0 0 1 0 3.4H5.4"]],
   cancelled: [[RING, { "stroke-width": 1.3 }], ["M4.4 7h5.2"]],
@@ -89,42 +154,137 @@ const SHAPES = {
   key: [["M5 9a3 3 0 1 1 1.6-4.6L12.4 4.4v2.2h-1.6v1.8H8.6l-1-.9A3 3 0 0 1 5 9Z", { "stroke-width": 1.2 }]],
   lanes: [["M1.5 3.5h5M4.5 7h7M8.5 10.5h4"]],
 };
-Object.assign(SHAPES, { suspended: SHAPES.waiting, due: SHAPES.clock, service: SHAPES.bolt, letters: SHAPES.dead, open: SHAPES.failed, abandoned: SHAPES.cancelled });
+Object.assign(SHAPES, {
+  suspended: SHAPES.waiting,
+  due: SHAPES.clock,
+  service: SHAPES.bolt,
+  letters: SHAPES.dead,
+  open: SHAPES.failed,
+  abandoned: SHAPES.cancelled,
+});
 /** The mark of a state. @param {string} kind @param {number} size */
 export function mark(kind, size = 14, hidden = false) {
   const named = hidden ? { "aria-hidden": "true" } : { role: "img", "aria-label": NAMES[kind] || kind };
-  return s("svg", { class: `ic ${TONE[kind] || "off"}`, width: size, height: size, viewBox: "0 0 14 14", fill: "none", stroke: "currentColor", "stroke-width": 1.6, "stroke-linecap": "round", "stroke-linejoin": "round", ...named },
-    (SHAPES[kind] || []).map(([d, more]) => s("path", { d, ...more })));
+  return s(
+    "svg",
+    {
+      class: `ic ${TONE[kind] || "off"}`,
+      width: size,
+      height: size,
+      viewBox: "0 0 14 14",
+      fill: "none",
+      stroke: "currentColor",
+      "stroke-width": 1.6,
+      "stroke-linecap": "round",
+      "stroke-linejoin": "round",
+      ...named,
+    },
+    (SHAPES[kind] || []).map(([d, more]) => s("path", { d, ...more })),
+  );
 }
-export const pill = (kind, text) => h("span", { class: `pill ${TONE[kind] || ""}` }, mark(kind, 12, true), text || NAMES[kind] || kind);
+export const pill = (kind, text) =>
+  h("span", { class: `pill ${TONE[kind] || ""}` }, mark(kind, 12, true), text || NAMES[kind] || kind);
 
 // -- pieces ----------------------------------------------------------------------------------------------------------------
 export function toast(text) {
   const box = document.querySelector("#said");
   fill(box, h("div", { class: "toast" }, text));
-  setTimeout(() => { if (box.firstChild?.textContent === text) fill(box); }, 2600);
+  setTimeout(() => {
+    if (box.firstChild?.textContent === text) fill(box);
+  }, 2600);
 }
-export const copy = text => navigator.clipboard?.writeText(text).then(() => toast("copied"), () => toast("the browser does not let a page copy"));
+export const copy = text =>
+  navigator.clipboard?.writeText(text).then(
+    () => toast("copied"),
+    () => toast("the browser does not let a page copy"),
+  );
 /** A command, to be copied into a terminal. */
-export const command = text => h("div", { class: "cmd" }, h("span", { class: "clip", title: text }, text), h("button", { type: "button", "aria-label": `Copy: ${text}`, on: { click: () => copy(text) } }, mark("copy", 14, true)));
+export const command = text =>
+  h(
+    "div",
+    { class: "cmd" },
+    h("span", { class: "clip", title: text }, text),
+    h(
+      "button",
+      { type: "button", "aria-label": `Copy: ${text}`, on: { click: () => copy(text) } },
+      mark("copy", 14, true),
+    ),
+  );
 /** A text of which the beginning is shown, and all of it when that is asked for. */
-export const long = (text, most = 320) => text.length <= most + 80 ? text : [`${text.slice(0, most)} …`, h("details", { class: "long" }, h("summary", {}, `all ${text.length.toLocaleString("en-US")} characters`), h("span", { class: "mono", tabindex: 0 }, text))];
+export const long = (text, most = 320) =>
+  text.length <= most + 80
+    ? text
+    : [
+        `${text.slice(0, most)} …`,
+        h(
+          "details",
+          { class: "long" },
+          h("summary", {}, `all ${text.length.toLocaleString("en-US")} characters`),
+          h("span", { class: "mono", tabindex: 0 }, text),
+        ),
+      ];
 /** Ask before something is changed: `text` says what happens, `told` is the command that does the same, or makes it of the fields of `more`. */
 export function confirm(title, text, told, label, tone, act, more = null) {
-  const said = h("p", { class: "err", role: "alert" }), note = act.length ? h("input", { id: "note", autocomplete: "off" }) : null;
-  const typed = () => typeof told === "function" ? told() : told, same = h("div", {}, command(typed()));
+  const said = h("p", { class: "err", role: "alert" }),
+    note = act.length ? h("input", { id: "note", autocomplete: "off" }) : null;
+  const typed = () => (typeof told === "function" ? told() : told),
+    same = h("div", {}, command(typed()));
   for (const one of more?.fields || []) one.addEventListener("input", () => fill(same, command(typed())));
-  const box = h("dialog", { "aria-label": title }, h("form", { method: "dialog", on: { submit: async e => {
-    e.preventDefault();
-    try { const said = await act(note?.value || ""); box.close(); toast(typeof said === "string" ? said : "done"); } catch (error) { fill(said, error.message, error.hint ? h("span", { class: "mute" }, ` ${error.hint}`) : null); }
-  } } }, h("div", { class: "in" }, h("h2", {}, title), h("p", { class: "mute" }, text), note ? h("label", { for: "note", class: "stackfield" }, "Note for the workflow", note) : null, more?.node, same, said),
-    h("footer", {}, h("button", { class: "btn", type: "button", on: { click: () => box.close() } }, "Not now"), h("button", { class: `btn ${tone}` }, label))));
+  const box = h(
+    "dialog",
+    { "aria-label": title },
+    h(
+      "form",
+      {
+        method: "dialog",
+        on: {
+          submit: async e => {
+            e.preventDefault();
+            try {
+              const said = await act(note?.value || "");
+              box.close();
+              toast(typeof said === "string" ? said : "done");
+            } catch (error) {
+              fill(said, error.message, error.hint ? h("span", { class: "mute" }, ` ${error.hint}`) : null);
+            }
+          },
+        },
+      },
+      h(
+        "div",
+        { class: "in" },
+        h("h2", {}, title),
+        h("p", { class: "mute" }, text),
+        note ? h("label", { for: "note", class: "stackfield" }, "Note for the workflow", note) : null,
+        more?.node,
+        same,
+        said,
+      ),
+      h(
+        "footer",
+        {},
+        h("button", { class: "btn", type: "button", on: { click: () => box.close() } }, "Not now"),
+        h("button", { class: `btn ${tone}` }, label),
+      ),
+    ),
+  );
   box.addEventListener("close", () => box.remove());
   document.body.append(box);
   box.showModal();
 }
-export const button = (text, tone, clicked, label) => h("button", { type: "button", class: `btn small ${tone}`, "aria-label": label || null, on: { click: clicked } }, text);
-export const card = (title, count, ...rest) => h("section", { class: "card", "aria-label": title, "data-key": title }, h("header", {}, h("h2", {}, title), count == null ? null : h("span", { class: "count" }, count)), rest);
+export const button = (text, tone, clicked, label) =>
+  h(
+    "button",
+    { type: "button", class: `btn small ${tone}`, "aria-label": label || null, on: { click: clicked } },
+    text,
+  );
+export const card = (title, count, ...rest) =>
+  h(
+    "section",
+    { class: "card", "aria-label": title, "data-key": title },
+    h("header", {}, h("h2", {}, title), count == null ? null : h("span", { class: "count" }, count)),
+    rest,
+  );
 /** A card whose title stands above it already. */
 export const sheet = (label, ...rest) => h("section", { class: "card", "aria-label": label, "data-key": label }, rest);
 export const empty = (...text) => h("p", { class: "empty" }, text);

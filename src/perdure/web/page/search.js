@@ -6,26 +6,180 @@ import { table } from "./runs.js";
 import { at, many } from "./words.js";
 
 export function search({ main, query, go, title }) {
-  let asked = query, found = null, of = null;
-  const row = (href, key, kind, ...rest) => h("li", { "data-key": key, class: "hits" }, mark(kind), h("a", { href, "data-row": true, class: "link nowrap" }, rest[0]), rest.slice(1));
+  let asked = query,
+    found = null,
+    of = null;
+  const row = (href, key, kind, ...rest) =>
+    h(
+      "li",
+      { "data-key": key, class: "hits" },
+      mark(kind),
+      h("a", { href, "data-row": true, class: "link nowrap" }, rest[0]),
+      rest.slice(1),
+    );
   function paint(q) {
     title(q ? `${q}, search` : "Search");
     const none = found && !found.runs.length && !found.steps.length && !found.letters.length && !found.lines.length;
-    patch(main, h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, "Search"), h("div", { class: "sub" }, h("span", { role: "status" }, !q ? "" : of !== q ? "looks ..." : none ? "nothing found" : `${many(found.runs.length, "run")}, ${many(found.steps.length, "step")}, ${many(found.letters.length, "dead letter")}, ${many(found.lines.length, "line")}${found.complete ? "" : "; there may be more: two seconds were over, or the first 20 are listed"}`)))),
-      h("div", { class: "stack" }, h("label", { class: "search" }, mark("search", 12, true), h("input", { "data-search": true, "aria-label": "Text to look for; its case counts", placeholder: "text, as it is stored: its case counts", spellcheck: "false", value: q, on: { change: e => { const text = e.target.value.trim(); go(`/search${text ? `?${new URLSearchParams({ q: text })}` : ""}`); } } }), h("kbd", {}, "/")),
-        !q ? h("section", { class: "card" }, empty("Ids and inputs of runs, names, keys, inputs and errors of steps, what they logged and printed, and the number of a dead letter are looked through, for two seconds at most.")) : null,
-        of === q && found ? [
-          found.letters.length ? card("Dead letters", found.letters.length, h("ul", { class: "plain" }, found.letters.map(l => row(`/dead/${l.letter}`, `l${l.letter}`, "dead", `dead letter ${l.letter}`, h("span", { class: "mono mute clip", title: l.inputs }, `${l.step || l.workflow}${l.inputs}`), h("span", { class: "err clip", title: l.error }, l.error))))) : null,
-          found.runs.length ? card("Runs", found.runs.length, table(found.runs)) : null,
-          found.steps.length ? card("Steps", found.steps.length, h("ul", { class: "plain" }, found.steps.map(({ run, step }) => row(`/runs/${seg(run)}?step=${step.seq}`, `${run}#${step.seq}`, step.status, `${step.name} #${step.seq}`, h("span", { class: "mono mute" }, step.inputs), h("span", { class: "id" }, run))))) : null,
-          found.lines.length ? card("Log", found.lines.length, h("ul", { class: "plain" }, found.lines.map(({ run, line }, i) => row(`/runs/${seg(run)}?log=${seg(q)}`, `line ${i} ${line.at}`, line.level === "ERROR" || line.level === "CRITICAL" ? "failed" : "list", line.step, h("span", { class: "mono mute clip", title: line.text }, line.text), h("span", { class: "id" }, `${run} · ${at(line.at)}${line.level ? ` · ${line.level} ${line.logger}` : ""}`))))) : null,
-          none ? h("section", { class: "card" }, empty("Nothing has that text. Numbers and dates inside of inputs are not found: they are stored in another form.")) : null] : null));
+    patch(
+      main,
+      h(
+        "div",
+        { class: "top" },
+        h(
+          "div",
+          { class: "grow" },
+          h("h1", {}, "Search"),
+          h(
+            "div",
+            { class: "sub" },
+            h(
+              "span",
+              { role: "status" },
+              !q
+                ? ""
+                : of !== q
+                  ? "looks ..."
+                  : none
+                    ? "nothing found"
+                    : `${many(found.runs.length, "run")}, ${many(found.steps.length, "step")}, ${many(found.letters.length, "dead letter")}, ${many(found.lines.length, "line")}${found.complete ? "" : "; there may be more: two seconds were over, or the first 20 are listed"}`,
+            ),
+          ),
+        ),
+      ),
+      h(
+        "div",
+        { class: "stack" },
+        h(
+          "label",
+          { class: "search" },
+          mark("search", 12, true),
+          h("input", {
+            "data-search": true,
+            "aria-label": "Text to look for; its case counts",
+            placeholder: "text, as it is stored: its case counts",
+            spellcheck: "false",
+            value: q,
+            on: {
+              change: e => {
+                const text = e.target.value.trim();
+                go(`/search${text ? `?${new URLSearchParams({ q: text })}` : ""}`);
+              },
+            },
+          }),
+          h("kbd", {}, "/"),
+        ),
+        !q
+          ? h(
+              "section",
+              { class: "card" },
+              empty(
+                "Ids and inputs of runs, names, keys, inputs and errors of steps, what they logged and printed, and the number of a dead letter are looked through, for two seconds at most.",
+              ),
+            )
+          : null,
+        of === q && found
+          ? [
+              found.letters.length
+                ? card(
+                    "Dead letters",
+                    found.letters.length,
+                    h(
+                      "ul",
+                      { class: "plain" },
+                      found.letters.map(l =>
+                        row(
+                          `/dead/${l.letter}`,
+                          `l${l.letter}`,
+                          "dead",
+                          `dead letter ${l.letter}`,
+                          h("span", { class: "mono mute clip", title: l.inputs }, `${l.step || l.workflow}${l.inputs}`),
+                          h("span", { class: "err clip", title: l.error }, l.error),
+                        ),
+                      ),
+                    ),
+                  )
+                : null,
+              found.runs.length ? card("Runs", found.runs.length, table(found.runs)) : null,
+              found.steps.length
+                ? card(
+                    "Steps",
+                    found.steps.length,
+                    h(
+                      "ul",
+                      { class: "plain" },
+                      found.steps.map(({ run, step }) =>
+                        row(
+                          `/runs/${seg(run)}?step=${step.seq}`,
+                          `${run}#${step.seq}`,
+                          step.status,
+                          `${step.name} #${step.seq}`,
+                          h("span", { class: "mono mute" }, step.inputs),
+                          h("span", { class: "id" }, run),
+                        ),
+                      ),
+                    ),
+                  )
+                : null,
+              found.lines.length
+                ? card(
+                    "Log",
+                    found.lines.length,
+                    h(
+                      "ul",
+                      { class: "plain" },
+                      found.lines.map(({ run, line }, i) =>
+                        row(
+                          `/runs/${seg(run)}?log=${seg(q)}`,
+                          `line ${i} ${line.at}`,
+                          line.level === "ERROR" || line.level === "CRITICAL" ? "failed" : "list",
+                          line.step,
+                          h("span", { class: "mono mute clip", title: line.text }, line.text),
+                          h(
+                            "span",
+                            { class: "id" },
+                            `${run} · ${at(line.at)}${line.level ? ` · ${line.level} ${line.logger}` : ""}`,
+                          ),
+                        ),
+                      ),
+                    ),
+                  )
+                : null,
+              none
+                ? h(
+                    "section",
+                    { class: "card" },
+                    empty(
+                      "Nothing has that text. Numbers and dates inside of inputs are not found: they are stored in another form.",
+                    ),
+                  )
+                : null,
+            ]
+          : null,
+      ),
+    );
   }
   async function look() {
     const q = asked.get("q") || "";
     paint(q);
-    if (!q) { main.querySelector("[data-search]").focus(); return; }
-    if (of !== q) { const answer = await get("/search", { q }); if (q !== (asked.get("q") || "")) return; found = answer; of = q; paint(q); }
+    if (!q) {
+      main.querySelector("[data-search]").focus();
+      return;
+    }
+    if (of !== q) {
+      const answer = await get("/search", { q });
+      if (q !== (asked.get("q") || "")) return;
+      found = answer;
+      of = q;
+      paint(q);
+    }
   }
-  return { async refresh() { await look(); }, readdress(q) { asked = q; return look(); } };
+  return {
+    async refresh() {
+      await look();
+    },
+    readdress(q) {
+      asked = q;
+      return look();
+    },
+  };
 }

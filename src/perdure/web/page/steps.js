@@ -5,33 +5,79 @@ import { fill, h, mark, s } from "./dom.js";
 import { bars, ticks } from "./timeline.js";
 import { dur, fine, n } from "./words.js";
 
-const ROW = 29, PAGE = 100, TALLEST = 8e6;  // browsers do not take elements that are much taller
+const ROW = 29,
+  PAGE = 100,
+  TALLEST = 8e6; // browsers do not take elements that are much taller
 
 /** The bars of a call, as backgrounds of a single element: a page of rows has few nodes. */
 function bar(x, a, b) {
-  const part = t => (Math.max(a, Math.min(b, t)) - a) / Math.max(b - a, 1e-6) * 100;
-  const layer = (from, to, height, tone) => { const w = part(to) - part(from); return `linear-gradient(var(--${tone}), var(--${tone})) ${w < 100 ? part(from) / (100 - w) * 100 : 0}% 50% / max(2px, ${w}%) ${height}px no-repeat`; };
-  return [...bars(x).map(([t, ms, tone]) => layer(t, t + ms, 8, tone)), ...(x.failures.length ? [layer(x.at, x.last_at, 1, "faint")] : [])].join(", ");
+  const part = t => ((Math.max(a, Math.min(b, t)) - a) / Math.max(b - a, 1e-6)) * 100;
+  const layer = (from, to, height, tone) => {
+    const w = part(to) - part(from);
+    return `linear-gradient(var(--${tone}), var(--${tone})) ${w < 100 ? (part(from) / (100 - w)) * 100 : 0}% 50% / max(2px, ${w}%) ${height}px no-repeat`;
+  };
+  return [
+    ...bars(x).map(([t, ms, tone]) => layer(t, t + ms, 8, tone)),
+    ...(x.failures.length ? [layer(x.at, x.last_at, 1, "faint")] : []),
+  ].join(", ");
 }
 /** @param {{run: string, choose: (row: Object) => void}} given */
 export function steps({ run, choose }) {
-  const pad = h("div", { class: "pad", role: "rowgroup" }), scale = h("span", { class: "vscale", "aria-hidden": "true" });
-  const box = h("div", { class: "vt", tabindex: 0, role: "grid", "aria-label": "Steps; arrow keys choose", "aria-colcount": 6 }, pad);
+  const pad = h("div", { class: "pad", role: "rowgroup" }),
+    scale = h("span", { class: "vscale", "aria-hidden": "true" });
+  const box = h(
+    "div",
+    { class: "vt", tabindex: 0, role: "grid", "aria-label": "Steps; arrow keys choose", "aria-colcount": 6 },
+    pad,
+  );
   const cell = (text, hidden) => h("span", { role: "columnheader" }, hidden ? h("span", { class: "sr" }, text) : text);
-  const whole = h("div", { "data-keep": true }, h("div", { class: "vhead", "aria-hidden": "true" }, cell("State", true), cell("Number", true), cell("Step"), cell("Tries"), cell("Took"), scale), box);
-  let asked = {}, total = 0, pages = new Map(), listed = [], cursor = null, loading = false, chosen = null, control = new AbortController(), direct = true, loaded = false;
+  const whole = h(
+    "div",
+    { "data-keep": true },
+    h(
+      "div",
+      { class: "vhead", "aria-hidden": "true" },
+      cell("State", true),
+      cell("Number", true),
+      cell("Step"),
+      cell("Tries"),
+      cell("Took"),
+      scale,
+    ),
+    box,
+  );
+  let asked = {},
+    total = 0,
+    pages = new Map(),
+    listed = [],
+    cursor = null,
+    loading = false,
+    chosen = null,
+    control = new AbortController(),
+    direct = true,
+    loaded = false;
   const query = more => get(`/runs/${seg(run)}/steps`, { ...asked, ...more, limit: PAGE }, control.signal);
-  const quiet = error => { if (error.name !== "AbortError" && error.status !== 401) fill(pad, h("p", { class: "empty" }, error.message)); };
+  const quiet = error => {
+    if (error.name !== "AbortError" && error.status !== 401) fill(pad, h("p", { class: "empty" }, error.message));
+  };
 
-  function row(k) { return direct ? pages.get(Math.floor(k / PAGE))?.get(k + 1) : listed[k]; }
+  function row(k) {
+    return direct ? pages.get(Math.floor(k / PAGE))?.get(k + 1) : listed[k];
+  }
   async function need(page) {
     if (pages.has(page)) return;
     pages.set(page, new Map());
     const mine = pages;
     try {
       const found = await query({ after: page * PAGE });
-      if (mine === pages) { pages.set(page, new Map(found.steps.map(x => [x.seq, x]))); paint(); }
-    } catch (error) { mine.delete(page); quiet(error); }
+      if (mine === pages) {
+        pages.set(page, new Map(found.steps.map(x => [x.seq, x])));
+        paint();
+      }
+    } catch (error) {
+      mine.delete(page);
+      quiet(error);
+    }
   }
   async function more() {
     if (loading || cursor == null) return;
@@ -39,50 +85,120 @@ export function steps({ run, choose }) {
     const mine = asked;
     try {
       const found = await query({ after: cursor });
-      if (mine === asked) { listed = listed.concat(found.steps); cursor = found.next; total = listed.length; }
-    } catch (error) { quiet(error); }
+      if (mine === asked) {
+        listed = listed.concat(found.steps);
+        cursor = found.next;
+        total = listed.length;
+      }
+    } catch (error) {
+      quiet(error);
+    }
     loading = false;
     paint();
   }
   function paint() {
-    const height = Math.min(total * ROW, TALLEST), k = total * ROW / Math.max(height, 1), seen = Math.min(Math.max(height, total ? ROW : 48), 16 * ROW) + 1;
+    const height = Math.min(total * ROW, TALLEST),
+      k = (total * ROW) / Math.max(height, 1),
+      seen = Math.min(Math.max(height, total ? ROW : 48), 16 * ROW) + 1;
     pad.style.height = `${height}px`;
     box.style.height = `${seen}px`;
-    whole.style.setProperty("--numbers", Math.max(total, ...listed.slice(-1).map(x => x.seq)) < 10000 ? "42px" : "58px");
-    const top = box.scrollTop * k / ROW, first = Math.max(0, Math.floor(top)), last = Math.min(total, Math.ceil(top + seen / ROW) + 1), rows = [];
+    whole.style.setProperty(
+      "--numbers",
+      Math.max(total, ...listed.slice(-1).map(x => x.seq)) < 10000 ? "42px" : "58px",
+    );
+    const top = (box.scrollTop * k) / ROW,
+      first = Math.max(0, Math.floor(top)),
+      last = Math.min(total, Math.ceil(top + seen / ROW) + 1),
+      rows = [];
     for (let i = first; i < last; i++) rows.push([i, row(i)]);
     const inSight = rows.filter(([i, x]) => x && i >= Math.floor(top) && i < top + seen / ROW).map(([, x]) => x);
-    const a = inSight.length ? Math.min(...inSight.map(x => x.at)) : 0, b = inSight.length ? Math.max(...inSight.map(x => x.last_at + x.ms)) : 1;
-    pad.replaceChildren(...rows.map(([i, x]) => {
-      const el = h("div", { class: "row vrow", role: "row", "aria-rowindex": i + 1, "aria-selected": String(Boolean(x) && chosen === x.seq), on: { click: () => x && choose(x) } },
-        (x ? [mark(x.status, 13), ["faint num", `#${x.seq}`], ["clip", x.name, h("span", { class: "id" }, ` ${x.label == null ? "" : `${x.label} `}${x.inputs}`)], [x.attempts > 1 ? "num" : "num faint", String(x.attempts)], ["num nowrap", dur(x.last_at + x.ms - x.at)], ["lane", ""]] : ["", ["faint num", direct ? `#${i + 1}` : ""], ["faint", "…"], "", "", ""])
-          .map(c => Array.isArray(c) ? h("span", { role: "gridcell", class: c[0], title: c[0] === "clip" ? `${c[1]}${c[2].textContent}` : null }, c.slice(1)) : h("span", { role: "gridcell" }, c)));
-      if (x) el.lastChild.style.background = bar(x, a, b);
-      el.style.top = `${box.scrollTop + (i - top) * ROW}px`;
-      return el;
-    }));
-    if (!total && !loading && loaded) fill(pad, h("p", { class: "empty", role: "row" }, h("span", { role: "gridcell" }, Object.keys(asked).length ? "No step fits." : "No step has been saved yet.")));
-    const part = t => (t - a) / Math.max(b - a, 1e-6) * 100;
+    const a = inSight.length ? Math.min(...inSight.map(x => x.at)) : 0,
+      b = inSight.length ? Math.max(...inSight.map(x => x.last_at + x.ms)) : 1;
+    pad.replaceChildren(
+      ...rows.map(([i, x]) => {
+        const el = h(
+          "div",
+          {
+            class: "row vrow",
+            role: "row",
+            "aria-rowindex": i + 1,
+            "aria-selected": String(Boolean(x) && chosen === x.seq),
+            on: { click: () => x && choose(x) },
+          },
+          (x
+            ? [
+                mark(x.status, 13),
+                ["faint num", `#${x.seq}`],
+                ["clip", x.name, h("span", { class: "id" }, ` ${x.label == null ? "" : `${x.label} `}${x.inputs}`)],
+                [x.attempts > 1 ? "num" : "num faint", String(x.attempts)],
+                ["num nowrap", dur(x.last_at + x.ms - x.at)],
+                ["lane", ""],
+              ]
+            : ["", ["faint num", direct ? `#${i + 1}` : ""], ["faint", "…"], "", "", ""]
+          ).map(c =>
+            Array.isArray(c)
+              ? h(
+                  "span",
+                  { role: "gridcell", class: c[0], title: c[0] === "clip" ? `${c[1]}${c[2].textContent}` : null },
+                  c.slice(1),
+                )
+              : h("span", { role: "gridcell" }, c),
+          ),
+        );
+        if (x) el.lastChild.style.background = bar(x, a, b);
+        el.style.top = `${box.scrollTop + (i - top) * ROW}px`;
+        return el;
+      }),
+    );
+    if (!total && !loading && loaded)
+      fill(
+        pad,
+        h(
+          "p",
+          { class: "empty", role: "row" },
+          h("span", { role: "gridcell" }, Object.keys(asked).length ? "No step fits." : "No step has been saved yet."),
+        ),
+      );
+    const part = t => ((t - a) / Math.max(b - a, 1e-6)) * 100;
     const wide = scale.clientWidth;
-    fill(scale, s("svg", { width: "100%", height: 16 }, (inSight.length ? ticks(a, b, 4) : []).map(t => [part(t), fine(t, (b - a) / 4)]).filter(([x, text]) => x / 100 * wide + 6 * text.length < wide).map(([x, text]) => s("text", { x: `${x}%`, y: 12 }, text))));
+    fill(
+      scale,
+      s(
+        "svg",
+        { width: "100%", height: 16 },
+        (inSight.length ? ticks(a, b, 4) : [])
+          .map(t => [part(t), fine(t, (b - a) / 4)])
+          .filter(([x, text]) => (x / 100) * wide + 6 * text.length < wide)
+          .map(([x, text]) => s("text", { x: `${x}%`, y: 12 }, text)),
+      ),
+    );
     if (direct) for (const page of new Set(rows.filter(([, x]) => !x).map(([i]) => Math.floor(i / PAGE)))) need(page);
     else if (last >= total - 20) more();
   }
   let frame = 0;
-  box.addEventListener("scroll", () => { cancelAnimationFrame(frame); frame = requestAnimationFrame(paint); });
+  box.addEventListener("scroll", () => {
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(paint);
+  });
   new ResizeObserver(() => requestAnimationFrame(paint)).observe(box);
-  const at = () => direct ? chosen - 1 : listed.findIndex(x => x.seq === chosen);
+  const at = () => (direct ? chosen - 1 : listed.findIndex(x => x.seq === chosen));
   function reveal(i) {
-    const k = total * ROW / Math.max(Math.min(total * ROW, TALLEST), 1), y = i * ROW / k;
-    if (y < box.scrollTop || y + ROW > box.scrollTop + box.clientHeight) box.scrollTop = Math.max(0, y - box.clientHeight / 2);
+    const k = (total * ROW) / Math.max(Math.min(total * ROW, TALLEST), 1),
+      y = (i * ROW) / k;
+    if (y < box.scrollTop || y + ROW > box.scrollTop + box.clientHeight)
+      box.scrollTop = Math.max(0, y - box.clientHeight / 2);
     paint();
   }
   box.addEventListener("keydown", e => {
     const step = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1, PageDown: 15, PageUp: -15 }[e.key];
     if (!step) return;
     e.preventDefault();
-    const to = Math.max(0, Math.min(total - 1, (chosen == null ? -1 : at()) + step)), x = row(to);
-    if (x) { choose(x); reveal(to); } else reveal(to);
+    const to = Math.max(0, Math.min(total - 1, (chosen == null ? -1 : at()) + step)),
+      x = row(to);
+    if (x) {
+      choose(x);
+      reveal(to);
+    } else reveal(to);
   });
   return {
     box: whole,
@@ -90,7 +206,11 @@ export function steps({ run, choose }) {
     async ask(wanted, force = false) {
       const same = JSON.stringify(wanted) === JSON.stringify(asked);
       if (same && !force && total) return;
-      if (!same) { control.abort(); control = new AbortController(); box.scrollTop = 0; }
+      if (!same) {
+        control.abort();
+        control = new AbortController();
+        box.scrollTop = 0;
+      }
       asked = wanted;
       direct = !Object.keys(wanted).length;
       const found = await query({});
@@ -100,11 +220,24 @@ export function steps({ run, choose }) {
         const grown = same && force ? pages : new Map();
         for (const [page, known] of grown) if (known.size < PAGE) grown.delete(page);
         grown.set(0, new Map(found.steps.map(x => [x.seq, x])));
-        pages = grown; total = found.last; listed = []; cursor = null;
-      } else if (!same || listed.length <= PAGE) { listed = found.steps; cursor = found.next; total = listed.length; }
+        pages = grown;
+        total = found.last;
+        listed = [];
+        cursor = null;
+      } else if (!same || listed.length <= PAGE) {
+        listed = found.steps;
+        cursor = found.next;
+        total = listed.length;
+      }
       paint();
     },
-    choose(seq) { chosen = seq; if (seq != null && at() >= 0) reveal(at()); else paint(); },
-    get count() { return n(total); },
+    choose(seq) {
+      chosen = seq;
+      if (seq != null && at() >= 0) reveal(at());
+      else paint();
+    },
+    get count() {
+      return n(total);
+    },
   };
 }

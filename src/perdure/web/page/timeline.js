@@ -3,17 +3,43 @@
 import { h } from "./dom.js";
 import { dur, fine, many, n } from "./words.js";
 
-const LANE = 15, FOOT = 20, MAP = 22, MAP_HIGH = 12;  // pixels; MAP is the room of the whole run above a part of it
+const LANE = 15,
+  FOOT = 20,
+  MAP = 22,
+  MAP_HIGH = 12; // pixels; MAP is the room of the whole run above a part of it
 
 export function ticks(a, b, want) {
-  const raw = Math.max((b - a) / want, 1e-6), m = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map(k => k * m).find(k => k >= raw), out = [];
+  const raw = Math.max((b - a) / want, 1e-6),
+    m = 10 ** Math.floor(Math.log10(raw)),
+    step = [1, 2, 5, 10].map(k => k * m).find(k => k >= raw),
+    out = [];
   for (let t = Math.ceil(a / step) * step; t <= b; t += step) out.push(t);
   return out;
 }
 /** The bars of a call: from, length, class. */
-export const bars = x => [...x.failures.map(f => [f.at, f.ms, f.throttled ? "wait-bar" : "fail-bar"]), [x.last_at, x.ms, x.status === "done" ? (x.failures.length ? "done-bar2" : "done-bar") : x.status === "dead" ? "dead-bar" : x.status === "abandoned" ? "line" : x.status === "cut" ? "stop" : x.status === "running" ? "run-bar" : "fail-bar"]];
+export const bars = x => [
+  ...x.failures.map(f => [f.at, f.ms, f.throttled ? "wait-bar" : "fail-bar"]),
+  [
+    x.last_at,
+    x.ms,
+    x.status === "done"
+      ? x.failures.length
+        ? "done-bar2"
+        : "done-bar"
+      : x.status === "dead"
+        ? "dead-bar"
+        : x.status === "abandoned"
+          ? "line"
+          : x.status === "cut"
+            ? "stop"
+            : x.status === "running"
+              ? "run-bar"
+              : "fail-bar",
+  ],
+];
 const ends = x => x.last_at + x.ms;
-const FOLD = 46, LEAST = 10000;  // pixels of an idle time that is folded; one is, if it is that long (ms) and most of the run
+const FOLD = 46,
+  LEAST = 10000; // pixels of an idle time that is folded; one is, if it is that long (ms) and most of the run
 
 /** When nothing happened for long: [from, to], of what is busy at [from, to]. */
 function idle(busy, length) {
@@ -29,162 +55,472 @@ function idle(busy, length) {
 /** When something happened: [from, to], joined where they are nearly one. */
 function merged(busy, near) {
   const found = [];
-  for (const [a, b] of [...busy].sort((p, q) => p[0] - q[0])) { const last = found.at(-1); if (last && a - last[1] < near) last[1] = Math.max(last[1], b); else found.push([a, b]); }
+  for (const [a, b] of [...busy].sort((p, q) => p[0] - q[0])) {
+    const last = found.at(-1);
+    if (last && a - last[1] < near) last[1] = Math.max(last[1], b);
+    else found.push([a, b]);
+  }
   return found;
 }
 
 /** Put each call into the first lane that is free. */
 function lanes(calls) {
-  const free = [], found = [...calls].sort((p, q) => p.at - q.at).map(x => {
-    let lane = free.findIndex(t => t <= x.at + .5);
-    if (lane < 0) lane = free.push(0) - 1;
-    const since = x.made == null ? x.at : Math.max(x.made, free[lane]);  // a wait is drawn where its lane was free
-    free[lane] = ends(x);
-    return { x, lane, since };
-  });
+  const free = [],
+    found = [...calls]
+      .sort((p, q) => p.at - q.at)
+      .map(x => {
+        let lane = free.findIndex(t => t <= x.at + 0.5);
+        if (lane < 0) lane = free.push(0) - 1;
+        const since = x.made == null ? x.at : Math.max(x.made, free[lane]); // a wait is drawn where its lane was free
+        free[lane] = ends(x);
+        return { x, lane, since };
+      });
   return { found, count: Math.max(free.length, 1) };
 }
 
 /** A canvas with the calls; `choose` gets the call that is clicked, `pick` the time that is dragged over, which is then shown alone (null: all). */
 export function timeline({ choose, pick }) {
-  const canvas = h("canvas", { class: "brush", role: "img", "aria-label": "" }), hint = h("div", { class: "tip", "aria-hidden": "true" }), box = h("div", { class: "tl", "data-keep": true }, canvas, hint);
-  let data = null, laid = null, waits = true, sessions = [], shades = [], HEAD = 6, range = null, flying = [], chosen = null, from = null, over = null, moved = null, whole = [];
-  const width = () => Math.max(canvas.clientWidth, 200), view = () => range || [0, data.length], top = () => range ? MAP : 0;
+  const canvas = h("canvas", { class: "brush", role: "img", "aria-label": "" }),
+    hint = h("div", { class: "tip", "aria-hidden": "true" }),
+    box = h("div", { class: "tl", "data-keep": true }, canvas, hint);
+  let data = null,
+    laid = null,
+    waits = true,
+    sessions = [],
+    shades = [],
+    HEAD = 6,
+    range = null,
+    flying = [],
+    chosen = null,
+    from = null,
+    over = null,
+    moved = null,
+    whole = [];
+  const width = () => Math.max(canvas.clientWidth, 200),
+    view = () => range || [0, data.length],
+    top = () => (range ? MAP : 0);
   // Times that are folded take the same few pixels each; the rest is to scale.
-  let idles = [], folds = [];
-  const fold = () => { const [a, b] = view(); folds = idles.map(([p, q]) => [Math.max(p, a), Math.min(q, b)]).filter(([p, q]) => q - p > Math.max(LEAST, (b - a) / 6)); };
-  const rate = () => (width() - 2 - folds.length * FOLD) / Math.max(view()[1] - view()[0] - folds.reduce((sum, [a, b]) => sum + b - a, 0), 1e-6);
-  const X = t => { let x = 1, last = view()[0]; const r = rate(); for (const [a, b] of folds) { if (t <= a) break; x += (a - last) * r; if (t < b) return x + (t - a) / (b - a) * FOLD; x += FOLD; last = b; } return x + (t - last) * r; };
-  const T = at => { let x = 1, last = view()[0]; const r = rate(); for (const [a, b] of folds) { const here = x + (a - last) * r; if (at <= here) break; if (at < here + FOLD) return a + (at - here) / FOLD * (b - a); x = here + FOLD; last = b; } return Math.max(view()[0], Math.min(view()[1], last + (at - x) / r)); };
+  let idles = [],
+    folds = [];
+  const fold = () => {
+    const [a, b] = view();
+    folds = idles
+      .map(([p, q]) => [Math.max(p, a), Math.min(q, b)])
+      .filter(([p, q]) => q - p > Math.max(LEAST, (b - a) / 6));
+  };
+  const rate = () =>
+    (width() - 2 - folds.length * FOLD) /
+    Math.max(view()[1] - view()[0] - folds.reduce((sum, [a, b]) => sum + b - a, 0), 1e-6);
+  const X = t => {
+    let x = 1,
+      last = view()[0];
+    const r = rate();
+    for (const [a, b] of folds) {
+      if (t <= a) break;
+      x += (a - last) * r;
+      if (t < b) return x + ((t - a) / (b - a)) * FOLD;
+      x += FOLD;
+      last = b;
+    }
+    return x + (t - last) * r;
+  };
+  const T = at => {
+    let x = 1,
+      last = view()[0];
+    const r = rate();
+    for (const [a, b] of folds) {
+      const here = x + (a - last) * r;
+      if (at <= here) break;
+      if (at < here + FOLD) return a + ((at - here) / FOLD) * (b - a);
+      x = here + FOLD;
+      last = b;
+    }
+    return Math.max(view()[0], Math.min(view()[1], last + (at - x) / r));
+  };
   /** A time within the run, in whole milliseconds; null if that is nearly all of it. */
   function fitted([a, b]) {
-    const long = Math.max(2, b - a), first = Math.max(0, Math.min(a, data.length - long));
-    return long > .98 * data.length ? null : [Math.floor(first), Math.ceil(first + long)];
+    const long = Math.max(2, b - a),
+      first = Math.max(0, Math.min(a, data.length - long));
+    return long > 0.98 * data.length ? null : [Math.floor(first), Math.ceil(first + long)];
   }
   const rowHeight = () => Math.max(3, Math.min(LANE, 240 / laid.count));
   function draw() {
     if (!data) return;
-    const css = getComputedStyle(document.documentElement), v = k => css.getPropertyValue(`--${k}`).trim(), w = width(), r = devicePixelRatio || 1;
-    const H = laid ? rowHeight() : 0, height = HEAD + FOOT + (laid ? laid.count * H : 112), base = height - FOOT, [first, last] = view();
-    canvas.style.height = `${top() + height}px`; canvas.width = w * r; canvas.height = (top() + height) * r;
-    const g = canvas.getContext("2d"); g.scale(r, r);
+    const css = getComputedStyle(document.documentElement),
+      v = k => css.getPropertyValue(`--${k}`).trim(),
+      w = width(),
+      r = devicePixelRatio || 1;
+    const H = laid ? rowHeight() : 0,
+      height = HEAD + FOOT + (laid ? laid.count * H : 112),
+      base = height - FOOT,
+      [first, last] = view();
+    canvas.style.height = `${top() + height}px`;
+    canvas.width = w * r;
+    canvas.height = (top() + height) * r;
+    const g = canvas.getContext("2d");
+    g.scale(r, r);
     if (range) map(g, w, v);
     g.translate(0, top());
     fold();
-    g.font = "10.5px system-ui, sans-serif"; g.textBaseline = "alphabetic";
-    const scale = ticks(first, first + (w - 2 - folds.length * FOLD) / rate(), Math.max(3, w / 110)), step = scale[1] - scale[0] || last - first;
-    for (const t of folds.length ? ticks(first, last, (last - first) / step).filter(t => !folds.some(([a, b]) => a < t && t < b)) : scale) { g.fillStyle = v("line2"); g.fillRect(Math.round(X(t)), HEAD, 1, base - HEAD); g.fillStyle = v("faint"); if (X(t) < w - 40) g.fillText(t ? range ? fine(t, step) : dur(t) : "0", X(t) + 4, height - 6); }
-    for (const o of shades) { g.fillStyle = v("wait-soft"); g.fillRect(X(o.from), HEAD, Math.max(1.5, X(o.to) - X(o.from)), base - HEAD); g.fillStyle = v("wait-bar"); g.fillRect(X(o.from), base - 2, Math.max(1.5, X(o.to) - X(o.from)), 2); }
-    for (const [a, b] of folds) { const x = X(a); g.fillStyle = v("hover"); g.fillRect(x, HEAD, FOLD, base - HEAD); g.fillStyle = v("mute"); g.textAlign = "center"; g.fillText(`⋯ ${dur(b - a).split(" ").slice(0, 2).join(" ")}`, x + FOLD / 2, (HEAD + base) / 2 + 3, FOLD - 4); g.textAlign = "start"; }
-    if (HEAD > 6) sessions.forEach((p, i) => {
-      const a = X(p.from), b = Math.max(X(p.to), a + 3), text = Math.max(a, 0);
-      if (i) { g.fillStyle = v("stop-soft"); g.fillRect(X(sessions[i - 1].to), 0, Math.max(0, a - X(sessions[i - 1].to)), base); }
-      g.fillStyle = v("line2"); g.beginPath(); g.roundRect(a, 3, b - a, 16, 4); g.fill();
-      g.save(); g.beginPath(); g.rect(text, 0, b - text - 4, 22); g.clip(); g.fillStyle = v("mute"); g.fillText(p.text, text + 7, 14.5); g.restore();
-      if (p.died) { g.fillStyle = v("stop"); g.fillRect(b - .8, 0, 1.6, base); }
-    });
-    if (laid) for (const { x, lane, since } of laid.found) {
-      if (Math.max(ends(x), since) < first || Math.min(x.at, since) > last) continue;
-      const y = HEAD + lane * H + 1, hh = Math.max(2, H - 3);
-      if (waits && (x.failures.length || x.made != null)) { g.fillStyle = v(x.made != null || x.failures.some(f => f.throttled) ? "wait-bar" : "faint"); g.globalAlpha = .6; g.fillRect(X(since), y + hh / 2 - .5, X(x.failures.length ? ends(x) : x.at) - X(since), 1.2); g.globalAlpha = 1; }
-      for (const [a, ms, tone] of bars(x)) { g.fillStyle = v(tone); g.beginPath(); g.roundRect(X(a), y, Math.max(1.6, X(a + ms) - X(a) - .6), hh, Math.min(1.5, hh / 2)); g.fill(); }
-      if (x.seq && x.seq === chosen) { g.strokeStyle = v("accent"); g.lineWidth = 2; g.strokeRect(X(x.at) - 1.5, y - 1, Math.max(5, X(ends(x)) - X(x.at) + 3), hh + 2); }
+    g.font = "10.5px system-ui, sans-serif";
+    g.textBaseline = "alphabetic";
+    const scale = ticks(first, first + (w - 2 - folds.length * FOLD) / rate(), Math.max(3, w / 110)),
+      step = scale[1] - scale[0] || last - first;
+    for (const t of folds.length
+      ? ticks(first, last, (last - first) / step).filter(t => !folds.some(([a, b]) => a < t && t < b))
+      : scale) {
+      g.fillStyle = v("line2");
+      g.fillRect(Math.round(X(t)), HEAD, 1, base - HEAD);
+      g.fillStyle = v("faint");
+      if (X(t) < w - 40) g.fillText(t ? (range ? fine(t, step) : dur(t)) : "0", X(t) + 4, height - 6);
     }
+    for (const o of shades) {
+      g.fillStyle = v("wait-soft");
+      g.fillRect(X(o.from), HEAD, Math.max(1.5, X(o.to) - X(o.from)), base - HEAD);
+      g.fillStyle = v("wait-bar");
+      g.fillRect(X(o.from), base - 2, Math.max(1.5, X(o.to) - X(o.from)), 2);
+    }
+    for (const [a, b] of folds) {
+      const x = X(a);
+      g.fillStyle = v("hover");
+      g.fillRect(x, HEAD, FOLD, base - HEAD);
+      g.fillStyle = v("mute");
+      g.textAlign = "center";
+      g.fillText(
+        `⋯ ${dur(b - a)
+          .split(" ")
+          .slice(0, 2)
+          .join(" ")}`,
+        x + FOLD / 2,
+        (HEAD + base) / 2 + 3,
+        FOLD - 4,
+      );
+      g.textAlign = "start";
+    }
+    if (HEAD > 6)
+      sessions.forEach((p, i) => {
+        const a = X(p.from),
+          b = Math.max(X(p.to), a + 3),
+          text = Math.max(a, 0);
+        if (i) {
+          g.fillStyle = v("stop-soft");
+          g.fillRect(X(sessions[i - 1].to), 0, Math.max(0, a - X(sessions[i - 1].to)), base);
+        }
+        g.fillStyle = v("line2");
+        g.beginPath();
+        g.roundRect(a, 3, b - a, 16, 4);
+        g.fill();
+        g.save();
+        g.beginPath();
+        g.rect(text, 0, b - text - 4, 22);
+        g.clip();
+        g.fillStyle = v("mute");
+        g.fillText(p.text, text + 7, 14.5);
+        g.restore();
+        if (p.died) {
+          g.fillStyle = v("stop");
+          g.fillRect(b - 0.8, 0, 1.6, base);
+        }
+      });
+    if (laid)
+      for (const { x, lane, since } of laid.found) {
+        if (Math.max(ends(x), since) < first || Math.min(x.at, since) > last) continue;
+        const y = HEAD + lane * H + 1,
+          hh = Math.max(2, H - 3);
+        if (waits && (x.failures.length || x.made != null)) {
+          g.fillStyle = v(x.made != null || x.failures.some(f => f.throttled) ? "wait-bar" : "faint");
+          g.globalAlpha = 0.6;
+          g.fillRect(X(since), y + hh / 2 - 0.5, X(x.failures.length ? ends(x) : x.at) - X(since), 1.2);
+          g.globalAlpha = 1;
+        }
+        for (const [a, ms, tone] of bars(x)) {
+          g.fillStyle = v(tone);
+          g.beginPath();
+          g.roundRect(X(a), y, Math.max(1.6, X(a + ms) - X(a) - 0.6), hh, Math.min(1.5, hh / 2));
+          g.fill();
+        }
+        if (x.seq && x.seq === chosen) {
+          g.strokeStyle = v("accent");
+          g.lineWidth = 2;
+          g.strokeRect(X(x.at) - 1.5, y - 1, Math.max(5, X(ends(x)) - X(x.at) + 3), hh + 2);
+        }
+      }
     else {
-      const b = data.bins, k = b.done.length, all = b.done.map((d, i) => d + b.failed[i] + b.dead[i]), most = Math.max(...all, 1), span = (data.until - data.since) / k;
+      const b = data.bins,
+        k = b.done.length,
+        all = b.done.map((d, i) => d + b.failed[i] + b.dead[i]),
+        most = Math.max(...all, 1),
+        span = (data.until - data.since) / k;
       for (let i = 0; i < k; i++) {
         if (!all[i]) continue;
-        const tall = (base - HEAD - 2) * all[i] / most, x = Math.round(X(data.since + i * span)), part = c => Math.max(2, tall * c / all[i]), col = Math.max(Math.round(X(data.since + (i + 1) * span)) - x, 1);
-        g.fillStyle = v("done-bar"); g.fillRect(x, base - Math.max(tall, 1), col, Math.max(tall, 1));
-        if (b.retried[i]) { g.fillStyle = v("wait-bar"); g.fillRect(x, base - part(b.retried[i]), col, part(b.retried[i])); }
-        if (b.failed[i]) { g.fillStyle = v("fail-bar"); g.fillRect(x, base - part(b.failed[i]), col, part(b.failed[i])); }
-        if (b.dead[i]) { g.fillStyle = v("dead-bar"); g.fillRect(x, base - part(b.dead[i]), col, part(b.dead[i])); }
+        const tall = ((base - HEAD - 2) * all[i]) / most,
+          x = Math.round(X(data.since + i * span)),
+          part = c => Math.max(2, (tall * c) / all[i]),
+          col = Math.max(Math.round(X(data.since + (i + 1) * span)) - x, 1);
+        g.fillStyle = v("done-bar");
+        g.fillRect(x, base - Math.max(tall, 1), col, Math.max(tall, 1));
+        if (b.retried[i]) {
+          g.fillStyle = v("wait-bar");
+          g.fillRect(x, base - part(b.retried[i]), col, part(b.retried[i]));
+        }
+        if (b.failed[i]) {
+          g.fillStyle = v("fail-bar");
+          g.fillRect(x, base - part(b.failed[i]), col, part(b.failed[i]));
+        }
+        if (b.dead[i]) {
+          g.fillStyle = v("dead-bar");
+          g.fillRect(x, base - part(b.dead[i]), col, part(b.dead[i]));
+        }
       }
     }
     const picked = over;
-    if (picked) { g.fillStyle = v("accent"); g.globalAlpha = .1; g.fillRect(X(picked[0]), HEAD - 3, X(picked[1]) - X(picked[0]), base - HEAD + 3); g.globalAlpha = .6; g.fillRect(X(picked[0]), HEAD - 3, 1, base - HEAD + 3); g.fillRect(X(picked[1]), HEAD - 3, 1, base - HEAD + 3); g.globalAlpha = 1; }
+    if (picked) {
+      g.fillStyle = v("accent");
+      g.globalAlpha = 0.1;
+      g.fillRect(X(picked[0]), HEAD - 3, X(picked[1]) - X(picked[0]), base - HEAD + 3);
+      g.globalAlpha = 0.6;
+      g.fillRect(X(picked[0]), HEAD - 3, 1, base - HEAD + 3);
+      g.fillRect(X(picked[1]), HEAD - 3, 1, base - HEAD + 3);
+      g.globalAlpha = 1;
+    }
   }
   /** The whole run in small, with the part that is shown. */
   function map(g, w, v) {
-    const at = t => 1 + t / data.length * (w - 2), [a, b] = range.map(at);
-    g.fillStyle = v("line2"); g.beginPath(); g.roundRect(0, 1, w, MAP_HIGH, 3); g.fill();
-    g.fillStyle = v("done-bar"); for (const [p, q] of whole) g.fillRect(at(p), 4, Math.max(1, at(q) - at(p)), MAP_HIGH - 6);
-    g.fillStyle = v("accent"); g.globalAlpha = .18; g.fillRect(a, 1, Math.max(b - a, 2), MAP_HIGH); g.globalAlpha = 1;
-    g.strokeStyle = v("accent"); g.lineWidth = 1.5; g.beginPath(); g.roundRect(a, 1, Math.max(b - a, 3), MAP_HIGH, 3); g.stroke();
+    const at = t => 1 + (t / data.length) * (w - 2),
+      [a, b] = range.map(at);
+    g.fillStyle = v("line2");
+    g.beginPath();
+    g.roundRect(0, 1, w, MAP_HIGH, 3);
+    g.fill();
+    g.fillStyle = v("done-bar");
+    for (const [p, q] of whole) g.fillRect(at(p), 4, Math.max(1, at(q) - at(p)), MAP_HIGH - 6);
+    g.fillStyle = v("accent");
+    g.globalAlpha = 0.18;
+    g.fillRect(a, 1, Math.max(b - a, 2), MAP_HIGH);
+    g.globalAlpha = 1;
+    g.strokeStyle = v("accent");
+    g.lineWidth = 1.5;
+    g.beginPath();
+    g.roundRect(a, 1, Math.max(b - a, 3), MAP_HIGH, 3);
+    g.stroke();
   }
-  const place = e => { const b = canvas.getBoundingClientRect(); return [e.clientX - b.left, e.clientY - b.top - top()]; };
-  const inMap = x => { const long = range[1] - range[0], middle = x / width() * data.length; return fitted([middle - long / 2, middle + long / 2]); };
+  const place = e => {
+    const b = canvas.getBoundingClientRect();
+    return [e.clientX - b.left, e.clientY - b.top - top()];
+  };
+  const inMap = x => {
+    const long = range[1] - range[0],
+      middle = (x / width()) * data.length;
+    return fitted([middle - long / 2, middle + long / 2]);
+  };
   function under(e) {
     if (!laid) return null;
-    const [x, y] = place(e), lane = Math.floor((y - HEAD) / rowHeight());
-    let best = null, near = 6;
-    for (const one of laid.found) if (one.lane === lane) { const a = X(one.x.at), b = X(ends(one.x)), d = x < a ? a - x : x > b ? x - b : 0; if (d < near) { near = d; best = one.x; } }
+    const [x, y] = place(e),
+      lane = Math.floor((y - HEAD) / rowHeight());
+    let best = null,
+      near = 6;
+    for (const one of laid.found)
+      if (one.lane === lane) {
+        const a = X(one.x.at),
+          b = X(ends(one.x)),
+          d = x < a ? a - x : x > b ? x - b : 0;
+        if (d < near) {
+          near = d;
+          best = one.x;
+        }
+      }
     return best;
   }
   canvas.addEventListener("pointerdown", e => {
     if (e.button || !data) return;
     const [x, y] = place(e);
     canvas.setPointerCapture(e.pointerId);
-    if (y < -4) { moved = range; range = inMap(x); draw(); } else from = x;
+    if (y < -4) {
+      moved = range;
+      range = inMap(x);
+      draw();
+    } else from = x;
   });
   canvas.addEventListener("pointermove", e => {
-    if (moved) { range = inMap(place(e)[0]); draw(); return; }
-    if (from != null) { const [x] = place(e); over = Math.abs(x - from) > 4 ? [T(Math.min(x, from)), T(Math.max(x, from))] : null; draw(); return; }
-    const one = under(e), t = T(place(e)[0]), shade = one ? null : shades.find(o => o.from <= t && t <= o.to);
-    hint.textContent = shade ? shade.text : one ? `${one.name} ${one.inputs} · ${dur(ends(one) - one.at)}${one.attempts > 1 ? ` · ${one.attempts} attempts` : ""}${one.error ? ` · ${one.error}` : ""}` : "";
+    if (moved) {
+      range = inMap(place(e)[0]);
+      draw();
+      return;
+    }
+    if (from != null) {
+      const [x] = place(e);
+      over = Math.abs(x - from) > 4 ? [T(Math.min(x, from)), T(Math.max(x, from))] : null;
+      draw();
+      return;
+    }
+    const one = under(e),
+      t = T(place(e)[0]),
+      shade = one ? null : shades.find(o => o.from <= t && t <= o.to);
+    hint.textContent = shade
+      ? shade.text
+      : one
+        ? `${one.name} ${one.inputs} · ${dur(ends(one) - one.at)}${one.attempts > 1 ? ` · ${one.attempts} attempts` : ""}${one.error ? ` · ${one.error}` : ""}`
+        : "";
   });
-  canvas.addEventListener("pointerleave", () => { hint.textContent = ""; });
+  canvas.addEventListener("pointerleave", () => {
+    hint.textContent = "";
+  });
   canvas.addEventListener("pointerup", e => {
-    if (moved) { moved = null; pick(range); return; }
+    if (moved) {
+      moved = null;
+      pick(range);
+      return;
+    }
     if (from == null) return;
-    const picked = over, one = picked ? null : under(e);
+    const picked = over,
+      one = picked ? null : under(e);
     from = over = null;
-    if (picked) pick(fitted(picked)); else if (one) choose(one);
+    if (picked) pick(fitted(picked));
+    else if (one) choose(one);
     draw();
   });
-  canvas.addEventListener("dblclick", e => { if (range && !under(e)) pick(null); });
+  canvas.addEventListener("dblclick", e => {
+    if (range && !under(e)) pick(null);
+  });
   new ResizeObserver(() => requestAnimationFrame(draw)).observe(box);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   return {
     box,
-    get lanes() { return laid?.count; },
+    get lanes() {
+      return laid?.count;
+    },
     /** Calls that are executed now, and were not counted by the timeline. */
-    get running() { return flying.filter(f => !f.failures.length).length; },
-    get shaded() { return shades.length > 0; },
-    get cut() { return data?.cut.length > 0; },
-    get waited() { return Boolean(laid?.found.some(({ x }) => x.made != null)); },
-    get waits() { return waits; },
+    get running() {
+      return flying.filter(f => !f.failures.length).length;
+    },
+    get shaded() {
+      return shades.length > 0;
+    },
+    get cut() {
+      return data?.cut.length > 0;
+    },
+    get waited() {
+      return Boolean(laid?.found.some(({ x }) => x.made != null));
+    },
+    get waits() {
+      return waits;
+    },
     /** Show waits as thin lines, or do not. */
-    hideWaits() { waits = !waits; draw(); },
-    get zoomed() { return Boolean(range); },
+    hideWaits() {
+      waits = !waits;
+      draw();
+    },
+    get zoomed() {
+      return Boolean(range);
+    },
     /** Show a part that is so many times as long, around what is chosen or the middle; or move by so much of it. */
     zoom(factor, by = 0) {
       if (!data) return;
-      const [a, b] = view(), one = laid?.found.find(({ x }) => x.seq === chosen && chosen != null)?.x, centre = !by && one && one.at >= a && one.at <= b ? one.at : (a + b) / 2 + by * (b - a), half = (b - a) * factor / 2;
+      const [a, b] = view(),
+        one = laid?.found.find(({ x }) => x.seq === chosen && chosen != null)?.x,
+        centre = !by && one && one.at >= a && one.at <= b ? one.at : (a + b) / 2 + by * (b - a),
+        half = ((b - a) * factor) / 2;
       pick(fitted([centre - half, centre + half]));
     },
     /** Where a time is, as a part of the width. */
     part: t => X(t) / width(),
     set(found, { sessions: processes, process }) {
       const began = Date.parse(found.began);
-      sessions = processes.map(p => ({ from: Date.parse(p.began) - began, to: p.ended ? Date.parse(p.ended) - began : found.length, text: `process ${p.pid} · ${p.ended ? `${dur(Date.parse(p.ended) - Date.parse(p.began))} · ` : ""}${p.cause || p.outcome}`, died: p.outcome === "died" || p.outcome === "interrupted" }));
-      shades = found.openings.map(o => ({ from: Math.max(Date.parse(o.began) - began, 0), to: o.ended ? Math.min(Date.parse(o.ended) - began, found.length) : found.length, text: `breaker ${o.name} was ${o.how}${o.error ? `: ${o.error}` : ""}` }));
+      sessions = processes.map(p => ({
+        from: Date.parse(p.began) - began,
+        to: p.ended ? Date.parse(p.ended) - began : found.length,
+        text: `process ${p.pid} · ${p.ended ? `${dur(Date.parse(p.ended) - Date.parse(p.began))} · ` : ""}${p.cause || p.outcome}`,
+        died: p.outcome === "died" || p.outcome === "interrupted",
+      }));
+      shades = found.openings.map(o => ({
+        from: Math.max(Date.parse(o.began) - began, 0),
+        to: o.ended ? Math.min(Date.parse(o.ended) - began, found.length) : found.length,
+        text: `breaker ${o.name} was ${o.how}${o.error ? `: ${o.error}` : ""}`,
+      }));
       HEAD = sessions.length > 1 ? 26 : 6;
       data = found;
-      flying = found.calls && process?.alive ? process.in_flight.map(f => { const at = Date.parse(f.since) - began; return { ...f, name: f.step, inputs: f.inputs || f.label, seq: null, status: "running", error: "", at, last_at: at, ms: Math.max(found.length - at, 0), attempts: f.attempt, failures: [] }; }) : [];
-      const tried = found.open.filter(o => { const f = flying.find(f => f.name === o.name && f.inputs === o.inputs && !f.failures.length); if (f) { f.failures = o.failures; f.at = o.failures[0].at; } return !f; });
-      const rest = found.calls ? [...flying, ...tried.map(o => ({ ...o, seq: null, status: "failed", error: o.failures.at(-1).error, at: o.failures[0].at, last_at: o.failures.at(-1).at, ms: o.failures.at(-1).ms, attempts: o.failures.length, failures: o.failures.slice(0, -1) })),
-        ...found.cut.map(o => ({ ...o, seq: null, inputs: `attempt ${o.attempt}, broken off`, error: o.cause && o.cause !== "unseen" ? o.cause : "its process died", status: "cut", last_at: o.at, attempts: 1, failures: [] }))] : [];
+      flying =
+        found.calls && process?.alive
+          ? process.in_flight.map(f => {
+              const at = Date.parse(f.since) - began;
+              return {
+                ...f,
+                name: f.step,
+                inputs: f.inputs || f.label,
+                seq: null,
+                status: "running",
+                error: "",
+                at,
+                last_at: at,
+                ms: Math.max(found.length - at, 0),
+                attempts: f.attempt,
+                failures: [],
+              };
+            })
+          : [];
+      const tried = found.open.filter(o => {
+        const f = flying.find(f => f.name === o.name && f.inputs === o.inputs && !f.failures.length);
+        if (f) {
+          f.failures = o.failures;
+          f.at = o.failures[0].at;
+        }
+        return !f;
+      });
+      const rest = found.calls
+        ? [
+            ...flying,
+            ...tried.map(o => ({
+              ...o,
+              seq: null,
+              status: "failed",
+              error: o.failures.at(-1).error,
+              at: o.failures[0].at,
+              last_at: o.failures.at(-1).at,
+              ms: o.failures.at(-1).ms,
+              attempts: o.failures.length,
+              failures: o.failures.slice(0, -1),
+            })),
+            ...found.cut.map(o => ({
+              ...o,
+              seq: null,
+              inputs: `attempt ${o.attempt}, broken off`,
+              error: o.cause && o.cause !== "unseen" ? o.cause : "its process died",
+              status: "cut",
+              last_at: o.at,
+              attempts: 1,
+              failures: [],
+            })),
+          ]
+        : [];
       laid = found.calls ? lanes([...found.calls, ...rest]) : null;
-      const busy = laid ? laid.found.map(({ x }) => [x.at, ends(x)]) : found.bins.done.flatMap((d, i) => d + found.bins.failed[i] + found.bins.dead[i] ? [[i * found.length / found.bins.done.length, (i + 1) * found.length / found.bins.done.length]] : []);
+      const busy = laid
+        ? laid.found.map(({ x }) => [x.at, ends(x)])
+        : found.bins.done.flatMap((d, i) =>
+            d + found.bins.failed[i] + found.bins.dead[i]
+              ? [[(i * found.length) / found.bins.done.length, ((i + 1) * found.length) / found.bins.done.length]]
+              : [],
+          );
       const all = !(found.since > 0 || found.until < found.length);
-      if (all) { idles = idle(busy, found.length); whole = merged(busy, found.length / 1000); }
+      if (all) {
+        idles = idle(busy, found.length);
+        whole = merged(busy, found.length / 1000);
+      }
 
-      const calls = found.calls || [], b = found.bins, sum = a => a.reduce((x, y) => x + y, 0);
-      const again = b ? sum(b.retried) : calls.filter(x => x.attempts > 1).length, gone = b ? sum(b.dead) : calls.filter(x => x.status === "dead").length;
-      canvas.setAttribute("aria-label", `${all ? "" : `${dur(found.since)} to ${dur(found.until)} of `}${many(found.total, "call")}${laid ? ` in ${many(laid.count, "lane")}` : ""} over ${dur(found.length)}; ${n(again)} needed more than one attempt, ${n(gone)} are dead letters${shades.length ? `; ${many(shades.length, "breaker opening")}` : ""}. The table below says the same.`);
+      const calls = found.calls || [],
+        b = found.bins,
+        sum = a => a.reduce((x, y) => x + y, 0);
+      const again = b ? sum(b.retried) : calls.filter(x => x.attempts > 1).length,
+        gone = b ? sum(b.dead) : calls.filter(x => x.status === "dead").length;
+      canvas.setAttribute(
+        "aria-label",
+        `${all ? "" : `${dur(found.since)} to ${dur(found.until)} of `}${many(found.total, "call")}${laid ? ` in ${many(laid.count, "lane")}` : ""} over ${dur(found.length)}; ${n(again)} needed more than one attempt, ${n(gone)} are dead letters${shades.length ? `; ${many(shades.length, "breaker opening")}` : ""}. The table below says the same.`,
+      );
       draw();
     },
-    show(seq, time) { chosen = seq; range = time; draw(); },
+    show(seq, time) {
+      chosen = seq;
+      range = time;
+      draw();
+    },
   };
 }

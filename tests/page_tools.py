@@ -1,0 +1,84 @@
+"""Programs of npm for those who change the page, in versions that are pinned. As a program: makes `page/made/`.
+
+Who uses perdure, or changes its Python, needs none of them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from perdure.web import packing
+
+ESBUILD = "esbuild@0.28.2"
+PRETTIER = "prettier@3.6.2"
+TYPESCRIPT = "typescript@5.9.3"
+
+LAYOUT = ("--log-level=warn", "--print-width=120", "--arrow-parens=avoid", "--object-wrap=collapse")
+TYPES = (
+    *("--noEmit", "--allowJs", "--checkJs", "--strict", "--noImplicitAny", "false", "--pretty", "false"),
+    *("--target", "es2022", "--module", "es2022", "--moduleResolution", "bundler", "--lib", "es2023,dom,dom.iterable"),
+)
+
+SECONDS = 240
+"""For each program: fetched once, it takes a few."""
+
+
+class Missing(Exception):
+    """npm is not there, or cannot fetch a program."""
+
+
+def npm(package: str, program: str, *args: str, cwd: Path = packing.PAGE) -> subprocess.CompletedProcess[str]:
+    """Run a program of a package of npm; raises `Missing` if it is not to be had."""
+    found = shutil.which("npm")
+    if found is None:
+        raise Missing("npm is not installed (Debian: apt-get install npm)")
+
+    def execute(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [found, "exec", "--yes", "--prefer-offline", "--fetch-retries=1", f"--package={package}", "--", *words],
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+
+    try:
+        there = execute(program, "--version")
+    except subprocess.TimeoutExpired:
+        raise Missing(f"{package} is not fetched within {SECONDS} s") from None
+    if there.returncode:
+        raise Missing(f"{package} cannot be fetched: {(there.stderr.strip().splitlines() or ['npm failed'])[-1]}")
+    return execute(program, *args)
+
+
+def bundle(to: Path) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The arguments of esbuild for each file that is made, and its name in the folder."""
+    small = ("--minify", "--charset=utf8", "--log-level=warning")
+    module = ("--bundle", "--format=esm", "--target=es2022")
+    for source, name, more in ((packing.FIRST, "page.js", module), ("style.css", "style.css", ())):
+        yield (source, *small, *more, f"--outfile={to / name}"), name
+
+
+def make() -> None:
+    """Lay out the modules and the stylesheet of the page, and make what browsers get of them anew."""
+    made = packing.PAGE / packing.MADE
+    commands = [(PRETTIER, "prettier", *LAYOUT, "--write", *packing.sources())]
+    commands += [(ESBUILD, "esbuild", *words) for words, _ in bundle(made)]
+    for command in commands:
+        done = npm(*command)
+        if done.returncode:
+            sys.exit(done.stdout + done.stderr)
+    (made / packing.STAMP).write_text(f"{packing.stamp(packing.sources())}\n", encoding="ascii")
+
+
+if __name__ == "__main__":
+    try:
+        make()
+    except Missing as missing:
+        sys.exit(f"The page is not made anew: {missing}")
