@@ -19,7 +19,7 @@ TYPESCRIPT = "typescript@5.9.3"
 
 LAYOUT = ("--log-level=warn", "--print-width=120", "--arrow-parens=avoid", "--object-wrap=collapse")
 TYPES = (
-    *("--noEmit", "--allowJs", "--checkJs", "--strict", "--noImplicitAny", "false", "--pretty", "false"),
+    *("--noEmit", "--allowJs", "--checkJs", "--pretty", "false"),
     *("--target", "es2022", "--module", "es2022", "--moduleResolution", "bundler", "--lib", "es2023,dom,dom.iterable"),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,60 @@ def test_from_what_needs_somebody_to_its_record(chrome: Any, ui: Ui):
         page.keyboard.press("j")
         page.keyboard.press("Enter")
         page.get_by_role("heading", level=1, name="ui_refund").wait_for()
+
+
+LOST = (
+    ("/", "", "Needs you"),
+    ("/runs/ui_month?step=5&log=", "", "Idempotency key"),
+    ("/dead/1", "/accepted", "Letter 1"),
+)
+
+
+def losing(ending: str, lost: set[str]) -> Callable[[Any], None]:
+    """What becomes of requests: the first for each address that ends so is lost."""
+
+    def lose(route: Any) -> None:
+        address = route.request.url.partition("?")[0]
+        if address in lost or not address.endswith(ending):
+            route.continue_()
+        else:
+            lost.add(address)
+            route.abort()
+
+    return lose
+
+
+def test_what_fails_is_said_and_asked_for_again(chrome: Any, ui: Ui):
+    """Whichever answers are lost once, the view says so, asks again by itself, and is whole in the end."""
+    for path, ending, heading in LOST:
+        with tab(chrome, ui.address) as one:
+            page, lost = one.page, set[str]()
+            page.route("**/api/v1/**", losing(ending, lost))
+            page.goto(ui.address + path)
+            trouble = page.get_by_role("alert").filter(has_text="the server does not answer")
+            trouble.wait_for()
+            page.get_by_role("heading", name=heading, exact=True).wait_for()
+            trouble.wait_for(state="detached")
+            page.get_by_text("live", exact=True).wait_for()
+            assert len(lost) >= (8 if "runs" in path else 1)
+            assert [line for line in one.said if "Failed to load resource" not in line] == []
+
+
+def test_an_answer_to_a_view_that_was_left_is_shown_nowhere(chrome: Any, ui: Ui):
+    """One that comes late, when another view stands there already, takes nothing of that away."""
+    with tab(chrome, ui.address) as one:
+        page = one.open("/dead/3", "Dead letters")
+        held: list[Any] = []
+        page.route("**/letters/reasons", lambda route: held.append(route))
+        page.get_by_label("Choose letter 3").check()  # which asks anew
+        page.get_by_role("link", name="In the run").click()
+        page.get_by_role("heading", name="Idempotency key").wait_for()
+        with page.expect_response("**/letters?*"):
+            held[0].continue_()
+        page.evaluate("() => new Promise(done => setTimeout(done))")
+        assert page.get_by_role("heading", name="Idempotency key").is_visible()
+        assert page.get_by_role("heading", level=1, name="ui_month").is_visible()
+        assert "Dead letters" not in page.title()
 
 
 FAMILY = """

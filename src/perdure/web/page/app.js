@@ -1,10 +1,10 @@
 // The frame around the views, and which view an address is.
 
-import { exchange, get, introduce, listen, signIn } from "./api.js";
+import { exchange, get, LEAST, listen, MOST, Problem, server, signIn } from "./api.js";
 import { alerts, doctor, schedules, services, waits } from "./around.js";
 import { dead } from "./dead.js";
 import { deeds, job } from "./deeds.js";
-import { h, mark, patch, ROOT, s, toast } from "./dom.js";
+import { fill, find, h, mark, patch, ROOT, s } from "./dom.js";
 import { overview } from "./overview.js";
 import { run } from "./run.js";
 import { runs } from "./runs.js";
@@ -12,6 +12,7 @@ import { search } from "./search.js";
 import { n } from "./words.js";
 
 // A view: its address, what shows it, its title.
+/** @type {[RegExp, Function, string][]} */
 const VIEWS = [
   [/^\/$/, overview, "Overview"],
   [/^\/runs$/, runs, "Runs"],
@@ -27,6 +28,7 @@ const VIEWS = [
   [/^\/search$/, search, "Search"],
 ];
 /** What the view is made of, for `?json`: the answer of the API as it is. */
+/** @type {Object<string, (id?: string) => string>} */
 const RAW = {
   Overview: () => "/overview",
   Runs: () => "/runs",
@@ -50,15 +52,15 @@ const NAV = [
   ["/search", "search", "Search", "f"],
 ];
 
-let about = null,
-  counts = {},
+let counts = null,
   shown = null,
   state = "live",
-  due = null,
   number = 0;
 
 // -- frame ----------------------------------------------------------------------------------------------------------------
-const main = h("main", { id: "main", tabindex: -1 });
+const trouble = h("div");
+let content = h("div");
+const main = h("main", { id: "main", tabindex: -1 }, trouble, content);
 const side = h("aside", { class: "side", "aria-label": "Navigation" });
 function frame() {
   const logo = s(
@@ -75,11 +77,11 @@ function frame() {
       }),
     ),
   );
-  const folder = about ? about.state.split("/").slice(0, -1) : [],
+  const folder = server.state.split("/").slice(0, -1),
     home = folder.at(-1) === ".perdure" ? folder.at(-2) : folder.at(-1);
   const item = ([href, icon, text]) => {
     const here = href === "/" ? path() === "/" : path().startsWith(href),
-      c = counts[href];
+      c = counts?.[href];
     return h(
       "a",
       { href, "aria-current": here ? "page" : null, title: text },
@@ -96,12 +98,12 @@ function frame() {
       logo,
       h("span", { class: "t" }, "perdure"),
     ),
-    about
+    server.state
       ? h(
           "div",
-          { class: "where", title: about.state },
+          { class: "where", title: server.state },
           h("b", { class: "clip" }, home || "/"),
-          h("span", { class: "clip" }, about.state),
+          h("span", { class: "clip" }, server.state),
         )
       : null,
     h("nav", { "aria-label": "Views" }, NAV.map(item)),
@@ -114,7 +116,7 @@ function frame() {
         h("i"),
         { live: "live", lost: "the connection is lost; trying again", paused: "paused" }[state],
       ),
-      about ? h("span", {}, `perdure ${about.perdure}${about.read_only ? " · read-only" : ""}`) : null,
+      server.perdure ? h("span", {}, `perdure ${server.perdure}${server.read_only ? " · read-only" : ""}`) : null,
       h("span", {}, h("kbd", {}, "?"), " keys   ", h("kbd", {}, "/"), " search"),
     ),
   );
@@ -146,29 +148,40 @@ async function show() {
   const view = query.has("json") ? raw(RAW[title] ? RAW[title](given) : `/${title.toLowerCase()}`) : made;
   if (shown?.view === view && shown.given === given && shown.here.readdress) {
     frame();
-    return shown.here.readdress(query);
+    return load(() => shown.here.readdress(query));
   }
   shown?.here.leave?.();
-  for (const box of document.querySelectorAll("dialog")) box.close();
-  main.replaceChildren();
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+  // A view has an element of its own: an answer that comes when it was left is shown nowhere.
+  const box = (content = h("div")),
+    isSeen = () => content === box;
+  trouble.replaceChildren();
+  main.replaceChildren(trouble, content);
   const here = view({
-    main,
+    main: content,
     given: given && decodeURIComponent(given).replace(/^\0/, ""),
     query,
     go,
     note,
+    again: () => isSeen() && load(),
+    failed: error => isSeen() && failed(error),
     title: t => {
-      document.title = `${t} · perdure`;
+      if (isSeen()) document.title = `${t} · perdure`;
     },
   });
   shown = { view, given, here };
   document.title = `${title} · perdure`;
-  const done = refresh(mine); // the question is on its way while the frame is drawn
+  const done = load(); // the question is on its way while the frame is drawn
   frame();
   scrollTo(0, 0);
   await done;
-  if (mine === number) follow?.(here.about || null);
-  if (mine === number && !main.contains(document.activeElement)) main.focus({ preventScroll: true });
+  if (mine !== number) return;
+  if (!main.contains(document.activeElement)) main.focus({ preventScroll: true });
+  follow ||= listen(changed, now => {
+    state = now;
+    frame();
+  });
+  follow(here.about || null);
 }
 function raw(address) {
   return ({ main, query }) => ({
@@ -194,31 +207,73 @@ function raw(address) {
     },
   });
 }
-async function refresh(mine = number) {
+
+// -- asking, until it is answered ---------------------------------------------------------------------------------------
+let later = 0,
+  wait = LEAST;
+/** Show what there is now, or what `ask` says. What fails is said where it can be seen, and tried again. */
+async function load(ask = () => shown?.here.refresh()) {
+  const mine = number;
+  clearTimeout(later);
+  later = 0;
   try {
-    await shown?.here.refresh();
+    await ask();
   } catch (error) {
-    if (mine !== number || error.name === "AbortError" || error.status === 401) return;
-    main.replaceChildren();
+    if (mine === number) failed(error);
+    return;
+  }
+  if (mine !== number || later) return; // a part of it has failed meanwhile
+  wait = LEAST;
+  trouble.replaceChildren();
+  content.classList.remove("away");
+  frame();
+  if (!counts) get("/overview").then(note, failed);
+}
+/** Say that something of what is shown cannot be had; what may come a moment later is asked for again. */
+function failed(error) {
+  if (error.name === "AbortError" || error.status === 401 || !shown) return;
+  const passes = error instanceof Problem ? error.passes : false;
+  if (!(error instanceof Problem)) console.error(error);
+  if (passes && !later) {
+    later = setTimeout(() => {
+      later = 0;
+      if (!document.hidden) load(); // who comes back to the page sees all of it anew
+    }, wait);
+    wait = Math.min(2 * wait, MOST);
+  }
+  const again = passes ? "Trying again." : null,
+    now = h("button", { class: "btn small", type: "button", on: { click: () => load() } }, "Try now");
+  const seen = passes && content.querySelector("h1"); // of what is shown, a part is as good as it was
+  content.classList.toggle("away", !seen);
+  if (seen)
     patch(
-      main,
+      trouble,
+      h("p", { class: "trouble", role: "alert" }, h("b", {}, error.message), "What is shown may be old. ", again, now),
+    );
+  else
+    patch(
+      trouble,
       h("div", { class: "top" }, h("h1", {}, "This cannot be shown")),
       h(
         "section",
         { class: "card pad14", role: "alert" },
         h("p", {}, h("b", {}, error.message)),
-        error.hint ? h("p", { class: "mute" }, error.hint) : null,
-        h("p", {}, h("a", { class: "btn", href: "/" }, "Overview")),
+        error.hint || again ? h("p", { class: "mute" }, error.hint, " ", again) : null,
+        h("p", { class: "acts" }, passes ? now : null, h("a", { class: "btn small", href: "/" }, "Overview")),
       ),
     );
-  }
 }
+let due = null,
+  missed = false;
+/** Something has changed: at most once a second it is asked for, and never two at a time. */
 function changed(change) {
-  // at most once a second, and never two at a time
-  if (due || (change && shown?.here.skips?.(change))) return;
-  due = setTimeout(async () => {
-    await refresh();
+  if (change && shown?.here.skips?.(change)) return;
+  missed = true;
+  due ||= setTimeout(async () => {
+    missed = false;
+    await load();
     due = null;
+    if (missed) changed(null);
   }, 700);
 }
 
@@ -227,11 +282,12 @@ const ZOOM = { "+": "in", "-": "out", "[": "left", "]": "right", 0: "all" };
 let before = "";
 addEventListener("keydown", e => {
   if (e.ctrlKey || e.metaKey || e.altKey) return;
-  if (e.key === "Escape" && e.target.matches?.("input, textarea")) {
-    e.target.blur();
+  const at = /** @type {HTMLElement} */ (e.target);
+  if (e.key === "Escape" && at.matches?.("input, textarea")) {
+    at.blur();
     return;
   }
-  if (e.target.closest?.("input, textarea, select, dialog")) return;
+  if (at.closest?.("input, textarea, select, dialog")) return;
   const led = before === "g";
   before = e.key;
   if (led) {
@@ -243,7 +299,7 @@ addEventListener("keydown", e => {
     return;
   }
   if (e.key === "/") {
-    const field = main.querySelector("[data-search]");
+    const field = find("[data-search]", main);
     if (field) {
       e.preventDefault();
       field.focus();
@@ -252,11 +308,11 @@ addEventListener("keydown", e => {
       go("/search");
     }
   } else if (e.key === "?") help();
-  else if (ZOOM[e.key]) main.querySelector(`[data-zoom=${ZOOM[e.key]}]`)?.click();
-  else if (e.key === "w") main.querySelector("[data-waits]")?.click();
-  else if ((e.key === "j" || e.key === "k") && !e.target.closest?.("[role=grid]")) {
-    const rows = [...main.querySelectorAll("[data-row]")],
-      k = rows.indexOf(e.target.closest?.("[data-row]")) + (e.key === "j" ? 1 : -1);
+  else if (ZOOM[e.key]) find(`[data-zoom=${ZOOM[e.key]}]`, main)?.click();
+  else if (e.key === "w") find("[data-waits]", main)?.click();
+  else if ((e.key === "j" || e.key === "k") && !at.closest?.("[role=grid]")) {
+    const rows = /** @type {HTMLElement[]} */ ([...main.querySelectorAll("[data-row]")]),
+      k = rows.indexOf(/** @type {HTMLElement} */ (at.closest?.("[data-row]"))) + (e.key === "j" ? 1 : -1);
     if (rows.length) {
       e.preventDefault();
       rows[Math.max(0, Math.min(rows.length - 1, k))].focus();
@@ -295,45 +351,37 @@ function help() {
   box.showModal();
 }
 addEventListener("click", e => {
-  const link = e.target.closest?.("a[href]");
-  if (
-    !link ||
-    e.defaultPrevented ||
-    e.button ||
-    e.ctrlKey ||
-    e.metaKey ||
-    e.shiftKey ||
-    link.target ||
-    link.origin !== location.origin ||
-    !`${link.pathname}/`.startsWith(`${ROOT}/`)
-  )
-    return;
-  if (link.getAttribute("href").startsWith("#")) return;
+  const link = /** @type {Element} */ (e.target).closest?.("a[href]"),
+    href = link?.getAttribute("href");
+  if (!href || href[0] === "#" || link.hasAttribute("target")) return;
+  if (e.defaultPrevented || e.button || e.ctrlKey || e.metaKey || e.shiftKey) return;
+  const to = new URL(href, location.href);
+  if (to.origin !== location.origin || !`${to.pathname}/`.startsWith(`${ROOT}/`)) return;
   e.preventDefault();
-  go(link.pathname.slice(ROOT.length) + link.search);
+  go(to.pathname.slice(ROOT.length) + to.search);
 });
 addEventListener("popstate", show);
-addEventListener("hashchange", async () => {
-  if (await signIn()) begin();
-});
+addEventListener("hashchange", begin);
 
 // -- beginning ------------------------------------------------------------------------------------------------------------
-function askForCode() {
+function askForCode(why = "") {
   shown = null;
   number++;
-  const field = h("input", { id: "code", autocomplete: "off", spellcheck: "false" });
+  clearTimeout(later);
+  const field = h("input", { id: "code", autocomplete: "off", spellcheck: "false" }),
+    said = h("p", { class: "err", role: "alert" }, why);
+  const submit = async e => {
+    e.preventDefault();
+    try {
+      await exchange(field.value.trim().split("#").at(-1));
+      show();
+    } catch (error) {
+      fill(said, error.message);
+    }
+  };
   const form = h(
     "form",
-    {
-      class: "card pad14 signin",
-      on: {
-        submit: async e => {
-          e.preventDefault();
-          if (await exchange(field.value.trim().split("#").at(-1))) begin();
-          else toast("the code was used before, or is older than a minute");
-        },
-      },
-    },
+    { class: "card pad14 signin", on: { submit } },
     h("h1", {}, "perdure ui"),
     h(
       "p",
@@ -344,29 +392,22 @@ function askForCode() {
     ),
     h("label", { for: "code" }, "Or paste the link, or the code behind its #"),
     h("div", { class: "acts" }, field, h("button", { class: "btn primary" }, "Go on")),
+    said,
   );
-  patch(side);
-  patch(main, form);
+  side.replaceChildren();
+  trouble.replaceChildren();
+  content = h("div", null, form);
+  main.replaceChildren(trouble, content);
 }
-addEventListener("signed-out", askForCode);
+addEventListener("signed-out", () => askForCode());
 let follow = null;
 async function begin() {
-  const first = introduce(),
-    done = show();
   try {
-    about = await first;
+    if (await signIn()) show();
+    else askForCode();
   } catch (error) {
-    if (error.status !== 401) toast(error.message);
-    return;
+    askForCode(error.message);
   }
-  frame();
-  await done;
-  if (path() !== "/") get("/overview").then(note, () => {});
-  follow ||= listen(changed, now => {
-    state = now;
-    frame();
-  });
-  follow(shown?.here.about || null);
 }
 document.body.append(
   h(
@@ -386,5 +427,4 @@ document.body.append(
   h("div", { class: "app" }, side, main),
   h("div", { id: "said", role: "status", "aria-live": "polite" }),
 );
-if (await signIn()) begin();
-else askForCode();
+begin();

@@ -373,7 +373,7 @@ export function waits({ main }) {
   return { refresh };
 }
 
-export function alerts({ main }) {
+export function alerts({ main, again }) {
   async function refresh() {
     const found = await get("/alerts");
     patch(
@@ -463,7 +463,7 @@ export function alerts({ main }) {
                           "primary",
                           async () => {
                             const done = await act("POST", "/alerts/flush", {});
-                            await refresh();
+                            await again();
                             return done.waiting
                               ? `${many(done.waiting, "alert waits", "alerts wait")} still`
                               : "delivered";

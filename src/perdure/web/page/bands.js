@@ -6,9 +6,10 @@ import { timeline } from "./timeline.js";
 import { many, n, took } from "./words.js";
 
 const SHOWN = 8;
+const keyed = node => node?.dataset.key;
 
-/** @param {(address: string) => void} go */
-export function bands(go) {
+/** @param {(address: string) => void} go @param {(error: Error) => void} failed */
+export function bands(go, failed) {
   const box = h("div", { class: "bands" }),
     opened = new Map();
   let runs = [],
@@ -22,7 +23,7 @@ export function bands(go) {
       choose: x => x.seq && go(`/runs/${seg(run.id)}?step=${x.seq}`),
       pick: t => t && go(`/runs/${seg(run.id)}?t=${t.join("-")}`),
     });
-    const inner = bands(go),
+    const inner = bands(go, failed),
       said = h("p", { class: "mute", role: "status" }, "…"),
       node = h("div", { class: "inner", "data-keep": true }, said, line.box, inner.box);
     async function look() {
@@ -37,11 +38,14 @@ export function bands(go) {
           h("a", { class: "link", href: `/runs/${seg(run.id)}` }, "Open the run"),
           d.error ? h("span", { class: "err clip" }, `${d.error.type}: ${d.error.message}`) : null,
         );
-      } catch (failed) {
-        if (failed.status !== 401) said.textContent = failed.message;
+        one.over = Boolean(d.run.ended);
+      } catch (error) {
+        said.textContent = error.message;
+        failed(error); // and looked for again with what is around it
       }
     }
-    return { node, look, over: false };
+    const one = { node, look, over: false };
+    return one;
   }
   function toggle(run) {
     if (opened.has(run.id)) opened.delete(run.id);
@@ -134,24 +138,19 @@ export function bands(go) {
       if (runs.length) paint();
     },
     set(details, line) {
-      const focused = box.contains(document.activeElement)
-        ? document.activeElement.closest("[data-key]")?.dataset.key
-        : null;
+      const focused = box.contains(document.activeElement) && keyed(document.activeElement.closest("[data-key]"));
       runs = details.children;
       more = details.earlier_children;
       began = Date.parse(details.run.created);
       part = line.part;
       for (const run of runs) {
         const one = opened.get(run.id);
-        if (one && !one.over) {
-          one.over = Boolean(run.ended);
-          one.look();
-        }
+        if (one && !one.over) one.look();
       }
       paint();
       if (focused)
         [...box.children]
-          .find(x => x.dataset?.key === focused)
+          .find(x => keyed(x) === focused)
           ?.querySelector("button")
           .focus();
     },

@@ -1,6 +1,6 @@
 // Dead letters: left the reasons, right the letters of one with their inputs as columns, below the one that is chosen.
 
-import { download, get, seg, server } from "./api.js";
+import { download, get, ifAny, seg, server } from "./api.js";
 import { letterActs, matchingActs } from "./deeds.js";
 import { editor } from "./editor.js";
 import { button, command, empty, h, mark, patch, pill, toast } from "./dom.js";
@@ -46,7 +46,7 @@ function odd(value, field, calls) {
 }
 const shown = x => (x === undefined ? "" : typeof x === "string" ? x : JSON.stringify(x));
 
-export function dead({ main, given, query, go, title }) {
+export function dead({ main, given, query, go, title, again }) {
   let asked = query,
     chosen = new Set(),
     accepted = null,
@@ -59,16 +59,16 @@ export function dead({ main, given, query, go, title }) {
       l = rows[0]?.letter,
       of = steps.size === 1 && l.step ? `${l.run} ${l.step}` : "";
     if (of === acceptedOf) return;
-    acceptedOf = of;
     accepted = null;
-    if (of) accepted = await get(`/letters/${l.letter}/accepted`).catch(() => null);
+    if (of) accepted = await ifAny(get(`/letters/${l.letter}/accepted`));
+    acceptedOf = of;
   }
   const place = () => main.querySelector("[data-key=editor]");
   const stopEditing = () => place()?.replaceChildren();
   async function edit(id) {
     try {
       const input = await get(`/letters/${id}/input`);
-      place()?.replaceChildren(editor(input, stopEditing, refresh));
+      place()?.replaceChildren(editor(input, stopEditing, again));
       place()?.querySelector("input")?.focus();
     } catch (failed) {
       toast(failed.message);
@@ -84,22 +84,14 @@ export function dead({ main, given, query, go, title }) {
   async function refresh() {
     const status = asked.get("status") || "parked",
       filters = { run: asked.get("run"), step: asked.get("step"), error: asked.get("q") };
-    const [why, one] = await Promise.all([
-      get("/letters/reasons"),
-      given
-        ? get(`/letters/${given}`).catch(e => {
-            if (e.status === 404) return null;
-            throw e;
-          })
-        : null,
-    ]);
+    const [why, one] = await Promise.all([get("/letters/reasons"), given ? ifAny(get(`/letters/${given}`)) : null]);
     const filtered = Object.values(filters).some(Boolean) || status !== "parked";
     const reason = filtered ? asked.get("reason") : asked.get("reason") || one?.reason || why.reasons[0]?.reason;
     const page = await get("/letters", { status, reason, ...filters, limit: 200 });
     await look(page.letters);
     if (one?.seq && aboutOf !== given) {
+      about = await ifAny(get(`/runs/${seg(one.run)}/steps/${one.seq}/call`));
       aboutOf = given;
-      about = await get(`/runs/${seg(one.run)}/steps/${one.seq}/call`).catch(() => null);
     }
     const marked = page.letters.some(x =>
       Object.entries(fields(x)).some(([k, v]) =>
@@ -288,7 +280,7 @@ export function dead({ main, given, query, go, title }) {
                   )
                 : null,
             rows.length
-              ? table(rows, reason)
+              ? table(rows)
               : filtered || reason
                 ? empty("No letter matches. ", h("a", { class: "link", href: "/dead" }, "Show those that are parked"))
                 : empty(
@@ -342,7 +334,7 @@ export function dead({ main, given, query, go, title }) {
                   change: () => {
                     if (all) chosen.clear();
                     else for (const x of rows) chosen.add(x.letter.letter);
-                    refresh();
+                    again();
                   },
                 },
               }),
@@ -374,7 +366,7 @@ export function dead({ main, given, query, go, title }) {
                   on: {
                     change: () => {
                       if (!chosen.delete(l.letter)) chosen.add(l.letter);
-                      refresh();
+                      again();
                     },
                   },
                 }),

@@ -21,6 +21,7 @@ const UNDER_WAY = 500; // milliseconds between two looks at what a command print
 
 /** Ask, start a command, and show what it prints. Sent twice, it is started once. */
 export function start(go, title, text, told, label, tone, path, body, more = null) {
+  /** @type {string} */
   const key = crypto.randomUUID();
   confirm(
     title,
@@ -164,14 +165,14 @@ export function deeds({ main, query, go }) {
   };
 }
 
-export function job({ main, given, title }) {
+export function job({ main, given, title, again }) {
   let look = null,
     left = false;
   async function refresh() {
     const one = await get(`/jobs/${given}`);
     if (left) return;
     clearTimeout(look);
-    if (!one.ended) look = setTimeout(() => refresh().catch(() => {}), UNDER_WAY);
+    if (!one.ended) look = setTimeout(again, UNDER_WAY);
     title(`${one.outcome} ${one.command}`);
     const lasted = ((one.ended ? Date.parse(one.ended) : Date.now()) - Date.parse(one.began)) / 1000;
     const facts = [

@@ -4,8 +4,12 @@
 export const ROOT = new URL("..", import.meta.url).pathname.slice(0, -1);
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Give a node attributes, listeners (`on`) and children. @param {Element} node @param {Object|null} props @param {any[]} kids */
-export function put(node, props, kids = []) {
+/**
+ * Give a node attributes, listeners (`on`) and children.
+ * @template {any} N @param {N} given @param {Object|null} [props] @param {any[]} [kids] @returns {N}
+ */
+export function put(given, props, kids = []) {
+  const node = /** @type {any} */ (given);
   for (const [name, value] of Object.entries(props || {})) {
     if (value == null || value === false) continue;
     if (name === "on") for (const [event, heard] of Object.entries(value)) listen(node, event, heard);
@@ -21,6 +25,7 @@ export function put(node, props, kids = []) {
   for (const kid of kids.flat(9)) if (kid != null && kid !== false) node.append(kid);
   return node;
 }
+/** @template {keyof HTMLElementTagNameMap} T @param {T} tag @param {Object|null} [props] @param {any[]} kids */
 export const h = (tag, props, ...kids) => put(document.createElement(tag), props, kids);
 export const s = (tag, props, ...kids) => put(document.createElementNS(SVG, tag), props, kids);
 export const fill = (node, ...kids) => {
@@ -34,6 +39,9 @@ function listen(node, event, heard) {
   if (!(event in node.heard)) node.addEventListener(event, e => node.heard[event]?.(e));
   node.heard[event] = heard;
 }
+
+/** @param {string} selector @param {ParentNode} within @returns {any} the first element that fits */
+export const find = (selector, within = document) => within.querySelector(selector);
 
 /** Make an element's children look like others, keeping what is the same: focus, scroll and what is typed survive. */
 export function patch(old, ...kids) {

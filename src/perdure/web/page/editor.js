@@ -1,7 +1,7 @@
 // The input of a dead letter as a form: what is changed is checked by the step's annotations before it is kept.
 
-import { act, get, seg } from "./api.js";
-import { h, toast } from "./dom.js";
+import { act, get, patiently, seg } from "./api.js";
+import { fill, h, toast } from "./dom.js";
 import { many } from "./words.js";
 
 const KINDS = [
@@ -103,7 +103,10 @@ export function editor(input, close, saved) {
       });
       while (!job.ended) {
         await new Promise(r => setTimeout(r, 300));
-        job = await get(`/jobs/${seg(job.id)}`);
+        job = await patiently(
+          () => get(`/jobs/${seg(job.id)}`),
+          error => fill(said, h("p", { class: "err" }, `${error.message}; trying again`)),
+        );
       }
       if (job.outcome === "done") {
         toast("kept; redrive it to try it");
@@ -111,12 +114,14 @@ export function editor(input, close, saved) {
         await saved();
         return;
       }
-      said.append(
+      fill(
+        said,
         h("p", { class: "err" }, "It was not kept."),
         h("pre", { class: "codex wrap", tabindex: 0, role: "region", "aria-label": "why" }, job.output),
       );
     } catch (error) {
-      said.append(
+      fill(
+        said,
         h("p", { class: "err" }, error.message, error.hint ? h("span", { class: "mute" }, ` ${error.hint}`) : null),
       );
     }

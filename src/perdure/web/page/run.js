@@ -1,6 +1,6 @@
 // One run: facts, why it does not move, its calls in time, its steps, and what is known of the one that is chosen.
 
-import { download, get, seg, server } from "./api.js";
+import { download, get, Problem, seg, server } from "./api.js";
 import { bands } from "./bands.js";
 import { answers, start } from "./deeds.js";
 import { button, card, command, h, long, mark, NAMES, patch, pill, s, toast } from "./dom.js";
@@ -40,15 +40,13 @@ const MANY = [
 
 const ONE_BY_ONE = 2000; // calls that a timeline gives one by one, and no part of it has to be asked for
 
-export function run({ main, given, query, go, title }) {
+export function run({ main, given, query, go, title, failed }) {
   let asked = query,
     asOf,
     details = null,
     why = null,
     lapse = null,
     step = null,
-    call = null,
-    log = null,
     left = false;
   const head = h("div"),
     about = h("div", { class: "stack" }),
@@ -70,8 +68,8 @@ export function run({ main, given, query, go, title }) {
     choose: x => x.seq && to({ step: x.seq }, true),
     pick: t => to({ t: t ? t.join("-") : "" }),
   });
-  const list = steps({ run: given, choose: x => to({ step: x.seq }, true) });
-  const kids = bands(address => go(address));
+  const list = steps({ run: given, choose: x => to({ step: x.seq }, true), failed });
+  const kids = bands(address => go(address), failed);
   const split = h(
     "div",
     { class: "split wide" },
@@ -625,22 +623,26 @@ export function run({ main, given, query, go, title }) {
       return;
     }
     if (step?.seq !== seq) {
+      let found;
       try {
-        [step, call, log] = await Promise.all([
+        found = await Promise.all([
           get(`/runs/${seg(given)}/steps/${seq}`),
           get(`/runs/${seg(given)}/steps/${seq}/call`),
           get(`/runs/${seg(given)}/log`, { seq }),
         ]);
-      } catch (failed) {
-        if (failed.status === 401) return;
-        patch(side, h("header", {}, h("h2", {}, `#${seq}`)), h("div", { class: "body" }, failed.message));
+      } catch (error) {
+        if (left || Number(asked.get("step")) !== seq) return;
         step = null;
+        if (!(error instanceof Problem) || error.passes) throw error;
+        patch(side, h("header", {}, h("h2", {}, `#${seq}`)), h("div", { class: "body" }, error.message));
         side.hidden = false;
         split.className = "split";
         return;
       }
       if (left || Number(asked.get("step")) !== seq) return;
-      side.replaceChildren(...inspector(step, call, details.run.id, log, () => to({ step: "" }, true), forks(step)));
+      const [one, call, log] = found;
+      step = one;
+      side.replaceChildren(...inspector(one, call, details.run.id, log, () => to({ step: "" }, true), forks(one)));
     }
     side.hidden = false;
     split.className = "split";
@@ -818,6 +820,7 @@ export function run({ main, given, query, go, title }) {
       !(change.around && ["running", "stopping"].includes(details.run.status)),
     async readdress(q) {
       asked = q;
+      if (!details) return refresh(); // its steps were there before it was
       line.show(null, range());
       kids.draw();
       paintTools();

@@ -93,7 +93,7 @@ export const table = lines =>
     ),
   );
 
-export function runs({ main, query, go }) {
+export function runs({ main, query, go, again }) {
   let asked = query,
     pages = 1;
   const to = changed => {
@@ -213,7 +213,7 @@ export function runs({ main, query, go }) {
                   on: {
                     click: () => {
                       pages++;
-                      refresh();
+                      again();
                     },
                   },
                 },

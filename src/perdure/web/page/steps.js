@@ -21,8 +21,8 @@ function bar(x, a, b) {
     ...(x.failures.length ? [layer(x.at, x.last_at, 1, "faint")] : []),
   ].join(", ");
 }
-/** @param {{run: string, choose: (row: Object) => void}} given */
-export function steps({ run, choose }) {
+/** @param {{run: string, choose: (row: Object) => void, failed: (error: Error) => void}} given */
+export function steps({ run, choose, failed }) {
   const pad = h("div", { class: "pad", role: "rowgroup" }),
     scale = h("span", { class: "vscale", "aria-hidden": "true" });
   const box = h(
@@ -47,6 +47,7 @@ export function steps({ run, choose }) {
     box,
   );
   let asked = {},
+    held = null, // as it was asked for what is listed
     total = 0,
     pages = new Map(),
     listed = [],
@@ -56,10 +57,8 @@ export function steps({ run, choose }) {
     control = new AbortController(),
     direct = true,
     loaded = false;
-  const query = more => get(`/runs/${seg(run)}/steps`, { ...asked, ...more, limit: PAGE }, control.signal);
-  const quiet = error => {
-    if (error.name !== "AbortError" && error.status !== 401) fill(pad, h("p", { class: "empty" }, error.message));
-  };
+  const query = (wanted, after = null) =>
+    get(`/runs/${seg(run)}/steps`, { ...wanted, after, limit: PAGE }, control.signal);
 
   function row(k) {
     return direct ? pages.get(Math.floor(k / PAGE))?.get(k + 1) : listed[k];
@@ -69,32 +68,33 @@ export function steps({ run, choose }) {
     pages.set(page, new Map());
     const mine = pages;
     try {
-      const found = await query({ after: page * PAGE });
+      const found = await query(held, page * PAGE);
       if (mine === pages) {
         pages.set(page, new Map(found.steps.map(x => [x.seq, x])));
         paint();
       }
     } catch (error) {
       mine.delete(page);
-      quiet(error);
+      failed(error);
     }
   }
   async function more() {
     if (loading || cursor == null) return;
     loading = true;
-    const mine = asked;
+    const mine = held;
     try {
-      const found = await query({ after: cursor });
-      if (mine === asked) {
+      const found = await query(held, cursor);
+      if (mine === held) {
         listed = listed.concat(found.steps);
         cursor = found.next;
         total = listed.length;
       }
+      loading = false;
+      paint();
     } catch (error) {
-      quiet(error);
+      loading = false; // it is not painted: that would ask again at once
+      failed(error);
     }
-    loading = false;
-    paint();
   }
   function paint() {
     const height = Math.min(total * ROW, TALLEST),
@@ -145,7 +145,7 @@ export function steps({ run, choose }) {
               : h("span", { role: "gridcell" }, c),
           ),
         );
-        if (x) el.lastChild.style.background = bar(x, a, b);
+        if (x) /** @type {HTMLElement} */ (el.lastChild).style.background = bar(x, a, b);
         el.style.top = `${box.scrollTop + (i - top) * ROW}px`;
         return el;
       }),
@@ -156,7 +156,7 @@ export function steps({ run, choose }) {
         h(
           "p",
           { class: "empty", role: "row" },
-          h("span", { role: "gridcell" }, Object.keys(asked).length ? "No step fits." : "No step has been saved yet."),
+          h("span", { role: "gridcell" }, Object.keys(held).length ? "No step fits." : "No step has been saved yet."),
         ),
       );
     const part = t => ((t - a) / Math.max(b - a, 1e-6)) * 100;
@@ -167,9 +167,9 @@ export function steps({ run, choose }) {
         "svg",
         { width: "100%", height: 16 },
         (inSight.length ? ticks(a, b, 4) : [])
-          .map(t => [part(t), fine(t, (b - a) / 4)])
-          .filter(([x, text]) => (x / 100) * wide + 6 * text.length < wide)
-          .map(([x, text]) => s("text", { x: `${x}%`, y: 12 }, text)),
+          .map(t => ({ x: part(t), text: fine(t, (b - a) / 4) }))
+          .filter(({ x, text }) => (x / 100) * wide + 6 * text.length < wide)
+          .map(({ x, text }) => s("text", { x: `${x}%`, y: 12 }, text)),
       ),
     );
     if (direct) for (const page of new Set(rows.filter(([, x]) => !x).map(([i]) => Math.floor(i / PAGE)))) need(page);
@@ -204,18 +204,20 @@ export function steps({ run, choose }) {
     box: whole,
     /** Show what is asked for, and what there is of it. */
     async ask(wanted, force = false) {
-      const same = JSON.stringify(wanted) === JSON.stringify(asked);
-      if (same && !force && total) return;
-      if (!same) {
+      const now = JSON.stringify(wanted),
+        same = now === JSON.stringify(held);
+      if (now !== JSON.stringify(asked)) {
         control.abort();
         control = new AbortController();
         box.scrollTop = 0;
       }
       asked = wanted;
-      direct = !Object.keys(wanted).length;
-      const found = await query({});
+      if (same && !force && total) return;
+      const found = await query(wanted);
       if (asked !== wanted) return;
       loaded = true;
+      held = wanted;
+      direct = !Object.keys(wanted).length;
       if (direct) {
         const grown = same && force ? pages : new Map();
         for (const [page, known] of grown) if (known.size < PAGE) grown.delete(page);

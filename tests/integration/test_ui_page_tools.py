@@ -1,0 +1,46 @@
+"""What programs of npm say of the page's modules; skipped, with the reason, where they are not to be had."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from page_tools import ESBUILD, LAYOUT, PRETTIER, TYPES, TYPESCRIPT, Missing, bundle, npm
+from perdure.web import packing
+
+
+def told(package: str, program: str, *args: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return npm(package, program, *args)
+    except Missing as missing:
+        pytest.skip(str(missing))
+
+
+def test_types_of_the_modules_fit() -> None:
+    """tsc finds nothing: neither a name that there is not, nor a call with other arguments than are taken."""
+    found = told(TYPESCRIPT, "tsc", *TYPES, packing.FIRST)
+    assert found.returncode == 0, found.stdout
+
+
+def test_a_wrong_type_is_found(tmp_path: Path) -> None:
+    """A control: of a module that gives a text where a number is taken, tsc says so."""
+    wrong = tmp_path / "wrong.js"
+    wrong.write_text("/** @param {number} x */\nconst twice = x => 2 * x;\ntwice('2');\n")
+    found = told(TYPESCRIPT, "tsc", *TYPES, str(wrong))
+    assert "TS2345" in found.stdout
+
+
+def test_the_modules_are_laid_out() -> None:
+    """As `python3 dev.py page` does it."""
+    found = told(PRETTIER, "prettier", *LAYOUT, "--check", *packing.sources())
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_what_is_served_is_what_is_made_of_the_modules(tmp_path: Path) -> None:
+    """Nobody has changed the script or the stylesheet by hand."""
+    for words, name in bundle(tmp_path):
+        done = told(ESBUILD, "esbuild", *words)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / name).read_bytes() == packing.assets()[name]
