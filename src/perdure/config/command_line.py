@@ -51,6 +51,7 @@ def own_program() -> list[str]:
 
 
 _is_of_user: bool | None = None
+_kept: tuple[Any, list[str], bytes] | None = None  # what took the secrets out, of which arguments, and what was left
 
 
 def given() -> bytes | None:
@@ -58,7 +59,7 @@ def given() -> bytes | None:
 
     None: it is not that of a script of the user's. Servers and test runners are started by a command of their own.
     """
-    global _is_of_user
+    global _is_of_user, _kept
     if _is_of_user is None:
         file = getattr(sys.modules.get("__main__"), "__file__", None)
         if isinstance(file, str):
@@ -69,9 +70,15 @@ def given() -> bytes | None:
         return None
     if not _GIVEN:
         return b""
-    from perdure.config.kept_command_line import CommandLine
+    from perdure.config import secrets
 
-    return CommandLine.of(_GIVEN, _FOLDER).packed()
+    hide = secrets.redactor()  # another one as soon as other values are secret
+    kept = _kept
+    if kept is None or kept[0] is not hide or kept[1] != _GIVEN:
+        from perdure.config.kept_command_line import CommandLine
+
+        kept = _kept = hide, list(_GIVEN), CommandLine.of(_GIVEN, _FOLDER).packed()
+    return kept[2]
 
 
 def is_own_program() -> bool:

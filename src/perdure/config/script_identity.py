@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -38,6 +38,17 @@ def script_identity(script: str, state: Path) -> str:
     if root is not None and (name or place.is_relative_to(root)):
         return f"{name}//{real.relative_to(root).as_posix()}"
     return str(real)
+
+
+def whole_path(file: str) -> str:
+    """The absolute path of a file of code; a name in angle brackets, where there is no file, stays as it is."""
+    if not file or file.startswith("<"):
+        return file
+    return _normal(file) if file.startswith("/") else os.path.abspath(file)
+
+
+_normal = lru_cache(4096)(os.path.abspath)
+"""Of a path that begins with the root, which names the same file from every folder."""
 
 
 def refuse_path(script: str) -> None:

@@ -8,7 +8,7 @@ import shlex
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from perdure.config.script_identity import source_digest
+from perdure.config.script_identity import source_digest, whole_path
 from perdure.core.callables import unwrap
 from perdure.core.execution.identity import identify, identify_stored
 from perdure.core.execution.spec import Call, Spec
@@ -132,11 +132,11 @@ def record_of(
     spec: Spec, kind: StepKind, name: str, script: str, code: bytes | None = None, defaults: bytes | None = None
 ) -> FunctionRecord:
     """What a run of a script writes down of a function. Its own module may be renamed, and goes without a name."""
-    file = spec.file if not spec.file or spec.file.startswith("<") else os.path.abspath(spec.file)
+    file = whole_path(spec.file)
     module = OWN_MODULE if file == script else spec.module
     folder = os.path.dirname(script)
     if file.startswith(folder + os.sep):
-        file = os.path.relpath(file, folder)
+        file = file[len(folder) + 1 :] if folder else os.path.relpath(file, folder)
     return FunctionRecord(kind, name, module, spec.qualname, file, code=code, defaults=defaults)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from perdure.config import command_line, settings
-from perdure.config.script_identity import script_identity
+from perdure.config.script_identity import script_identity, whole_path
 from perdure.core.exceptions import capture
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id, is_child
@@ -59,7 +59,7 @@ def start_of(
         apart: so will one that is suspended.
     """
     name, rules, state = call.spec.name, call.spec.rules, resources.store.path
-    path = os.path.abspath(script) if script and not script.startswith("<") else script
+    path = whole_path(script)
     rid = resources.store.run(resume).rid if resume is not None else None
     identity, defaults = script_identity(path, state), None
     if resume is None and parent is None:

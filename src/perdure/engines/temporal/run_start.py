@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import msgspec
 from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from perdure.config.script_identity import whole_path
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.tick_verdicts import RunTick
 from perdure.core.values import codec
@@ -166,7 +166,7 @@ class RunStarter:
             key=call.key,
             n=0,
             input=fits(call.input, f"the input of {spec.owner}"),
-            script=os.path.abspath(script) if script and not script.startswith("<") else script,
+            script=whole_path(script),
             dead_after=self.cluster.address.dead_after,
             events=self.cluster.address.events,
             created=time.time(),
