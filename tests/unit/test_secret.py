@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from perdure import step, workflow
-from perdure.config import secrets
+from perdure.config import command_line, secrets
 from perdure.core.exceptions import capture
 from perdure.core.redaction.secret import Secret, living
 from perdure.core.values import codec
@@ -198,3 +198,21 @@ def test_what_is_no_secret_in_the_environment_stays(monkeypatch: pytest.MonkeyPa
     """Names of columns, paths of files, common words."""
     monkeypatch.setenv(name, value)
     assert secrets.conceal(f"about {value} only") == f"about {value} only"
+
+
+def test_what_has_become_secret_is_not_kept_with_the_command_line_of_the_next_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The line is packed once for a process, and anew when other values are secret, or other arguments are given."""
+    monkeypatch.setattr(command_line, "_is_of_user", True)
+    monkeypatch.setattr(command_line, "_GIVEN", ["--region", "north-by-northwest"])
+    before = command_line.given()
+    assert before is command_line.given()
+    assert before is not None
+    assert b"north-by-northwest" in before
+    kept = Secret("north-by-northwest")
+    now = command_line.given()
+    assert now is not None
+    assert kept.reveal().encode() not in now
+    monkeypatch.setattr(command_line, "_GIVEN", ["--region", "south"])
+    assert b"south" in (command_line.given() or b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -38,7 +39,7 @@ class Source(Protocol):
         """The index of such rows, which are wanted one by one from here on."""
 
 
-_KEY, _WHOSE = itemgetter(KEY), itemgetter(NAME, KEY)
+_KEY, _NAME, _WHOSE = itemgetter(KEY), itemgetter(NAME), itemgetter(NAME, KEY)
 
 
 class KnownRecords:
@@ -117,13 +118,10 @@ class KnownRecords:
         self._in_hand, self.ahead = [], None
         claimed, left = rows[: len(rows) - len(ahead)], rows[len(rows) - len(ahead) :]
         self.recorded += len(claimed)
-        keys: dict[str, list[bytes]] = {}
-        for name, key in map(_WHOSE, claimed):
-            keys.setdefault(name, []).append(key)
-        for name, found in keys.items():
+        for name, found in groupby(sorted(claimed, key=_NAME), _NAME):
             step = self._step(name)
             step.matched = True
-            step.claimed += b"".join(found)
+            step.claimed += b"".join(map(_KEY, found))
         if left:
             assert self._source is not None
             self._offer_page(self._source.keep(left))
