@@ -253,6 +253,7 @@ def test_a_budget_that_a_killed_attempt_uses_up_is_named(tmp_path: Path) -> None
     )
     report = crashtest(target(tmp_path, text), kills=8, patience=60)
     assert {(each.kind, "its budget counts" in each.fix) for each in report.findings} == {("other-end", True)}
+    assert all(each.text.startswith("step 'ask' is not called: ") for each in report.findings), report.findings
 
 
 def test_a_method_is_no_workflow_that_a_command_line_can_start(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import pytest
 
 from perdure.crashtest.effects import Effect
 from perdure.crashtest.file_contents import Content
-from perdure.crashtest.life import Outcome
+from perdure.crashtest.judge import differences
 from perdure.crashtest.lives import Life
+from perdure.crashtest.outcome import Failure, Outcome
+from perdure.crashtest.points import Point
 from perdure.crashtest.reference import End, Other, Reference
 from perdure.crashtest.varying_names import Names
 
@@ -92,3 +94,29 @@ def test_another_undisturbed_run_shows_what_is_not_compared() -> None:
     assert (reference.unstable(), reference.fits("result", "3")) == ([], False)
     reference = reference.and_one_more(end({"a": "y"}, result="2"))
     assert (reference.unstable(), reference.fits("result", "3")) == (["the content of a", "the result"], True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "step", "said", "fix"),
+    [
+        ("change", {"failures": [Failure("move", "k", "E: gone")]}, "move",
+         "'move' fails when it is made again: E: gone; ", "whether its work is done"),
+        ("after-save", {"failures": [Failure("read", "k", "E: gone")]}, "read",
+         "'read' fails in the resumed run: E: gone; ", "let steps return"),
+        ("change", {"over_budget": "step 'ask' is not called: $2 of $2 are spent"}, "move",
+         "step 'ask' is not called: $2 of $2 are spent; ", "leave room"),
+        ("change", {"failures": [Failure("usual", "k", "E: as ever")]}, "move", "", "let steps return"),
+    ],
+)  # fmt: skip
+def test_why_a_run_ends_otherwise_is_said(
+    kind: str, outcome: dict[str, object], step: str, said: str, fix: str
+) -> None:
+    """A call that fails now and not undisturbed, or a budget; and what is long is shown where it differs."""
+    usual = end({}, result=f'"{"found so far: " * 9}all"', failures=[Failure("usual", "k", "E: as ever")])
+    otherwise = end({}, result=f'"{"found so far: " * 9}but one"', **outcome)
+    (finding,) = differences(Reference([usual, usual]), otherwise, Point(kind, "move", 1))  # type: ignore[arg-type]
+    assert (finding.kind, finding.step) == ("other-end", step)
+    assert finding.text.startswith(
+        f"{said}the result is ... found so far: but one, undisturbed ... found so far: all; killed"
+    )
+    assert fix in finding.fix

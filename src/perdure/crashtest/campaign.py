@@ -13,8 +13,8 @@ import msgspec
 from perdure.crashtest.effects import Refusal
 from perdure.crashtest.file_contents import contents
 from perdure.crashtest.judge import Finding, Repeated, differences, left_alone, repeated, replayed, said
-from perdure.crashtest.life import Outcome
 from perdure.crashtest.lives import FIRST, OTHER, Laboratory, Life, Target, World
+from perdure.crashtest.outcome import Outcome
 from perdure.crashtest.points import RUN, Point
 from perdure.crashtest.reference import End, Reference
 from perdure.errors import UsageError

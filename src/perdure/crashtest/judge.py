@@ -11,11 +11,15 @@ import msgspec
 from perdure.core.repeatable_comments import accepts_repetition
 from perdure.crashtest.effects import Effect
 from perdure.crashtest.lives import Life
+from perdure.crashtest.outcome import Outcome
 from perdure.crashtest.points import RUN, Point
 from perdure.crashtest.reference import FIELDS, End, Other, Reference
 
 _KEPT_METHODS = ("PUT", "DELETE")
 """A second request of these leaves what the first has left (RFC 9110, section 9.2.2)."""
+
+SHOWN = 60
+"""Characters of a value that a finding shows."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -140,12 +144,7 @@ def differences(reference: Reference, resumed: End, killed: Point, leave: Collec
     for field in FIELDS:
         now = getattr(ended, field)
         if not reference.fits(field, now):
-            at, now, was = reference.difference(field, now)
-            text = f"{at} is {_short(now)}, undisturbed {_short(was)}; killed {said(killed)}"
-            fix = "let steps return what later code needs; what a step leaves in memory is gone after a crash"
-            if ended.over_budget:
-                fix = "an attempt that is killed has spent, too, and its budget counts that: leave room for one more"
-            found.append(Finding("other-end", step, text, fix, killed=killed))
+            found.append(_other_end(reference, ended, killed, field))
             break
     others = reference.other_files(resumed.files, leave)
     changed = [each.shown for each in others if each.now == each.usual or max(each.now, each.usual) == 1]
@@ -166,6 +165,27 @@ def differences(reference: Reference, resumed: End, killed: Point, leave: Collec
         text = f"the oracle says otherwise, killed {said(killed)}: {_short('; '.join(lines[:3]))}"
         found.append(Finding("other-files", step, text, "see what the oracle looks at", killed=killed))
     return found
+
+
+def _other_end(reference: Reference, ended: Outcome, killed: Point, field: str) -> Finding:
+    """What came out otherwise, and why: a call that fails now, a budget that is used up, or something lost."""
+    at, now, was = reference.difference(field, getattr(ended, field))
+    step, why = killed.step, ""
+    fix = "let steps return what later code needs; what a step leaves in memory is gone after a crash"
+    failures = reference.new_failures(ended)
+    if failures:
+        failed = next((each for each in failures if each.step == killed.step), failures[0])
+        again = failed.step == killed.step and killed.kind != "after-save"
+        why = f"{failed.step!r} fails {'when it is made again' if again else 'in the resumed run'}: {failed.error}; "
+        step = failed.step
+        if again:
+            fix = "a step that was under way is made again: let it look whether its work is done, as of a moved file"
+    elif ended.over_budget:
+        why = f"{ended.over_budget}; "
+        fix = "an attempt that is killed has spent, too, and its budget counts that: leave room for one more"
+    now, was = _apart(now, was)
+    text = f"{why}{at} is {now}, undisturbed {was}; killed {said(killed)}"
+    return Finding("other-end", step, text, fix, killed=killed)
 
 
 def _counted(other: Other) -> str:
@@ -246,4 +266,14 @@ def said(point: Point) -> str:
 
 def _short(value: object) -> str:
     text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def _apart(one: object, other: object) -> tuple[str, str]:
+    """Two values, short, from a little before the place where their texts differ."""
+    texts = str(one), str(other)
+    if max(map(len, texts)) > SHOWN:
+        alike = next((place for place, two in enumerate(zip(*texts, strict=False)) if two[0] != two[1]), 0)
+        if (begin := alike - SHOWN // 4) > 0:
+            texts = f"...{texts[0][begin:]}", f"...{texts[1][begin:]}"
+    return _short(texts[0]), _short(texts[1])

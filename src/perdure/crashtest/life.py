@@ -9,21 +9,18 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from perdure.config import secrets
-from perdure.core.records import CLEAN_UPS
 from perdure.crashtest.answers import Answers, Given
+from perdure.crashtest.outcome import LastAttempts, Outcome, classes_of, error_text, failed_clean_ups, over_budget
 from perdure.crashtest.points import Point
-from perdure.errors import BudgetExceeded, HasDeadLetters, NotFound, PerdureError, StateError
+from perdure.errors import HasDeadLetters, NotFound, PerdureError, StateError
 
 if TYPE_CHECKING:
-    from perdure.core.exceptions.fault import Fault
-    from perdure.core.records import StepRecord
     from perdure.store.bell import Ear
     from perdure.store.runs import Store
 
@@ -69,53 +66,6 @@ class Order(msgspec.Struct, frozen=True):
     programs: list[str] = []
     stubs: dict[str, Any] = {}
     given: Given = Given()
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """How a life ended that was not killed.
-
-    Attributes:
-        end: "done", "failed" (the workflow raised), "unusable" (it could not be started), or "over" (the run had failed
-            before; started once more it would go on).
-        result: what the workflow returned, as JSON text.
-        error: class and message of what it raised.
-        classes: the class of that, and what it is derived from.
-        code: the code of a PerdureError.
-        hint: what that says to do.
-        dead_letters: how many items failed for good.
-        returned: it failed when the workflow's function had returned, by its dead letters.
-        queued: the workflows of runs that stand in queues, one for each run.
-        over_budget: a step was not called since a budget was used up.
-        missing: signals and answers that were waited for, and that nothing was given for.
-        clean_ups: those that failed for good, with their errors.
-    """
-
-    end: str
-    result: str = ""
-    error: str = ""
-    classes: list[str] = []
-    code: str = ""
-    hint: str = ""
-    dead_letters: int = 0
-    returned: bool = False
-    queued: list[str] = []
-    over_budget: bool = False
-    missing: list[str] = []
-    clean_ups: list[str] = []
-
-    @property
-    def error_line(self) -> str:
-        """The first line of the error."""
-        return self.error.partition("\n")[0]
-
-    @property
-    def kind(self) -> str:
-        """The class of what the workflow raised."""
-        return next(iter(self.classes), "")
-
-    def is_a(self, name: str) -> bool:
-        """Did the workflow raise an error of that class, named as it is or with its module?"""
-        return any(name in (each, each.rpartition(".")[2]) for each in self.classes)
 
 
 class Note(msgspec.Struct, omit_defaults=True):
@@ -223,7 +173,8 @@ def live(order: Order) -> None:
 def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
     from perdure.engines.local import engine as local
 
-    outcome = _ended(order, commit)
+    attempts = LastAttempts()
+    outcome = _ended(order, commit, attempts)
     engine = local._engines.get(Path(order.scratch, "state", "state.db"))
     if outcome.end not in ("done", "failed") or engine is None:
         return outcome
@@ -233,15 +184,16 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
         return msgspec.structs.replace(
             outcome,
             queued=queued,
-            over_budget=_over_budget(engine.store, outcome),
+            over_budget=over_budget(engine.store, RUN_ID, outcome),
             missing=missing,
-            clean_ups=_failed_clean_ups(engine.store),
+            clean_ups=failed_clean_ups(engine.store, RUN_ID),
+            failures=list(attempts.failed.values()),
         )
     except StateError:  # what has ended it
         return outcome
 
 
-def _ended(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
+def _ended(order: Order, commit: Callable[[Any, bool], None], attempts: LastAttempts) -> Outcome:
     from cyclopts import CycloptsError
 
     from perdure.cli.workflow_arguments import parse_arguments
@@ -275,7 +227,7 @@ def _ended(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
             )
         if parsed is None:
             return Outcome("unusable", error="help was asked for")
-        execution = Execution(workflow, locate(state), _Silent())
+        execution = Execution(workflow, locate(state), attempts)
         if _has_failed(engine.store):
             return Outcome("over")
         done = execution.run(parsed[0], parsed[1], RUN_ID)
@@ -283,41 +235,13 @@ def _ended(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
         began = execution is not None and execution.run_id is not None
         text, returned = error_text(error), isinstance(error, HasDeadLetters) and error.returned
         end = "failed" if began else "unusable"
-        return Outcome(end, error=text, classes=_classes(error), code=error.code, hint=error.hint, returned=returned)
+        return Outcome(end, error=text, classes=classes_of(error), code=error.code, hint=error.hint, returned=returned)
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # noqa: BLE001  a sys.exit in the workflow too
         began = execution is not None and execution.run_id is not None
-        return Outcome("failed" if began else "unusable", error=error_text(error), classes=_classes(error))
+        return Outcome("failed" if began else "unusable", error=error_text(error), classes=classes_of(error))
     return Outcome("done", msgspec.json.encode(done.result).decode(), dead_letters=done.dead_letters)
-
-
-def _over_budget(store: Store, outcome: Outcome) -> bool:
-    """Has a budget refused a call of the run? If that ends it, no record of the call says so."""
-    if outcome.code == BudgetExceeded.code:
-        return True
-    return any(fault.name == BudgetExceeded.__name__ for _, fault in _failed_calls(store))
-
-
-def _failed_clean_ups(store: Store) -> list[str]:
-    """The clean-ups of the run that are dead letters."""
-    found = []
-    for record, fault in _failed_calls(store):
-        if record.kind in CLEAN_UPS:
-            said = secrets.conceal(fault.message.partition("\n")[0])
-            found.append(f"{record.name}: {fault.name}: {said}" if said else f"{record.name}: {fault.name}")
-    return found
-
-
-def _failed_calls(store: Store) -> Iterator[tuple[StepRecord, Fault]]:
-    from perdure.core.exceptions import capture
-
-    first = 0
-    while chunk := store.records(store.run(RUN_ID).rid, first):
-        for record in chunk:
-            if record.status in ("failed", "dead"):
-                yield record, capture.decode(store.whole(record).output)
-        first = chunk[-1].seq + 1
 
 
 def _has_failed(store: Store) -> bool:
@@ -326,31 +250,6 @@ def _has_failed(store: Store) -> bool:
         return store.run(RUN_ID).status in ("failed", "parked")
     except NotFound:
         return False
-
-
-def _classes(error: BaseException) -> list[str]:
-    found = [cls for cls in type(error).__mro__ if cls not in (BaseException, object)]
-    return [
-        cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}" for cls in found
-    ]
-
-
-class _Silent:
-    """Watches, and says nothing."""
-
-    shows = True
-
-    def notify(self, event: object, /) -> None:
-        """Nothing."""
-
-
-def error_text(error: BaseException) -> str:
-    """Class and message of an exception, without credentials."""
-    try:
-        text = secrets.conceal(error.what if isinstance(error, PerdureError) else str(error))
-    except Exception:  # noqa: BLE001  a __str__ of the user's may fail
-        text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def replace(stubs: dict[str, Any]) -> None:

@@ -22,7 +22,8 @@ from perdure.config.interpreter import module_command
 from perdure.crashtest.answers import Given
 from perdure.crashtest.effects import Effect, Refusal
 from perdure.crashtest.fork_server import REHEARSAL, Birth, Death, Nursery
-from perdure.crashtest.life import Note, Order, Outcome
+from perdure.crashtest.life import Note, Order
+from perdure.crashtest.outcome import Failure, Outcome
 from perdure.crashtest.points import Point
 from perdure.crashtest.scratch import copy_folder, not_copied
 from perdure.errors import UsageError
@@ -345,7 +346,8 @@ def _read(world: World, notes: Path, death: Death) -> Life:
         elif note.outcome is not None:
             outcome = note.outcome
             texts = {name: world.in_words(getattr(outcome, name)) for name in ("result", "error", "hint")}
-            life.outcome = msgspec.structs.replace(outcome, **texts)
+            failures = [Failure(each.step, each.call, world.in_words(each.error)) for each in outcome.failures]
+            life.outcome = msgspec.structs.replace(outcome, **texts, failures=failures)
     life.effects = _that_happened(life.effects, world.folder)
     log = Path(f"{notes}.log")
     life.log = world.in_words(_end_of(log)) if log.exists() else ""

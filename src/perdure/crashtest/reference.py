@@ -17,8 +17,8 @@ import msgspec
 from perdure.crashtest import varying_values
 from perdure.crashtest.effects import Effect
 from perdure.crashtest.file_contents import Content
-from perdure.crashtest.life import Outcome
 from perdure.crashtest.lives import Life
+from perdure.crashtest.outcome import Failure, Outcome
 from perdure.crashtest.varying_names import Names
 
 FIELDS = {
@@ -94,6 +94,16 @@ class Reference:
         """Where that field of an outcome is another one, in words; what it is there, and what it is undisturbed."""
         at, was, now = varying_values.difference(self._common(field), _parsed(field, value))
         return (f"{at} of {FIELDS[field]}" if at else FIELDS[field]), now, was
+
+    def new_failures(self, outcome: Outcome) -> list[Failure]:
+        """The calls of steps that failed there and in none of them."""
+        usual = {
+            (failure.step, failure.call)
+            for end in self.ends
+            if end.life.outcome is not None
+            for failure in end.life.outcome.failures
+        }
+        return [failure for failure in outcome.failures if (failure.step, failure.call) not in usual]
 
     def _common(self, field: str) -> Any:
         return varying_values.common([_parsed(field, getattr(end.life.outcome, field, None)) for end in self.ends])

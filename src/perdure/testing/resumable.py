@@ -17,7 +17,7 @@ import msgspec
 
 from perdure.api.workflow import Workflow
 from perdure.core.execution.spec import spec_of
-from perdure.crashtest.life import error_text
+from perdure.crashtest.outcome import error_text
 from perdure.crashtest.points import RUN, Point
 from perdure.errors import OptionError
 from perdure.testing.ledger import Ledger
