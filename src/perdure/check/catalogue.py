@@ -106,6 +106,10 @@ RULES: dict[str, Rule] = {
             "an effect that is made again if the process dies before the step is saved",
             "send perdure.idempotency_key(), write with an upsert, or write the whole file",
         ),
+        moved_input=(
+            "a step moves a file that it has not made, and that it does not find when it is made again",
+            "look whether it is still there: if source.exists(): os.replace(source, target)",
+        ),
         error_as_result=(
             "any error is turned into an empty result, which is saved as if it were one",
             "raise: the step is tried again, and a failure is seen",
