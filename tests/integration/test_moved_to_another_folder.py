@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from typing import Any
 
 import pytest
 
@@ -75,3 +76,50 @@ def test_a_process_that_uses_the_original_has_not_died_for_who_looks_at_a_copy(s
     running.communicate("\n")
     assert f"its process was pid {running.pid}: it lives" in " ".join(said.split())
     assert "died" not in said
+
+
+BOOKING = """
+    import os
+    import perdure
+    from perdure import step, workflow
+
+    @step
+    def cancel_seat(seat: str) -> None:
+        print("cancelled", seat)
+
+    @step(retry=None)
+    def pay() -> None:
+        if not os.path.exists("up"):
+            raise OSError("not yet")
+
+    @workflow
+    def booking() -> str:
+        perdure.defer(cancel_seat, "IC1")
+        pay()
+        return "paid"
+
+    if __name__ == "__main__":
+        booking()
+"""
+
+
+@pytest.mark.parametrize(
+    ("bring", "name", "command"),
+    [
+        (shutil.move, "job.py", ["cancel", "last"]),
+        (shutil.move, "other.py", ["cancel", "last", "other.py"]),
+        (shutil.copytree, "job.py", ["resume", "last"]),
+    ],
+)
+def test_a_folder_is_moved_as_a_whole(scripts: Scripts, bring: Any, name: str, command: list[str]) -> None:
+    """Or copied: commands load the script that lies there now, or the one that is named, and find its steps."""
+    script = scripts.write(BOOKING, "a/job.py")
+    assert scripts.run(script).returncode == 1
+    bring(scripts.folder / "a", scripts.folder / "b")
+    there = scripts.folder / "b"
+    (there / "job.py").rename(there / name)
+    (there / "up").touch()
+    starter = scripts.write("from perdure.cli import main\nimport sys\nsys.exit(main())\n", "command.py")
+    done = scripts.run(starter, *command, cwd=there)
+    assert done.returncode == 0, done.stderr
+    assert "cancelled IC1" in done.stdout

@@ -39,7 +39,7 @@ class Runs(Protocol):
     def ending(self, id: str, *, or_left: bool = False) -> Future[RunRecord]:
         """The end of a run, whichever process executes it."""
 
-    def cancel(self, id: str, load: Callable[[RunRecord], object]) -> Cancellation:
+    def cancel(self, id: str, load: Callable[[RunRecord], str | None]) -> Cancellation:
         """Ask a run to end."""
 
 

@@ -30,12 +30,11 @@ def script_identity(script: str, state: Path) -> str:
     real = PurePath(os.path.realpath(script))
     if real.parent.name.startswith("ipykernel_") and not os.path.isfile(real):
         return INTERACTIVE
-    place = PurePath(os.path.realpath(state)).parent
-    base = place.parent if place.name == ".perdure" else place
+    base = _base(state)
     if real.is_relative_to(base):
         return real.relative_to(base).as_posix()
     root, name = _project(Path(real.parent))
-    if root is not None and (name or place.is_relative_to(root)):
+    if root is not None and (name or base.is_relative_to(root)):
         return f"{name}//{real.relative_to(root).as_posix()}"
     return str(real)
 
@@ -87,19 +86,51 @@ def source_digest(path: str) -> bytes | None:
 def belongs_to(script: str, state: Path) -> bool:
     """Does a script lie below the folder of a state file, or in the project that the state file lies in?"""
     real = PurePath(os.path.realpath(script))
-    place = PurePath(os.path.realpath(state)).parent
-    base = place.parent if place.name == ".perdure" else place
+    base = _base(state)
     if real.is_relative_to(base):
         return True
     root, _ = _project(Path(real.parent))
-    return root is not None and place.is_relative_to(os.path.realpath(root))
+    return root is not None and base.is_relative_to(os.path.realpath(root))
+
+
+def present_path(path: str, identity: str, state: Path) -> str:
+    """Where the script of that identity is now: its folder may have been moved, or copied, with the state in it.
+
+    Args:
+        path: where it was last seen.
+        identity: as `script_identity` has it.
+        state: the state file.
+    """
+    base = _base(state)
+    project, found, below = identity.partition("//")
+    if found:
+        root, name = _project_around(base)
+        if root is None or name != project:
+            return path
+        base, identity = root, below
+    if os.path.isabs(identity):
+        return path
+    here = os.path.join(base, identity)
+    if here == path or not os.path.isfile(here) or (os.path.exists(path) and os.path.samefile(path, here)):
+        return path
+    return here
+
+
+@cache
+def _project_around(folder: Path) -> tuple[Path | None, str]:
+    return _project(folder)
+
+
+@cache
+def _base(state: Path) -> Path:
+    place = Path(os.path.realpath(state)).parent
+    return place.parent if place.name == ".perdure" else place
 
 
 def moved_identity(script: str, state: Path) -> str:
     """The same of a script that was recorded by its path alone, and may have been moved together with its state."""
     if script and not script.startswith("<") and not os.path.isfile(script):
-        place = Path(os.path.realpath(state)).parent
-        base = place.parent if place.name == ".perdure" else place
+        base = _base(state)
         parts = PurePath(script).parts
         for first in range(1, len(parts)):
             if base.joinpath(*parts[first:]).is_file():

@@ -182,6 +182,13 @@ def _not_found(record: FunctionRecord, script: str, known: list[Spec]) -> NotFou
     name = called_step(record.kind, record.name)
     where = os.path.basename(script) if record.module == OWN_MODULE else f"module {record.module}"
     files = sorted({spec.file for spec in known})
+    if record.module == OWN_MODULE and not any(
+        is_same_file(spec.file, script) for kind in ("step", "workflow") for spec in registry.every(kind)
+    ):
+        return NotFound(
+            f"{script}, which is to have step {name!r}, is not loaded",
+            "name the file that defines it: --script FILE",
+        )
     if not files:
         return NotFound(
             f"{where} has no step {name!r}",

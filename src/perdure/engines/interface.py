@@ -308,12 +308,13 @@ class Engine(Protocol):
             UsageError: the engine has no schedules.
         """
 
-    def cancel(self, id: str, load: Callable[[RunRecord], object]) -> Cancellation:
+    def cancel(self, id: str, load: Callable[[RunRecord], str | None]) -> Cancellation:
         """Ask a run to end at its next safe point; one that no process executes is ended here, with its clean-ups.
 
         Args:
             id: the run.
-            load: loads the script of a run; called if the clean-ups are made here.
+            load: loads the script of a run, and returns its path if that is not the run's; called if the clean-ups are
+                made here.
 
         Raises:
             NotFound: there is no such run.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from perdure.core.execution.spec import spec_of
 from perdure.core.records import RunRecord
 from perdure.engines.interface import Cancellation
 from perdure.operations.location import Location
-from perdure.operations.scripts import AnyWorkflow, workflow_of
+from perdure.operations.scripts import workflow_of
 
 __all__ = ["Cancellation", "cancel"]
 
@@ -31,7 +33,7 @@ def cancel(location: Location, run: str, script: Path | None = None) -> Cancella
         EngineError: the cluster cannot be reached.
     """
 
-    def load(record: RunRecord) -> AnyWorkflow:
-        return workflow_of(record, location, script)
+    def load(record: RunRecord) -> str:
+        return os.path.abspath(spec_of(workflow_of(record, location, script)).file)
 
     return location.load_engine().cancel(run, load)

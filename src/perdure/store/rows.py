@@ -9,6 +9,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
+from perdure.config.script_identity import present_path
 from perdure.core.checksums import marked, row_checksum, step_checksums, step_identities
 from perdure.core.execution.known_records import IndexPage
 from perdure.core.letter_record import LetterRecord
@@ -80,6 +83,12 @@ def checked(kind: type[W], row: Sequence[Any], path: Path) -> W:
     if record is None:
         raise corrupt(path)
     return record
+
+
+def here(run: RunRecord, state: Path) -> RunRecord:
+    """A run with the path where its script is now, which may have been moved with the folder of the state file."""
+    path = present_path(run.path, run.script, state)
+    return run if path == run.path else msgspec.structs.replace(run, path=path)
 
 
 def checked_of_run(kind: type[M], row: Sequence[Any], path: Path) -> M:

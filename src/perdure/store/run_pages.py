@@ -14,7 +14,7 @@ import apsw
 import msgspec
 
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
-from perdure.store.rows import checked, checked_of_run
+from perdure.store.rows import checked, checked_of_run, here
 from perdure.store.runs import Store
 from perdure.store.statements import load
 
@@ -139,7 +139,7 @@ def chunk(
     statement, given = question(wanted, before, at_once, listed)
     first: int = given["first"]
     rows: list[Any] = store.journal.read(lambda connection: connection.execute(statement, given).fetchall())
-    found = [checked(RunRecord, row, store.path) for row in rows]
+    found = [here(checked(RunRecord, row, store.path), store.path) for row in rows]
     following = found[-1].rid if len(found) == at_once else first
     if wanted.meets is None:
         return found, following

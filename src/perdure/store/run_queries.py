@@ -17,7 +17,7 @@ from perdure.errors import NotFound, StateCorrupt
 from perdure.store import pieces, record_index, spending
 from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
-from perdure.store.rows import all_plain, checked, checked_of_run, checked_steps, corrupt, sound
+from perdure.store.rows import all_plain, checked, checked_of_run, checked_steps, corrupt, here, sound
 from perdure.store.statements import Statements
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class RunQueries:
         statement = self._sql["list_runs"].replace(":filter", self._sql["of_status" if by_index else "of_any_status"])
         given = (status, workflow, children, most)
         found = self.journal.read(lambda connection: connection.execute(statement, given).fetchall())
-        return [self.whole(checked(RunRecord, row, self.path)) for row in found]
+        return [here(self.whole(checked(RunRecord, row, self.path)), self.path) for row in found]
 
     def run(self, id: str) -> RunRecord:
         """The run of that id.
@@ -221,14 +221,14 @@ class RunQueries:
         run: RunRecord | None = self.journal.read(question)
         if run is None:
             raise NotFound(f"there is no run {id!r} {self.place}", "list the runs with `perdure ps`")
-        return run
+        return here(run, self.path)
 
     def newest(self, run: RunRecord) -> RunRecord:
         """What the id of a run stands for: its newest fork, unless that was cancelled and the run itself was done."""
         found: RunRecord = self.journal.read(
             lambda connection: pieces.whole(connection, self._newest(connection, run), self.path)
         )
-        return found
+        return here(found, self.path)
 
     def version(self) -> int:
         """Another number after each change that another connection has made to the file."""
@@ -240,7 +240,7 @@ class RunQueries:
         run: RunRecord = self.journal.read(
             lambda connection: pieces.whole(connection, self._run(connection, rid), self.path)
         )
-        return run
+        return here(run, self.path)
 
     def children(self, rid: int) -> list[str]:
         """The ids of a run's child runs."""
@@ -253,7 +253,7 @@ class RunQueries:
             return [self._run(connection, one) for one in self.family_in(connection, rid)]
 
         found: list[RunRecord] = self.journal.read(question)
-        return found
+        return [here(run, self.path) for run in found]
 
     def unended(self, rid: int) -> list[RunRecord]:
         """The child runs that were left in their middle, and those that failed and have something to be put away."""

@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from perdure.core.execution.run import Life, call_off, live, up_to_end
 from perdure.core.execution.run_effects import Body, End, Start, Taken
 from perdure.core.execution.spec import Call, Spec
@@ -282,12 +284,13 @@ class LocalEngine:
 
         declare(self.store, spec, given, self.world.now())
 
-    def cancel(self, id: str, load: Callable[[RunRecord], object]) -> Cancellation:
+    def cancel(self, id: str, load: Callable[[RunRecord], str | None]) -> Cancellation:
         """Ask a run to end; one that no process executes is ended here, with its clean-ups.
 
         Args:
             id: the run.
-            load: loads the script of a run, so that its steps are known. Whatever it raises, the run is ended.
+            load: loads the script of a run, so that its steps are known, and returns its path if that is not the run's.
+                Whatever it raises, the run is ended.
 
         Raises:
             NotFound: there is no such run.
@@ -307,12 +310,13 @@ class LocalEngine:
         if found.status in ("done", "cancelled"):
             return Cancellation(found.status, "none")
         missed: list[str] = []
+        path = run.path
         try:
-            load(found)
+            path = load(run) or path
         except Exception as error:  # noqa: BLE001  a script that is gone or broken must not keep a run from its end
             cause = error.what if isinstance(error, PerdureError) else repr(error)
             missed.append(f"its script could not be loaded: {cause}")
-        unclean = self.call_off(found)
+        unclean = self.call_off(msgspec.structs.replace(found, path=path))
         if unclean is None:
             return self.cancel(id, load)  # another process was faster
         return Cancellation(found.status, "ended", None, [*missed, *unclean] if unclean else [])

@@ -40,7 +40,7 @@ class StateFileRuns:
         """The end of a run, whichever process executes it."""
         return ends_at(self._path).ending(id, or_left=or_left)
 
-    def cancel(self, id: str, load: Callable[[RunRecord], object]) -> Cancellation:
+    def cancel(self, id: str, load: Callable[[RunRecord], str | None]) -> Cancellation:
         """Ask a run to end, or end it here."""
         from perdure.engines.local.engine import engine_at
 

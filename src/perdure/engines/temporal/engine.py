@@ -293,7 +293,7 @@ class TemporalEngine:
         letter, first = self.cluster.wait(send_once(self.cluster, run, event, topic, value, id))
         return letter.value, letter.stamp, first
 
-    def cancel(self, id: str, load: Callable[[RunRecord], object] | None = None) -> Cancellation:
+    def cancel(self, id: str, load: Callable[[RunRecord], str | None] | None = None) -> Cancellation:
         """Ask a run to end. Steps in flight notice it at their next heartbeat, and a worker makes the clean-ups.
 
         Args:
