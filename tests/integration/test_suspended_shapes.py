@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -95,14 +96,30 @@ def shapes() -> list[Callable[[], Any]]:
             await awork(3)
         return "never"
 
+    @workflow(name="shaped.own")
+    def loops_of_its_own() -> list[int]:
+        async def branch(n: int) -> int:
+            await aio.sleep(3600 * n)
+            return await awork(n)
+
+        async def branches() -> list[int]:
+            later = asyncio.create_task(branch(2))
+            return [await branch(1), await later, await ainner(3)]
+
+        found = asyncio.run(branches())
+        perdure.sleep("1h")
+        return [*found, work(5), *asyncio.run(branches())]
+
     def run(flow: Any) -> Callable[[], Any]:
         return lambda: asyncio.run(flow())
 
-    return [children, loop, swallows, run(gathers), run(finally_waits)]
+    return [children, loop, swallows, run(gathers), run(finally_waits), loops_of_its_own]
 
 
-@pytest.mark.parametrize("shape", range(5))
-def test_left_at_every_wait_it_does_what_it_does_without(machine: Machine, shape: int, ledger: list[object]) -> None:
+@pytest.mark.parametrize("shape", range(6))
+def test_left_at_every_wait_it_does_what_it_does_without(
+    machine: Machine, shape: int, ledger: list[object], caplog: pytest.LogCaptureFixture
+) -> None:
     """The same steps in the same order with the same results, in a new process after each wait, as if it stayed."""
     clock = Clock()
     machine.world = clock  # type: ignore[assignment]  # it lets tasks wait side by side
@@ -128,6 +145,8 @@ def test_left_at_every_wait_it_does_what_it_does_without(machine: Machine, shape
     assert result == expected
     assert ledger == steps
     assert lives > 2
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_a_branch_that_does_something_else_keeps_the_run(machine: Machine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from contextvars import Context
 from typing import Any, Protocol
 
 from perdure.core.execution.waiting import CloseWait, Look, OpenWait, Park, SetAside
@@ -13,7 +14,9 @@ from perdure.core.waits import View
 from perdure.engines.local.parking import Family, Parking, Performers, Spot, family_of
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
+from perdure.engines.runtime.thread_rest import others
 from perdure.engines.runtime.workflow_timers import own_timers
+from perdure.errors import StopRun
 from perdure.store import waits
 from perdure.store.group_commit import Operation
 
@@ -88,6 +91,11 @@ class TaskParking(Parking):
                 if not _ends(scope):
                     waits.give_up(self._resources.store, spot.waiting)
                 raise
+            except StopRun:
+                # In a loop of the workflow's own nobody may await this task, and asyncio would print a traceback.
+                if spot.task is not None:
+                    spot.task.add_done_callback(_retrieve, context=Context())
+                raise
 
     async def _leave_tasks(self, scope: LocalScope, spot: Spot) -> None:
         """Leave the run if all its tasks are parked: one of them looks, for all.
@@ -112,13 +120,20 @@ class TaskParking(Parking):
             return False  # a thread waits, which a task does not wake
         loop = asyncio.get_running_loop()
         for scope in root.kin:
-            order = scope.order
-            if order is None or order.loop is not loop:
+            order = scope.order_of(loop)
+            if order is None:
                 return False
+            if order is not scope.order and (scope.order is not None or others(scope, order)):
+                return False  # beside a loop that a sync workflow runs itself, threads or other loops work
             carriers = {one.main.task for one in root.kin if one is not scope and one.main is not None}
             if not order.only_waits(waiting, carriers):
                 return False
         return True
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 def _ends(scope: LocalScope) -> bool:
