@@ -120,11 +120,17 @@ def test_after_drift_why_says_drift_and_offers_no_plain_resume(machine: Machine)
     assert machine.engine.store.stopped_by(machine.engine.store.runs()[0]) is None
 
 
+@pytest.mark.parametrize("room", [True, False])
 def test_a_reason_that_the_state_file_cannot_hold_is_kept_beside_it(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, room: bool
 ) -> None:
-    """A full disk stops the run, and that cannot be written there; the note is gone when the run goes on."""
+    """A full disk stops the run, and that cannot be written there; the note is gone when the run goes on.
+
+    Where there is no room beside the file either, it is written when the write-ahead log has given up its own.
+    """
     full = [True]
+    put = stop_notes.put
+    monkeypatch.setattr(stop_notes, "put", lambda *note: (room or not full[0]) and put(*note))
     write = Store.attempt
 
     @step(retry=ONCE_AGAIN)
@@ -152,11 +158,16 @@ def test_a_reason_that_the_state_file_cannot_hold_is_kept_beside_it(
     monkeypatch.setattr(type(machine.engine.store.journal), "write", no_release)
     with pytest.raises(DiskFull):
         job()
+    if not room:
+        full[0] = False
+        machine.boot()
     store = machine.engine.store
     (run,) = store.runs()
     stop = store.stopped_by(run)
     assert stop is not None
     assert run.stopped is None
+    if not room:  # else it is this process that has the run
+        assert any("it was interrupted" in reason and "by DiskFull" in reason for reason in why(machine).reasons)
     seen = unpack_verdict(stop.verdict)
     assert seen is not None
     assert seen.code == "disk-full"

@@ -218,12 +218,11 @@ class _Answer(Inquiry):
 
     def _interrupted(self) -> None:
         process = process_of(self.store, self.run)
-        if process is None:
-            stop = self.store.stopped_by(self.run)
-            if stop is not None and stop.error:
-                self._stopped(stop)
-            else:
-                self._say(f"no process executes it: it was interrupted (Ctrl-C, sys.exit, a deploy), {self._saved()}")
+        stop = self.store.stopped_by(self.run)
+        if stop is not None and stop.error and (process is None or process.cause == "unseen"):
+            self._stopped(stop)  # a full disk may have kept it from letting go of the run
+        elif process is None:
+            self._say(f"no process executes it: it was interrupted (Ctrl-C, sys.exit, a deploy), {self._saved()}")
         else:
             self._died(process)
         deaths = len(crashes.deaths_of(self.store, self.run.rid))

@@ -60,6 +60,7 @@ class RunRows(RunQueries):
         self._rings = False  # in the transaction under way: it makes a run ready, which a worker waits for
         self._ends = False  # it has changed how a run stands, or has let go of one
         self._codes: set[bytes] = set()  # functions that this process has written down
+        self._unsaid: dict[str, bytes] = {}  # why runs were stopped, for which there was no room on the disk
         self._met: list[RunRecord] = []  # it has met runs that have ended, and whose ids were enqueued
 
     def standing_for(self, connection: apsw.Connection, id: str) -> RunRecord | None:
@@ -236,6 +237,11 @@ class RunRows(RunQueries):
     def close(self) -> None:
         """Close the file and let go of the lock."""
         self.journal.close()
+        if self._unsaid:  # the write-ahead log is gone, which may be what had filled the disk
+            from perdure.store import stop_notes
+
+            for run, stopped in self._unsaid.items():
+                stop_notes.put(self.path, run, stopped)
         self.spend_file.close()
         self.holder.close()
 

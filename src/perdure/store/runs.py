@@ -180,18 +180,21 @@ class Store(RunBegin):
             self.journal.write((), operation)
         except StateError:
             if stopped is not None:
-                from perdure.store import stop_notes
-
-                stop_notes.put(self.path, run.id, stopped)
+                self._say_beside(run, stopped)
         self.let_go(run)
 
     def not_ended(self, run: RunRecord, stop: Stop) -> None:
         """The end of a run cannot be written: let it go, and say why beside the file."""
         from perdure.core.policies.verdicts import pack_stop
+
+        self._say_beside(run, pack_stop(stop))
+        self.let_go(run)
+
+    def _say_beside(self, run: RunRecord, stopped: bytes) -> None:
         from perdure.store import stop_notes
 
-        stop_notes.put(self.path, run.id, pack_stop(stop))
-        self.let_go(run)
+        if not stop_notes.put(self.path, run.id, stopped):
+            self._unsaid[run.id] = stopped
 
     def note(self, run: RunRecord, about: bytes, fault: bytes, now: float) -> None:
         """Keep with a run what it has done unsaved; the newest note about each thing (16 bytes) counts."""
