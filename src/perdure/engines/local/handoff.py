@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Generic, Protocol, TypeVar
 
 from perdure.core.execution.effects import Outcome
+from perdure.core.execution.spec import Call
 from perdure.engines.runtime.threads import in_pool
 from perdure.engines.runtime.timeouts import Abandoned
 
@@ -52,15 +53,15 @@ class Handoff(Generic[S]):
         self.context = context
         self.decide = decide
 
-    def attempt(self, begin: Callable[[], Outcome | None]) -> Outcome | None:
-        """Make the first attempt on the current pool thread, without a decision; None: that has to be asked.
+    def attempt(self, make: Callable[[Call, bool], Outcome | None], call: Call, park: bool) -> Outcome | None:
+        """Make the first attempt of a call on the current pool thread, undecided; None: its decision has to be asked.
 
         Raises:
             Abandoned: the thread was stuck too long; another has gone on.
         """
         in_pool.handoff = self
         try:
-            return begin()
+            return make(call, park)
         finally:
             in_pool.handoff = None
 

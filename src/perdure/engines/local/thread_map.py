@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -184,17 +184,16 @@ class ThreadMap(SyncMap[ThreadScope]):
                 self._count_down()
             elif program is not None or job.seq is not None or self.adaptive is not None:
                 program = program or self.program(job)
-                Handoff(program, self.scope, self._on_end(job), self._work, context=self._context).run()
+                Handoff(program, self.scope, partial(self._on_end, job), self._work, context=self._context).run()
             else:
                 self._work_on(job)
 
     def _work_on(self, job: Job) -> None:
         self.note_batch(job)
-        call, scope, on_end = job.call, self.scope, self._on_end(job)
-        decide = partial(self.decide, job)
+        scope, on_end, decide = self.scope, partial(self._on_end, job), partial(self.decide, job)
         handoff = Handoff(None, scope, on_end, self._work, context=self._context, decide=decide)
         try:
-            first = handoff.attempt(lambda: scope.first_attempt_here(call, self.park))
+            first = handoff.attempt(scope.first_attempt_here, job.call, self.park)
             rows = None if first is None else self.success(job, first)
         except Abandoned:
             raise
@@ -241,7 +240,7 @@ class ThreadMap(SyncMap[ThreadScope]):
         while True:
             wake = None
             with self._lock:
-                if self.stopped:
+                if self.paused.items and self.stopped:
                     self._drop_paused()
                 found = self._find() if self._places > 0 else None
                 if found is not None:
@@ -250,7 +249,7 @@ class ThreadMap(SyncMap[ThreadScope]):
                     return found
                 if self._home:
                     return None
-                if self.paused and not self._sitting:
+                if self.paused.items and not self._sitting:
                     self._sitting = True
                 else:
                     wake = threading.Lock()
@@ -263,7 +262,7 @@ class ThreadMap(SyncMap[ThreadScope]):
                 self._rousing = False  # it has come
 
     def _find(self) -> tuple[Job, Program | None] | None:
-        due = self.paused.due()
+        due = self.paused.due() if self.paused.items else None
         if due is not None:
             if self.adaptive is not None:
                 self.adaptive.enter()
@@ -278,7 +277,7 @@ class ThreadMap(SyncMap[ThreadScope]):
 
     def _rouse(self) -> None:
         """Let one more thread come, if there is something for it to do. Under the lock."""
-        sits = bool(self.paused) and not self._sitting
+        sits = bool(self.paused.items) and not self._sitting
         if self._rousing or not (sits or (self._items and self._places > 0)):
             return
         if self._sleeping:
@@ -322,20 +321,17 @@ class ThreadMap(SyncMap[ThreadScope]):
 
     # -- how items end -----------------------------------------------------------------------------------------------
 
-    def _on_end(self, job: Job) -> Callable[[Any, BaseException | None], None]:
-        def on_end(end: Any, error: BaseException | None) -> None:
-            if type(end) is Paused and not self.stopped:
-                self._pause(job, end)
-                return
-            if type(end) is Paused:
-                end.program.close()
-            elif error is None:
-                self._end_locked(job, end)
-            elif self.error is None:
-                self.error = error
-            self._count_down()
-
-        return on_end
+    def _on_end(self, job: Job, end: Any, error: BaseException | None) -> None:
+        if type(end) is Paused and not self.stopped:
+            self._pause(job, end)
+            return
+        if type(end) is Paused:
+            end.program.close()
+        elif error is None:
+            self._end_locked(job, end)
+        elif self.error is None:
+            self.error = error
+        self._count_down()
 
     def _pause(self, job: Job, paused: Paused) -> None:
         over = self.scope.notify_wait(paused.wait)
