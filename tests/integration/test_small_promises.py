@@ -105,37 +105,45 @@ def test_a_failed_attempt_lets_go_of_what_its_exception_holds(machine: Machine) 
     class Held:
         """A response, say."""
 
-    alive: list[weakref.ref[Held]] = []
+    alive: dict[str, weakref.ref[Held]] = {}
 
-    def fail() -> None:
+    def fail_once(call: str) -> None:
+        if call in alive:
+            return
         error = ConnectionError("reset")
         error.response = Held()  # type: ignore[attr-defined]
-        alive.append(weakref.ref(error.response))  # type: ignore[attr-defined]
+        alive[call] = weakref.ref(error.response)  # type: ignore[attr-defined]
         try:
             raise error
         finally:
             del error
 
     @step(retry=Retry(attempts=2, delay="1ms", jitter=0))
-    def sync() -> int:
-        if len(alive) < 1:
-            fail()
-        return 1
+    def sync(call: str) -> None:
+        fail_once(call)
 
     @step(retry=Retry(attempts=2, delay="1ms", jitter=0))
-    async def concurrent() -> int:
-        if len(alive) < 2:
-            fail()
-        return 1
+    async def concurrent(call: str) -> None:
+        fail_once(call)
 
     @workflow
-    async def job() -> int:
-        return sync() + await concurrent()
+    def alone() -> None:
+        sync("sync")
+        sync.map(["item"])
+        sync.map(["item 1 on threads", "item 2 on threads"], concurrency=2)
+
+    @workflow
+    async def job() -> None:
+        sync("sync in a loop")
+        await concurrent("async")
+        await concurrent.map(["async item 1", "async item 2"], concurrency=2)
 
     gc.collect()
     gc.disable()
     try:
-        assert asyncio.run(job()) == 2
-        assert [each() for each in alive] == [None, None]
+        alone()
+        asyncio.run(job())
+        assert len(alive) == 8
+        assert [call for call, held in alive.items() if held() is not None] == []
     finally:
         gc.enable()

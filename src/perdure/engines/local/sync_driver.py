@@ -179,7 +179,9 @@ class SyncDriver:
                 # Threads that have come to take part meanwhile decide too.
                 rows = first_success(call, history, outcome) if scope.deciding is None else None
                 if rows is None:
-                    return self.drive(after_first(call, history, outcome), scope)
+                    rest = after_first(call, history, outcome)
+                    del outcome  # no variable keeps its error: the error's traceback leads here
+                    return self.drive(rest, scope)
                 self._resources.store.journal.write(rows)
                 if call.spending is not None:
                     call.spending.saved()

@@ -125,7 +125,9 @@ class ThreadMap(SyncMap[ThreadScope]):
                 self.scope.keep(rows)
                 self.saved((job,))
                 return
-        self._run_here(job, self.program(job) if first is None else self.decide(job, first))
+        program = self.program(job) if first is None else self.decide(job, first)
+        del first  # no variable keeps its error: the error's traceback leads here
+        self._run_here(job, program)
 
     def _run_here(self, job: Job, program: Program) -> None:
         end = self.scope.drive_step(program, self.spec)
@@ -204,6 +206,7 @@ class ThreadMap(SyncMap[ThreadScope]):
             self._keep(job, rows)
         else:
             handoff.program = self.decide(job, first)
+            del first  # no variable keeps its error: the error's traceback leads here
             handoff.run()
 
     def _keep(self, job: Job, rows: Sequence[Row]) -> None:
