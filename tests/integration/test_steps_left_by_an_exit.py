@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import warm
-from conftest import Machine
+from conftest import Died, Machine
 from perdure import step, workflow
 
 
@@ -64,6 +65,112 @@ def test_an_exit_that_the_workflow_handles_is_not_made_again(went: list[object],
             past()
     handled = (SystemExit, (3,), 3) if by == "SystemExit" else (Halt, (3,), None)
     assert went == ["exits", handled, handled]
+
+
+executed: list[int] = []
+
+
+@step(name="exits-at-two", retry=None)
+def exits_at_two(n: int) -> int:
+    executed.append(n)
+    if n == 2:
+        raise Halt(n)
+    return n
+
+
+@step(name="exits-at-two-in-a-task", retry=None)
+async def aexits_at_two(n: int) -> int:
+    executed.append(n)
+    if n == 2:
+        raise Halt(n)
+    return n
+
+
+@step(name="is-called-wrongly", retry=None)
+def is_called_wrongly(n: int) -> int:
+    executed.append(n)
+    raise TypeError("is called wrongly")
+
+
+@workflow(name="child-that-exits")
+def child(n: int) -> None:
+    after(n)
+    executed.append(n)
+    raise Halt(n)
+
+
+@workflow(name="async-child-that-exits")
+async def achild(n: int) -> None:
+    executed.append(n)
+    raise Halt(n)
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        lambda: exits_at_two.map([1, 2, 3]),
+        lambda: exits_at_two.map([1, 2, 3], concurrency=3),
+        lambda: exits_at_two.map([1, 2, 3], on_failure="raise"),
+        lambda: aexits_at_two.map([1, 2, 3], concurrency=2),
+        lambda: is_called_wrongly.map([1, 2, 3]),
+        lambda: child(2),
+        lambda: child.with_options(id="named")(2),
+        lambda: achild(2),
+    ],
+    ids=["item", "on threads", "that raises", "in tasks", "a fault of the program", "child", "by id", "async child"],
+)
+def test_what_has_left_a_map_or_a_run_is_history(machine: Machine, calls: Callable[[], Any]) -> None:
+    """An exit of an item or of a run that is called, or a fault of the program that has ended a map: handled by the
+    workflow, it is what the resumed run gets there, and nothing is executed again."""
+    executed.clear()
+    seen: list[object] = []
+
+    @workflow(name="goes-past-it")
+    async def past() -> None:
+        try:
+            done = calls()
+            seen.append((await done) if hasattr(done, "__await__") else done)
+        except (Halt, TypeError) as left:
+            seen.append((type(left), left.args))
+        after(7)
+        raise Died
+
+    with pytest.raises(Died):
+        asyncio.run(past())
+    before = list(executed)
+    machine.boot()
+    with pytest.raises(Died):
+        asyncio.run(past())
+    assert executed == before
+    assert seen == [(Halt, (2,))] * 2 or seen == [(TypeError, ("is called wrongly",))] * 2
+
+
+def test_an_exit_of_an_item_or_a_child_that_ends_the_run_is_none(machine: Machine) -> None:
+    """Both get their chance in the next life; what was done beside is kept."""
+    executed.clear()
+    fails = [True]
+
+    @step(name="exits-at-first")
+    def item(n: int) -> int:
+        executed.append(n)
+        if n == 2 and fails:
+            raise SystemExit(3)
+        return n
+
+    @workflow(name="part-that-exits")
+    def part() -> int:
+        return sum(item.map([1, 2]).results)
+
+    @workflow(name="left-by-a-child")
+    def left() -> int:
+        return part()
+
+    with pytest.raises(SystemExit):
+        left()
+    fails.clear()
+    machine.boot()
+    assert left() == 3
+    assert executed == [1, 2, 2]
 
 
 def test_an_exit_of_a_coroutine_or_a_thread_is_kept_as_well(went: list[object]) -> None:
@@ -154,13 +261,13 @@ def test_a_handled_exit_survives_a_kill(tmp_path: Path) -> None:
     assert out == ["EXITS\nAFTER\n", "CODE 4\n"]
 
 
-@workflow(name="child-that-exits")
-def child() -> None:
-    exits("SystemExit")
-
-
 @step(name="interrupted")
 def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+@step(name="interrupted-item")
+def interrupted_item(n: int) -> None:
     raise KeyboardInterrupt
 
 
@@ -168,15 +275,14 @@ def interrupted() -> None:
     ("calls", "said"),
     [
         (interrupted, "step 'interrupted' was left by KeyboardInterrupt"),
-        (child, "workflow 'child-that-exits' was left by SystemExit"),
-        (lambda: exits.map(["SystemExit"]), "step 'exits-in-a-step' was left by SystemExit"),
+        (lambda: interrupted_item.map([1]), "step 'interrupted-item' was left by KeyboardInterrupt"),
     ],
-    ids=["Ctrl-C", "a child run", "an item"],
+    ids=["a step", "an item"],
 )
 def test_what_has_no_outcome_is_told_once_if_the_workflow_goes_on(
     calls: Callable[[], object], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ctrl-C comes from outside; an item and a child run are as they were. They are executed once more."""
+    """Ctrl-C comes from outside: the step is executed once more."""
 
     @workflow(name="goes-past")
     def past() -> int:

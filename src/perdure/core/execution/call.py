@@ -189,10 +189,13 @@ def _suspicion(end: Failed) -> Suspicion:
 
 
 def recheck(call: Call, history: History, seq: int, park: bool) -> Decision:
-    """One item of a batch that has a record; it is read only if there is something to look at in it."""
-    done = history.is_done(seq)
-    if call.named or call.by_record or not (done or park):
+    """One item of a batch that has a record; it is read only if there is something to look at in it.
+
+    One that has failed and is no dead letter has ended its map: a fault of the program, an exit, or as was asked for.
+    """
+    done, failed = history.is_done(seq), history.has_failed(seq)
+    if call.named or call.by_record or failed or not (done or park):
         end = recall(call, history, (yield Load(call, seq)), park)
-        if isinstance(end, Failed) and not park:
+        if isinstance(end, Failed) and (failed or not park):
             return end
     return Succeeded(None, seq) if done else Parked(seq)

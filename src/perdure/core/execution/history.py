@@ -45,6 +45,9 @@ class Tries(msgspec.Struct, frozen=True, gc=False):
 
 _NO_TRIES = Tries()
 
+Exit = tuple[Call, BaseException, float, float, int]
+"""A call that was left by an exit, and by which; when its last attempt began, how long it took, and its number."""
+
 
 class Failure(msgspec.Struct, eq=False):
     """A step has failed for good, and the record with the number `seq` says so; `replayed`: it was there before.

@@ -54,6 +54,7 @@ class KnownRecords:
         self.open = 0  # completed calls that have not been made again
         self._exempt = exempt
         self._not_done: set[int] = set()
+        self._failed: set[int] = set()  # of them, those that are no dead letters
         self._uncounted: set[int] = set()  # notes and waits: they are never held against the script
         self._all_open = not exempt  # all records are of completed calls that are held against it
         self.recorded = 0  # records that were there
@@ -171,6 +172,8 @@ class KnownRecords:
             self._all_open = False
         elif status != "done":
             self._not_done.add(seq)
+            if status == "failed":
+                self._failed.add(seq)
             self._all_open = False
         elif not self.is_exempt(seq):
             step.open += 1
@@ -215,6 +218,10 @@ class KnownRecords:
     def is_done(self, seq: int) -> bool:
         """Is that the record of a success?"""
         return seq not in self._not_done
+
+    def has_failed(self, seq: int) -> bool:
+        """Is that the record of a failure that is no dead letter?"""
+        return seq in self._failed
 
     def is_exempt(self, seq: int) -> bool:
         """Is that record not to be held against the script?"""

@@ -139,12 +139,15 @@ class Attempt:
         """The workflow may handle that, and go on: an exit is kept as a failure is, other than Ctrl-C."""
         scope, call = self._scope, self._call
         scope.exits.append(error)
-        is_item = self._effect.parked or (call.extras is not None and call.extras.batch is not None)
-        if is_item or not scope.in_function or call.spec.record_kind != "step" or not is_exit(type(error)):
+        if not scope.in_function or call.spec.record_kind != "step" or not is_exit(type(error)):
             scope.left = call.spec.owner, type(error).__name__
             return
+        left = call, error, self._started, self._clock() - self._at, self._effect.attempt
+        if self._effect.parked or (call.extras is not None and call.extras.batch is not None):
+            scope.left_items.append(left)  # an item: its map says so, when no other one is under way
+            return
         with scope.deciding or nullcontext():
-            scope.history.left_by_exit(call, error, self._started, self._clock() - self._at, self._effect.attempt)
+            scope.history.left_by_exit(*left)
 
 
 _ENDS = (StopRun, Abandoned, GeneratorExit)

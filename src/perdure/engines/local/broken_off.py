@@ -52,8 +52,6 @@ def _broken_off(resources: Resources, scope: LocalScope, error: BaseException) -
     if stopped is not None and isinstance(stopped.error, Suspended):
         run_lifecycle.suspended(resources, run, stopped.error)
         scope.check()
-    if scope.parent is not None and stopped is None and is_exit(type(error)):
-        scope.parent.left = f"workflow {run.workflow!r}", type(error).__name__
     # As after a failure, what it was left for is no history: the step gets its chance.
     ours = scope.in_function and stopped is None and is_exit(type(error))
     cause = scope.history.root_cause(error, scope.exits) if ours else None

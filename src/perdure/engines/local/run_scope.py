@@ -14,8 +14,9 @@ import msgspec
 
 from perdure.config.steady_clock import steady
 from perdure.core.exceptions import capture
+from perdure.core.exceptions.exits import is_exit
 from perdure.core.execution.effects import Wait
-from perdure.core.execution.history import History
+from perdure.core.execution.history import Exit, History
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import OWN_MODULE, FunctionRecord, Place, RunRecord, StepKind, StepRecord, clean_up_name
 from perdure.core.values import artifact_names, codec
@@ -108,6 +109,7 @@ class RunScope(BaseScope):
         self.cut: list[Cut] = []
         self.exits: list[BaseException] = [] if parent is None else parent.exits  # what steps were left by
         self.left: tuple[str, str] | None = None  # a step that Ctrl-C, say, has left, and by what
+        self.left_items: list[Exit] = []  # of maps under way
         self.in_function = spec is not None
         self._batches: dict[int, BatchRow] = {}  # maps under way
         self._tick: list[RunTick | None] = []  # once it was looked for
@@ -164,6 +166,12 @@ class RunScope(BaseScope):
                     defaults = {**defaults, **recorded}
                 packed = pack_defaults(defaults)
             store.add_function(rid, functions.record_of(spec, "step", spec.name, self.run.path, code.digest, packed))
+
+    def called_run_left_by(self, call: Call, error: BaseException) -> None:
+        """A run that this one has called was left by that: an exit the workflow may handle, and go on."""
+        if is_exit(type(error)) and self._stopped is None and not call.seq:
+            with self.deciding or nullcontext():
+                self.history.left_by_exit(call, error, self.world.now(), 0.0, 1)
 
     def find_step(self, kind: StepKind, module: str, name: str, given: bytes) -> Spec:
         """The step that a clean-up calls.

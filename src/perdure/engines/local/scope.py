@@ -197,7 +197,11 @@ class LocalScope(RunScope):
         return self._child(self._bind_child(spec, args, kwargs, id))
 
     def _child(self, call: Call) -> Any:
-        end = self.drivers.sync.drive(self._decide_child(call), self)
+        try:
+            end = self.drivers.sync.drive(self._decide_child(call), self)
+        except BaseException as error:
+            self.called_run_left_by(call, error)
+            raise
         if type(end) is Failed:
             raise end.error
         return end.value
@@ -208,8 +212,18 @@ class LocalScope(RunScope):
 
         check_headroom(spec.owner)
         self._children += 1
+        calls: list[Call] = []
+
+        def bind() -> Call:
+            calls.append(self._bind_child(spec, args, kwargs, id))
+            return calls[0]
+
         try:
-            return await self._in_loop(lambda: self._bind_child(spec, args, kwargs, id), self._decide_child)
+            return await self._in_loop(bind, self._decide_child)
+        except BaseException as error:
+            if calls:
+                self.called_run_left_by(calls[0], error)
+            raise
         finally:
             self._children -= 1
 

@@ -90,8 +90,10 @@ class ThreadMap(SyncMap[ThreadScope]):
             except BaseException as error:
                 self.error = self.error or error
                 self._wind_up()
+                self.note_exits(error)
                 raise
             self._wind_up()
+            self.note_exits(self.error)
         finally:
             self._leave()
         if self.error is not None:

@@ -113,6 +113,7 @@ class AsyncMap(BaseMap[TaskScope]):
                 worker.cancel()
             with nullcontext() if order is None else order.unwinding():
                 ends = await asyncio.gather(*self._workers, return_exceptions=True)
+            self.note_exits(error)
             # A SystemExit leaves the loop at once, which then cancels all tasks: it is what has ended the map.
             for left_by in ends:
                 if isinstance(left_by, SystemExit | KeyboardInterrupt):

@@ -15,7 +15,7 @@ from perdure.core.execution.call import item, recheck
 from perdure.core.execution.call_end import Failed, Parked, fail, first_success, parked
 from perdure.core.execution.drift import settle
 from perdure.core.execution.effects import Outcome, Wait
-from perdure.core.execution.history import History
+from perdure.core.execution.history import Exit, History
 from perdure.core.execution.map_faults import ProgramFaults
 from perdure.core.execution.map_items import Feed, Job, MapOptions, Tally
 from perdure.core.execution.spec import Call, Spec
@@ -197,7 +197,7 @@ class BaseMap(Generic[S]):
         if kind is Failed:
             if end.program != "none":
                 self.faults.aside.append((job, end))
-            elif self.failed is None:
+            elif self.failed is None or (end.replayed and job.call.seq < self.failed[0].seq):
                 self.failed = (job.call, end)
             return
         self.tally.ended(job.index, end.seq, kind is Parked, job.seq is not None and self.history.from_before(job.seq))
@@ -216,6 +216,19 @@ class BaseMap(Generic[S]):
         """The program is at fault: no further item is tried."""
         job, end = self.faults.first()
         self.failed = (job.call, end)
+
+    def note_exits(self, by: BaseException | None) -> None:
+        """No item is under way any more, and the map is left: items that were left by an exit have failed with it.
+
+        Args:
+            by: what the map is left by; of several, a later life has that again: it comes first.
+        """
+        left: list[Exit] = getattr(self.scope, "left_items", [])
+        mine = [each for each in left if each[0].more().batch == self.number]
+        with self.scope.deciding or nullcontext():
+            for each in sorted(mine, key=lambda each: each[1] is not by):
+                left.remove(each)
+                self.history.left_by_exit(*each)
 
     def settled(self) -> list[tuple[Job, Failed]]:
         """No item is under way any more: those that were set aside, and are dead letters."""
