@@ -23,18 +23,18 @@ def _snake(name: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 
 
-class _Event(msgspec.Struct, frozen=True, gc=False, tag_field="event", tag=_snake):
+class _Event(msgspec.Struct, frozen=True, tag_field="event", tag=_snake):
     """The tag is the name of the event in JSON."""
 
 
-class _RunEvent(_Event, frozen=True, gc=False):
+class _RunEvent(_Event, frozen=True):
     """About the run of that id, and the workflow of that name."""
 
     run: str
     workflow: str
 
 
-class _CallEvent(_RunEvent, frozen=True, gc=False):
+class _CallEvent(_RunEvent, frozen=True):
     """About a call of a step, or of a clean-up."""
 
     call: Call
@@ -45,36 +45,36 @@ class _CallEvent(_RunEvent, frozen=True, gc=False):
         return self.call.spec.name
 
 
-class RunWaits(_Event, frozen=True, gc=False):
+class RunWaits(_Event, frozen=True):
     """A run cannot begin yet, since another process has it, or the lock of its workflow. Happens once for each run."""
 
     workflow: str
     reason: str
 
 
-class RunStarted(_RunEvent, frozen=True, gc=False):
+class RunStarted(_RunEvent, frozen=True):
     """A new run begins."""
 
 
-class RunResumed(_RunEvent, frozen=True, gc=False):
+class RunResumed(_RunEvent, frozen=True):
     """A run goes on, with that many steps saved before."""
 
     recorded: int
 
 
-class RunEnded(_RunEvent, frozen=True, gc=False):
+class RunEnded(_RunEvent, frozen=True):
     """A run has ended with this status: done, failed, parked as a whole, or cancelled."""
 
     status: str
 
 
-class RunStopped(_RunEvent, frozen=True, gc=False):
+class RunStopped(_RunEvent, frozen=True):
     """A run was broken off in its middle, by Ctrl-C or sys.exit for instance; it has not ended, and can be resumed."""
 
     error: BaseException
 
 
-class RunSuspended(_RunEvent, frozen=True, gc=False):
+class RunSuspended(_RunEvent, frozen=True):
     """A run was left to its waits: it has not ended, and goes on when one of them has.
 
     `wake` is when that is at the latest, in seconds since the epoch; None if it is not a question of time.
@@ -83,17 +83,17 @@ class RunSuspended(_RunEvent, frozen=True, gc=False):
     wake: float | None
 
 
-class StepReplayed(_CallEvent, frozen=True, gc=False):
+class StepReplayed(_CallEvent, frozen=True):
     """A call is answered from its record; nothing runs."""
 
 
-class AttemptStarted(_CallEvent, frozen=True, gc=False):
+class AttemptStarted(_CallEvent, frozen=True):
     """An attempt of a step begins; the first is number 1."""
 
     attempt: int
 
 
-class AttemptEnded(_CallEvent, frozen=True, gc=False):
+class AttemptEnded(_CallEvent, frozen=True):
     """An attempt of a step has ended, with an error or without.
 
     `started` is seconds since the epoch, `seconds` how long it took.
@@ -105,7 +105,7 @@ class AttemptEnded(_CallEvent, frozen=True, gc=False):
     seconds: float
 
 
-class RetryScheduled(_CallEvent, frozen=True, gc=False):
+class RetryScheduled(_CallEvent, frozen=True):
     """The attempt of that number has failed with `error`, and the next one begins in `seconds`."""
 
     attempt: int
@@ -113,14 +113,14 @@ class RetryScheduled(_CallEvent, frozen=True, gc=False):
     error: Exception
 
 
-class CallHeld(_CallEvent, frozen=True, gc=False):
+class CallHeld(_CallEvent, frozen=True):
     """A call may not go yet, since a breaker is open or it is not its turn; it asks again in `seconds`."""
 
     reason: str
     seconds: float
 
 
-class DeadLetterParked(_RunEvent, frozen=True, gc=False):
+class DeadLetterParked(_RunEvent, frozen=True):
     """A call of a step, or of a clean-up, has become the dead letter of that number."""
 
     step: str
@@ -128,7 +128,7 @@ class DeadLetterParked(_RunEvent, frozen=True, gc=False):
     fault: Fault
 
 
-class MapProgress(_RunEvent, frozen=True, gc=False):
+class MapProgress(_RunEvent, frozen=True):
     """How many items of a map are done and how many are dead letters; `skipped` of both ended in an earlier process.
 
     `total` is None if the number of items is not known before they are drawn.
@@ -141,7 +141,7 @@ class MapProgress(_RunEvent, frozen=True, gc=False):
     total: int | None
 
 
-class StepProgress(_CallEvent, frozen=True, gc=False):
+class StepProgress(_CallEvent, frozen=True):
     """A step says by `perdure.progress` how far it has come; `total` is None if it does not know."""
 
     done: float

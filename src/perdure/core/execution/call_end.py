@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from perdure.core.values.pieces import Large
 from perdure.errors import ArgumentChanged, NotDecodable, NotStorable, StopRun
 
 
-class Succeeded(msgspec.Struct, frozen=True, gc=False):
+class Succeeded(msgspec.Struct, frozen=True):
     """The call has a result, and the result is saved under the number `seq`."""
 
     value: Any
@@ -86,6 +87,8 @@ def accept(call: Call, history: History, outcome: Outcome) -> bytes | None:
         if len(payload) + len(call.input) > history.largest:
             history.refuse_oversized(spec.owner, call.input, payload)
     except (NotStorable, ArgumentChanged, MemoryError) as refusal:
+        if isinstance(outcome.value, CoroutineType):
+            outcome.value.close()  # the refusal says that it was not awaited, and the collector need not
         outcome.refused = refusal
         return None
     except Exception as raised:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from perdure.core.policies.rate import Turn
 
 
-class Outcome(msgspec.Struct, gc=False):
+class Outcome(msgspec.Struct):
     """How an attempt went: its value, or the exception. `started` in seconds since the epoch, `seconds` it took.
 
     `at` is when it began by a clock that only ever grows; None where there is none for all attempts of a call.
@@ -47,7 +47,7 @@ class Outcome(msgspec.Struct, gc=False):
         return self.started if self.at is None else self.at
 
 
-class Load(msgspec.Struct, frozen=True, gc=False):
+class Load(msgspec.Struct, frozen=True):
     """Read a record of this run, to answer the call with or (`peek`) only to look at it. Answer: the StepRecord."""
 
     call: Call | None
@@ -55,7 +55,7 @@ class Load(msgspec.Struct, frozen=True, gc=False):
     peek: bool = False
 
 
-class Execute(msgspec.Struct, frozen=True, gc=False):
+class Execute(msgspec.Struct, frozen=True):
     """Run the call's function once, under its timeout; `parked`: failing for good makes a dead letter of it.
 
     `alone`: it was in flight when a process died, so for so many seconds no other such call begins beside it.
@@ -69,14 +69,14 @@ class Execute(msgspec.Struct, frozen=True, gc=False):
     alone: float = 0.0
 
 
-class ClearCrashes(msgspec.Struct, frozen=True, gc=False):
+class ClearCrashes(msgspec.Struct, frozen=True):
     """A suspect has come to an end without killing the process: forget what spoke against it. Answer: None."""
 
     rid: int
     call: Call
 
 
-class Wait(msgspec.Struct, frozen=True, gc=False):
+class Wait(msgspec.Struct, frozen=True):
     """Let that many seconds pass before the attempt of that number.
 
     `error` is what the one before failed with; or `reason` says what is waited for (a breaker, a turn). `noted`: who
@@ -91,7 +91,7 @@ class Wait(msgspec.Struct, frozen=True, gc=False):
     noted: bool = False
 
 
-class MakeReady(msgspec.Struct, frozen=True, gc=False):
+class MakeReady(msgspec.Struct, frozen=True):
     """Have what the attempts of a step are made in: neither their time nor their turn passes while it is made.
 
     Answer: None.
@@ -100,14 +100,14 @@ class MakeReady(msgspec.Struct, frozen=True, gc=False):
     spec: Spec
 
 
-class Admit(msgspec.Struct, frozen=True, gc=False):
+class Admit(msgspec.Struct, frozen=True):
     """May a call go, as far as its guard is concerned? `turn` is the slot that it has. Answer: a Pass or a Hold."""
 
     guard: Guard
     turn: Turn | None = None
 
 
-class Guarded(msgspec.Struct, frozen=True, gc=False):
+class Guarded(msgspec.Struct, frozen=True):
     """Execute, with a ticket: it is given back if the attempt is broken off, so that nothing is said about it.
 
     Answer: an Outcome.
@@ -118,7 +118,7 @@ class Guarded(msgspec.Struct, frozen=True, gc=False):
     ticket: Ticket
 
 
-class Report(msgspec.Struct, frozen=True, gc=False):
+class Report(msgspec.Struct, frozen=True):
     """A call that was let through has ended; `error` is its failure in one line. Answer: None.
 
     With `pause`, the service is not to be called for so many seconds.
@@ -160,7 +160,7 @@ class SaveAttempt(msgspec.Struct, frozen=True, gc=False):
     record: AttemptRecord
 
 
-class Settle(msgspec.Struct, frozen=True, gc=False):
+class Settle(msgspec.Struct, frozen=True):
     """Let every other branch of the workflow go on until it too waits for something new.
 
     Answer: the calls of all branches that wait in the same way; None if it cannot be known whether the others rest.
@@ -169,7 +169,7 @@ class Settle(msgspec.Struct, frozen=True, gc=False):
     call: Call
 
 
-class WaitGivenUp(msgspec.Struct, frozen=True, gc=False):
+class WaitGivenUp(msgspec.Struct, frozen=True):
     """The workflow gave up this call in an earlier life: wait until it does so again, or nothing else moves.
 
     Answer: None.

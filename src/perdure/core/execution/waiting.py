@@ -64,14 +64,14 @@ class Wait(Protocol):
         """The same if nothing has come in time: a result, or what is raised."""
 
 
-class Look(msgspec.Struct, frozen=True, gc=False):
+class Look(msgspec.Struct, frozen=True):
     """See how a wait stands. Answer: a View."""
 
     call: Call
     wait: Wait
 
 
-class OpenWait(msgspec.Struct, frozen=True, gc=False):
+class OpenWait(msgspec.Struct, frozen=True):
     """Write down that the run waits, and these rows. Answer: a View."""
 
     call: Call
@@ -79,14 +79,14 @@ class OpenWait(msgspec.Struct, frozen=True, gc=False):
     rows: tuple[Row, ...]
 
 
-class Park(msgspec.Struct, frozen=True, gc=False):
+class Park(msgspec.Struct, frozen=True):
     """Let time pass until the wait may be decided; the process may be left meanwhile. Answer: a View."""
 
     call: Call
     wait: Wait
 
 
-class SetAside(msgspec.Struct, frozen=True, gc=False):
+class SetAside(msgspec.Struct, frozen=True):
     """A signal does not fit the wait, for that reason: no wait takes it any more. Answer: a View."""
 
     call: Call
@@ -95,7 +95,7 @@ class SetAside(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-class CloseWait(msgspec.Struct, frozen=True, gc=False):
+class CloseWait(msgspec.Struct, frozen=True):
     """Write the record of the wait and take the signal, if the wait has this end at that moment; `rows` in any case.
 
     Answer: None, or a View: it has not. Written, the number of the record is `call.seq`.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from itertools import repeat
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 from perdure.store.group_commit import Entry, Journal, Operation
 
@@ -22,7 +22,7 @@ class LoopWrites:
     thread and back.
     """
 
-    __slots__ = ("_journal", "_plain", "_waiting", "loop")
+    __slots__ = ("__weakref__", "_journal", "_plain", "_waiting", "loop")
 
     def __init__(self, journal: Journal, loop: asyncio.AbstractEventLoop) -> None:
         self._journal = journal
@@ -79,16 +79,16 @@ class LoopWrites:
 
 
 class WritesOfLoops:
-    """The group commit of each running loop."""
+    """The group commit of each running loop. It lives while a run of the loop has it or something is to be saved."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopWrites] = WeakKeyDictionary()
+        self._of_loop: WeakValueDictionary[int, LoopWrites] = WeakValueDictionary()  # by the id of the loop, which it has
 
     def here(self) -> LoopWrites:
         """The group commit of the loop that runs the current task."""
         loop = asyncio.get_running_loop()
-        commit = self._of_loop.get(loop)
+        commit = self._of_loop.get(id(loop))
         if commit is None:
-            commit = self._of_loop[loop] = LoopWrites(self._journal, loop)
+            commit = self._of_loop[id(loop)] = LoopWrites(self._journal, loop)
         return commit
