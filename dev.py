@@ -66,10 +66,10 @@ CHECKS = (
             ("-m", "pytest", "-rs", "-m", "browser", "tests/integration/test_ui_in_a_browser.py"),
         ),
     ),
-    # Three at a time, a file on one side: some of their time is spent waiting for processes. What needs a cluster is
+    # Four at a time, a file on one side: much of their time is spent waiting for processes. What needs a cluster is
     # on two sides and comes first (tests/conftest.py), and the last files are small ones.
     (
-        *("-m", "pytest", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"),
+        *("-m", "pytest", "-n", "4", "--dist", "loadfile", "--no-loadscope-reorder"),
         *(f"tests/{each}" for each in PARTS),
     ),
 )
