@@ -164,13 +164,16 @@ def __getattr__(name: str) -> "Any":
 
     from perdure.core.loading import Loading
 
-    with Loading():
-        if name in ("aio", "errors"):
-            return import_module(f"perdure.{name}")
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found = globals()[name] = getattr(import_module(_MODULES[name]), name)
-        return found
+    itself = name in ("aio", "errors")
+    if not itself and name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = f"perdure.{name}" if itself else _MODULES[name]
+    with Loading(module):
+        loaded = import_module(module)
+    if itself:
+        return loaded
+    found = globals()[name] = getattr(loaded, name)
+    return found
 
 
 def __dir__() -> list[str]:

@@ -26,7 +26,7 @@ def test_the_collector_rests_while_modules_are_loaded() -> None:
     """And is on again, also if one cannot be loaded; what was loaded is not put away for good."""
     for error in (None, ImportError):
         try:
-            with Loading():
+            with Loading("not.loaded"):
                 assert not gc.isenabled()
                 if error is not None:
                     raise error
@@ -39,13 +39,13 @@ def test_the_collector_rests_while_modules_are_loaded() -> None:
 def test_what_a_program_has_said_of_its_collector_stays() -> None:
     """One that is off stays off, and what was put away stays so."""
     gc.disable()
-    with Loading():
+    with Loading("not.loaded"):
         pass
     assert not gc.isenabled()
     gc.enable()
     gc.freeze()
     put_away = gc.get_freeze_count()
-    with Loading():
+    with Loading("not.loaded"):
         pass
     assert gc.get_freeze_count() == put_away > 0
 
@@ -59,10 +59,17 @@ def test_garbage_of_before_is_still_found() -> None:
         def __del__(self) -> None:
             Node.gone = True
 
-    with Loading():
+    with Loading("not.loaded"):
         node = Node()
         node.itself = node  # type: ignore[attr-defined]
         del node
     assert not Node.gone
     gc.collect()
     assert Node.gone
+
+
+def test_what_is_loaded_already_costs_no_count_of_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run asks for its engine: a program that has put away a million objects does not wait for their count."""
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: pytest.fail("it counts what a program has put away"))
+    with Loading("gc"):
+        assert gc.isenabled()

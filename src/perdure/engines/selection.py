@@ -52,7 +52,7 @@ def engine_at(url: str, state: Path) -> Engine:
     """
     if url != LOCAL:
         return cluster_at(url)
-    with Loading():
+    with Loading("perdure.engines.local"):
         from perdure.engines.local import engine_at
 
     return engine_at(state)

@@ -83,7 +83,7 @@ class WritesOfLoops:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._of_loop: WeakValueDictionary[int, LoopWrites] = WeakValueDictionary()  # by the id of the loop, which it has
+        self._of_loop: WeakValueDictionary[int, LoopWrites] = WeakValueDictionary()  # by the id of their loop
 
     def here(self) -> LoopWrites:
         """The group commit of the loop that runs the current task."""
