@@ -13,6 +13,7 @@ from browser import axe, browser, tab
 from ui_server import Ui, environment, run_all
 
 import warm
+from perdure.store.runs import Store
 
 # A browser wants a processor: `python dev.py test` has these beside the checks of types, and not among the others.
 pytestmark = pytest.mark.browser
@@ -79,12 +80,28 @@ def test_every_view(chrome: Any, ui: Ui):
             page.set_viewport_size({"width": 1440, "height": 900})
         page = one.open("/dead/1", "Dead letters")
         page.get_by_text("<img src=x onerror=alert(1)>").first.wait_for()
+        page.get_by_role("button", name="Edit the input").click()
+        page.locator(".edit input").nth(1).fill("12")
+        assert one.violations(source) == [], "the open editor"
         assert page.locator("main img, main script, main a[href^=javascript]").count() == 0
         shown = page.locator("main").inner_text()
         assert "\\u202e" in shown
         assert not set(shown) & set("\u202e\u2066\x1b")
         wrong = [line for line in one.said if "404" not in line]  # of the run that there is not
         assert wrong == []
+
+
+def test_views_of_a_file_without_runs(chrome: Any, tmp_path: Path):
+    """Each says what would be there; axe-core finds nothing in it."""
+    source = axe()
+    Store(tmp_path / "state.db").close()
+    with Ui(tmp_path / "state.db", "--port", "0") as served, tab(chrome, served.address) as one:
+        for path, heading in VIEWS:
+            if path.count("/") == 1 and "?" not in path:
+                page = one.open(path, heading)
+                page.locator("main .card :is(.empty, .mute, .checks)").first.wait_for()
+                assert one.violations(source) == [], path
+        assert one.said == []
 
 
 def test_what_these_tests_see(chrome: Any, ui: Ui):

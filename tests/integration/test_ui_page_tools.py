@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from page_tools import ESBUILD, LAYOUT, PRETTIER, TYPES, TYPESCRIPT, Missing, bundle, npm
+from page_tools import LAYOUT, PRETTIER, TYPES, TYPESCRIPT, Missing, commands, npm
 from perdure.web import packing
 
 
@@ -40,7 +40,8 @@ def test_the_modules_are_laid_out() -> None:
 
 def test_what_is_served_is_what_is_made_of_the_modules(tmp_path: Path) -> None:
     """Nobody has changed the script or the stylesheet by hand."""
-    for words, name in bundle(tmp_path):
-        done = told(ESBUILD, "esbuild", *words)
+    for command in commands(tmp_path):
+        done = told(*command)
         assert done.returncode == 0, done.stderr
-        assert (tmp_path / name).read_bytes() == packing.assets()[name]
+    for made in tmp_path.iterdir():
+        assert made.read_bytes() == packing.assets()[made.name]

@@ -32,4 +32,4 @@ def test_modules_that_were_changed_are_served_themselves(tmp_path: Path) -> None
 def test_the_files_of_the_page_are_small() -> None:
     """All of them together, as a browser gets them: through ssh or a proxy that counts."""
     files = [*packing.assets().values(), (packing.PAGE / "shell.html").read_bytes()]
-    assert sum(len(packing.packed(one)) for one in files) <= 41_500
+    assert sum(len(packing.packed(one)) for one in files) <= 40_000

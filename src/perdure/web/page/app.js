@@ -4,7 +4,7 @@ import { exchange, get, LEAST, listen, MOST, Problem, server, signIn } from "./a
 import { alerts, doctor, schedules, services, waits } from "./around.js";
 import { dead } from "./dead.js";
 import { deeds, job } from "./deeds.js";
-import { fill, find, h, mark, patch, ROOT, s } from "./dom.js";
+import { coded, fill, find, h, mark, patch, ROOT, s } from "./dom.js";
 import { overview } from "./overview.js";
 import { run } from "./run.js";
 import { runs } from "./runs.js";
@@ -227,7 +227,11 @@ async function load(ask = () => shown?.here.refresh()) {
   trouble.replaceChildren();
   content.classList.remove("away");
   frame();
-  if (!counts) get("/overview").then(note, failed);
+  count();
+}
+/** Ask for the counts beside the views, if no view has. */
+function count() {
+  if (!counts) get("/overview").then(note, error => error.passes && failed(error));
 }
 /** Say that something of what is shown cannot be had; what may come a moment later is asked for again. */
 function failed(error) {
@@ -243,6 +247,7 @@ function failed(error) {
   }
   const again = passes ? "Trying again." : null,
     now = h("button", { class: "btn small", type: "button", on: { click: () => load() } }, "Try now");
+  if (!passes && path() !== "/") count();
   const seen = passes && content.querySelector("h1"); // of what is shown, a part is as good as it was
   content.classList.toggle("away", !seen);
   if (seen)
@@ -258,8 +263,13 @@ function failed(error) {
         "section",
         { class: "card pad14", role: "alert" },
         h("p", {}, h("b", {}, error.message)),
-        error.hint || again ? h("p", { class: "mute" }, error.hint, " ", again) : null,
-        h("p", { class: "acts" }, passes ? now : null, h("a", { class: "btn small", href: "/" }, "Overview")),
+        error.hint || again ? h("p", { class: "mute" }, coded(error.hint), " ", again) : null,
+        h(
+          "p",
+          { class: "acts" },
+          passes ? now : null,
+          path() === "/" ? null : h("a", { class: "btn small", href: "/" }, "Overview"),
+        ),
       ),
     );
 }

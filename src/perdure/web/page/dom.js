@@ -253,7 +253,7 @@ export function confirm(title, text, told, label, tone, act, more = null) {
               box.close();
               toast(typeof said === "string" ? said : "done");
             } catch (error) {
-              fill(said, error.message, error.hint ? h("span", { class: "mute" }, ` ${error.hint}`) : null);
+              fill(said, error.message, error.hint ? h("span", { class: "mute" }, " ", coded(error.hint)) : null);
             }
           },
         },
@@ -295,4 +295,6 @@ export const card = (title, count, ...rest) =>
   );
 /** A card whose title stands above it already. */
 export const sheet = (label, ...rest) => h("section", { class: "card", "aria-label": label, "data-key": label }, rest);
+/** A text in which what stands between ` is code. */
+export const coded = text => (text || "").split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part));
 export const empty = (...text) => h("p", { class: "empty" }, text);

@@ -1,7 +1,7 @@
 // The input of a dead letter as a form: what is changed is checked by the step's annotations before it is kept.
 
 import { act, get, patiently, seg } from "./api.js";
-import { fill, h, toast } from "./dom.js";
+import { coded, fill, h, toast } from "./dom.js";
 import { many } from "./words.js";
 
 const KINDS = [
@@ -122,7 +122,12 @@ export function editor(input, close, saved) {
     } catch (error) {
       fill(
         said,
-        h("p", { class: "err" }, error.message, error.hint ? h("span", { class: "mute" }, ` ${error.hint}`) : null),
+        h(
+          "p",
+          { class: "err" },
+          error.message,
+          error.hint ? h("span", { class: "mute" }, " ", coded(error.hint)) : null,
+        ),
       );
     }
     save.disabled = false;
