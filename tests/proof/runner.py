@@ -11,9 +11,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from .form import Figures, Proof, all_proofs
 from .progress import Done, Progress
 
-PARTS = 25
-"""Parts that a process does, at most: simulations leave what they have made in it, some 100 MB a part."""
-
 
 def one_part(name: str, part: int | None, seed: int) -> tuple[int | None, Figures, float]:
     """In a process of its own: do a part, or the control."""
@@ -47,7 +44,7 @@ class Runner:
     def run(self) -> Done:
         """Until there is enough, or no time left."""
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self._jobs, context, max_tasks_per_child=PARTS) as pool:
+        with ProcessPoolExecutor(self._jobs, context) as pool:
             supply = self._supply()
             running: set[Future[tuple[int | None, Figures, float]]] = set()
             while True:

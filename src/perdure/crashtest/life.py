@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import gc
-import inspect
 import math
 import os
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure.crashtest.answers import Answers, Given
+from perdure.crashtest.arguments import Unfit, parsed
 from perdure.crashtest.outcome import LastAttempts, Outcome, classes_of, error_text, failed_clean_ups, over_budget
 from perdure.crashtest.points import Point
 from perdure.errors import HasDeadLetters, NotFound, PerdureError, StateError
@@ -194,9 +194,6 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
 
 
 def _ended(order: Order, commit: Callable[[Any, bool], None], attempts: LastAttempts) -> Outcome:
-    from cyclopts import CycloptsError
-
-    from perdure.cli.workflow_arguments import parse_arguments
     from perdure.core.execution.spec import spec_of
     from perdure.engines.local import engine as local
     from perdure.operations.location import locate
@@ -216,21 +213,13 @@ def _ended(order: Order, commit: Callable[[Any, bool], None], attempts: LastAtte
         engine.store.journal.around = commit
         workflow = find_workflow(Path(order.script), order.workflow)
         replace(order.stubs)
-        try:
-            parsed = parse_arguments(spec_of(workflow), "perdure crashtest FILE --", order.arguments)
-        except CycloptsError as error:
-            names = " ".join(name.upper() for name in inspect.signature(spec_of(workflow).fn).parameters)
-            return Outcome(
-                "unusable",
-                error=f"its arguments do not fit: {error}",
-                hint=f"give those of the workflow, which are not always those of the script: -- {names}".rstrip(),
-            )
-        if parsed is None:
-            return Outcome("unusable", error="help was asked for")
+        args, kwargs = parsed(spec_of(workflow), order.arguments)
         execution = Execution(workflow, locate(state), attempts)
         if _has_failed(engine.store):
             return Outcome("over")
-        done = execution.run(parsed[0], parsed[1], RUN_ID)
+        done = execution.run(args, kwargs, RUN_ID)
+    except Unfit as unfit:
+        return Outcome("unusable", error=str(unfit), hint=unfit.hint)
     except PerdureError as error:
         began = execution is not None and execution.run_id is not None
         text, returned = error_text(error), isinstance(error, HasDeadLetters) and error.returned
