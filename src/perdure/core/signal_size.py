@@ -8,14 +8,18 @@ LARGEST_SENT = 1_000_000
 """Bytes of the value of a signal, or of a published one, packed. What is larger lies in a file."""
 
 
-def check_signal(event: str, value: bytes) -> None:
-    """Return if the packed value of a signal is not too large.
+def refuse_large(what: str, value: bytes) -> None:
+    """Make sure that a packed value is not too large to be sent, or published.
+
+    Args:
+        what: what it is, in words.
+        value: packed.
 
     Raises:
         TooLarge: it is.
     """
     if len(value) > LARGEST_SENT:
         raise TooLarge(
-            f"the value of signal {event!r} takes {len(value):,} bytes, more than {LARGEST_SENT:,}",
-            "keep large data in a file or an object store, and send where it is",
+            f"{what} takes {len(value):,} bytes, more than {LARGEST_SENT:,}",
+            "keep large data in a file or an object store, and say where it is",
         )

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from perdure.core.records import is_time
-from perdure.core.signal_size import LARGEST_SENT
-from perdure.errors import TooLarge
+from perdure.core.signal_size import refuse_large
 from perdure.store.group_commit import Operation
 from perdure.store.rows import corrupt, sealed, sound
 from perdure.store.runs import Store
@@ -43,26 +42,13 @@ def put(rid: int, name: str, value: bytes, now: float) -> Operation:
     Raises:
         TooLarge: at once, if the value is.
     """
-    refuse_large(name, value)
+    refuse_large(f"the value published as {name!r}", value)
     statement = put_soon(rid, name, value, now)
 
     def operation(connection: apsw.Connection) -> None:
         connection.execute(*statement)
 
     return operation
-
-
-def refuse_large(name: str, value: bytes) -> None:
-    """Refuse a value that is too large to be published.
-
-    Raises:
-        TooLarge: it is.
-    """
-    if len(value) > LARGEST_SENT:
-        raise TooLarge(
-            f"the value published as {name!r} takes {len(value):,} bytes, more than {LARGEST_SENT:,}",
-            "keep large data in a file, and publish its path",
-        )
 
 
 def put_soon(rid: int, name: str, value: bytes, now: float) -> tuple[str, tuple[Any, ...]]:

@@ -17,7 +17,7 @@ import msgspec
 from perdure.core import commands
 from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.records import RESERVED, RunRecord, is_time
-from perdure.core.signal_size import check_signal
+from perdure.core.signal_size import refuse_large
 from perdure.core.values import artifact_names
 from perdure.errors import AlreadyDecided, NotFound, RunHasEnded
 from perdure.store import pieces
@@ -90,7 +90,7 @@ def send(
         TooLarge: at once, if the value is.
         NotFound, RunHasEnded: in the operation; nothing is stored then.
     """
-    check_signal(event, value)
+    refuse_large(f"the value of signal {event!r}", value)
 
     def operation(connection: apsw.Connection) -> Sent:
         root = root_of(store, connection, run)

@@ -17,6 +17,7 @@ from perdure.core.execution.spec import Call
 from perdure.core.policies.retry import Again
 from perdure.core.policies.verdicts import pack_verdict
 from perdure.core.signal_links import Link, sign
+from perdure.core.signal_size import refuse_large
 from perdure.engines.events import Observer, RetryScheduled
 from perdure.engines.interface import Enqueued
 from perdure.engines.runtime.clock import RealWorld
@@ -26,7 +27,6 @@ from perdure.engines.temporal.payloads import Progress, Published, Ran, encode
 from perdure.engines.temporal.run_start import RunStarter
 from perdure.engines.temporal.step_side import StepSide
 from perdure.store.link_keys import common_keys
-from perdure.store.published import refuse_large
 
 LONGEST_NOTE = 2_000
 """Characters of what an attempt said."""
@@ -51,7 +51,7 @@ class RunSide(StepSide):
 
     def publish(self, name: str, value: bytes, *, soon: bool = False) -> None:
         """Show a value of the run; the workflow does it when the call has ended."""
-        refuse_large(name, value)
+        refuse_large(f"the value published as {name!r}", value)
         self.published = Published(name, value, time())
 
     def enqueue(self, call: Call, how: Enqueued) -> str:

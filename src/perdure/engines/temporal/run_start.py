@@ -12,6 +12,7 @@ from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from perdure.config.script_identity import whole_path
+from perdure.core.execution.run_refusals import cancelled
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.tick_verdicts import RunTick
 from perdure.core.values import codec
@@ -154,7 +155,7 @@ class RunStarter:
         if id is None and known is None:
             return None
         if found.status == "cancelled":
-            raise RunError(f"run {found.memo.id} was cancelled", "give the new run another id")
+            raise cancelled(found.memo.id)
         return found if found.status == "done" else None
 
     def _command(self, call: Call, script: str, id: str) -> RunCommand:

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from temporalio.service import RPCError, RPCStatusCode
 
-from perdure.core.signal_size import check_signal
+from perdure.core.signal_size import refuse_large
 from perdure.engines.temporal.connection import Cluster, is_gone
 from perdure.engines.temporal.event_history import read_whole
 from perdure.engines.temporal.executions import Found, find, root_of
@@ -55,7 +55,7 @@ async def send(
         RunHasEnded: it has ended, or it has failed and was not resumed.
         EngineError: the cluster does not take it.
     """
-    check_signal(event, value)
+    refuse_large(f"the value of signal {event!r}", value)
     root = await root_of(cluster, run)
     if root.status != "running":
         raise _ended(root)

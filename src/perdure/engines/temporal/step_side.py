@@ -9,6 +9,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from perdure.config.steady_clock import steady
 from perdure.core.execution.spec import Call
 from perdure.core.records import PROGRESS
+from perdure.core.signal_size import refuse_large
 from perdure.core.tick_verdicts import RunTick
 from perdure.engines.events import Observer, StepProgress
 from perdure.engines.temporal.connection import Cluster
@@ -17,7 +18,6 @@ from perdure.engines.temporal.payloads import Progress, Published, encode
 from perdure.engines.temporal.published_values import APART
 from perdure.engines.temporal.signals import send
 from perdure.store import signals
-from perdure.store.published import refuse_large
 
 
 class StepSide:
@@ -60,7 +60,7 @@ class StepSide:
             TooLarge: the value is.
             EngineError: the cluster does not take it.
         """
-        refuse_large(name, value)
+        refuse_large(f"the value published as {name!r}", value)
         if soon:
             self._pending = value
             if steady() - self._shown < APART:
