@@ -7,6 +7,7 @@
     python3 dev.py crash ...    the long crash campaign: thousands of kills (options are passed on)
     python3 dev.py proof ...    the figures of docs/reliability.md, hours of them, resumable (options are passed on)
     python3 dev.py bench ...    the benchmarks against the raw floor and DBOS (options are passed on)
+    python3 dev.py time ...     the figures of waits, schedules and queues (options are passed on)
 
 Each makes the virtual environment `.venv` first, if it is missing or pyproject.toml has changed.
 """
@@ -81,6 +82,7 @@ COMMANDS = {
     "crash": (("-m", "tests.crash"),),
     "proof": (("-m", "tests.proof"),),
     "bench": (("benchmarks/run.py",),),
+    "time": (("benchmarks/time_figures.py",),),
 }
 
 

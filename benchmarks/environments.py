@@ -17,6 +17,7 @@ _INSTALLS = {
     "perdure": [str(CHECKOUT)],
     "stitch": ["stitch-durable"],
     "huey": ["huey"],
+    "queues": ["huey", "procrastinate", "dbos", "psycopg[binary]"],
 }
 _VERSIONS = {
     "floor": "import apsw; print('apsw', apsw.apsw_version(), 'SQLite', apsw.sqlite_lib_version())",
@@ -28,6 +29,8 @@ _VERSIONS = {
     " 'SQLite', sqlite3.sqlite_version)",
     "huey": "import sqlite3, importlib.metadata as m; print('huey', m.version('huey'),"
     " 'SQLite', sqlite3.sqlite_version)",
+    "queues": "import sqlite3, importlib.metadata as m; print('huey', m.version('huey'), 'procrastinate',"
+    " m.version('procrastinate'), 'DBOS', m.version('dbos'), 'SQLite', sqlite3.sqlite_version)",
 }
 
 

@@ -1,10 +1,13 @@
 """A queue of empty workflows, beside other queues: `python benchmarks/queue_rate.py`, with perdure installed.
 
-    python benchmarks/queue_rate.py --peers-python PATH --postgres "host=... dbname=..." --rounds 5
+    python benchmarks/queue_rate.py --peers --rounds 5
 
-Each peer executes what was queued before its worker began; each run appends its number to a ledger, and a rate is the
-runs between the first and the last there over the time between them. Peers take turns within a round, and ratios are
-formed within a round. A peer that is not installed, or has no database, is named and left out. All of them flush each
+With `--peers`, huey, procrastinate and DBOS are installed into an environment of their own, and a PostgreSQL is made
+for them that is gone afterwards (its programs are Debian's: `apt-get install postgresql`).
+
+Each executes what was queued before its worker began; each run appends its number to a ledger, and a rate is the
+runs between the first and the last there over the time between them. All take turns within a round, and ratios are
+formed within a round. Who cannot be installed, or has no database, is named and left out. All of them flush each
 commit. The CPU that the worker's processes use for a run says more than the rate where others use the machine, too;
 that of a PostgreSQL server is not counted.
 
@@ -15,6 +18,7 @@ Aims: 5,000 starts and ends a second in one process, and 4 times the best of the
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import statistics
@@ -23,7 +27,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
+import postgres
+from environments import prepare, python_of
 from machine import facts
 from reached import reach
 
@@ -45,22 +52,48 @@ CASES = {
 
 
 def main(given: list[str] | None = None) -> None:
-    """Print the rates: medians of the rounds."""
+    """Install what is asked for, and print the rates: medians of the rounds."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--peers-python", default="", help="an interpreter with huey, procrastinate and dbos")
-    parser.add_argument("--postgres", default="", help="where PostgreSQL is: postgresql://user:password@host/name")
+    parser.add_argument("--peers", action="store_true", help="with huey, procrastinate and DBOS")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="cases whose names begin so, separated by commas")
     asked = parser.parse_args(given)
+    with contextlib.ExitStack() as stack:
+        peers = _peers(stack) if asked.peers else Peers()
+        _measure_all(asked, peers)
+
+
+class Peers(NamedTuple):
+    """Where the others are: their interpreter, and the address of PostgreSQL; empty: there is none."""
+
+    python: str = ""
+    postgres: str = ""
+
+
+def _peers(stack: contextlib.ExitStack) -> Peers:
+    """Install the others, and start what they need until `stack` is left; what cannot be had is named."""
+    try:
+        print(prepare("queues"), file=sys.stderr)
+    except (subprocess.CalledProcessError, OSError) as error:
+        print(f"the others cannot be installed: {error}", file=sys.stderr)
+        return Peers()
+    programs = postgres.server()
+    if programs is None:
+        print("there is no PostgreSQL: apt-get install postgresql", file=sys.stderr)
+        return Peers(str(python_of("queues")))
+    return Peers(str(python_of("queues")), stack.enter_context(postgres.running(programs)))
+
+
+def _measure_all(asked: argparse.Namespace, peers: Peers) -> None:
     only = tuple(name.strip() for name in asked.only.split(",")) if asked.only else ("",)
-    cases = {name: case for name, case in CASES.items() if name.startswith(only) and _there(name, case, asked)}
+    cases = {name: case for name, case in CASES.items() if name.startswith(only) and _there(name, case, peers)}
     place = Path(tempfile.gettempdir())
     print(", ".join(f"{name} {what}" for name, what in facts(place).items()), file=sys.stderr)
     rates: dict[str, list[float]] = {name: [] for name in cases}
     used: dict[str, list[float]] = {name: [] for name in cases}
     for number in range(asked.rounds):
         for name, case in cases.items():
-            rate, cpu = _measure(case, asked)
+            rate, cpu = _measure(case, peers)
             rates[name].append(rate)
             used[name].append(cpu)
             print(f"round {number + 1}: {name}: {rate:,.0f}/s, {cpu * 1e6:,.0f} us", file=sys.stderr)
@@ -89,35 +122,28 @@ def _judge(rates: dict[str, list[float]]) -> None:
         reach("F7", "1,000 keys with one run of each, beside one process", keys / ours, 0.8, "x", at_least=True)
 
 
-def _there(name: str, case: tuple[str, int, int, int, bool], asked: argparse.Namespace) -> bool:
-    peer, *_, postgres = case
-    if postgres and not asked.postgres:
-        print(f"{name}: left out, --postgres is not given", file=sys.stderr)
-        return False
-    module = {"perdure-keys": "perdure"}.get(peer, peer)
-    python = _python(peer, asked)
-    if subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False).returncode:
-        print(f"{name}: left out, {module} is not installed for {python}", file=sys.stderr)
-        return False
-    return True
+def _there(name: str, case: tuple[str, int, int, int, bool], peers: Peers) -> bool:
+    peer, *_, on_postgres = case
+    missing = [] if peer.startswith("perdure") or peers.python else [peer]
+    missing += ["PostgreSQL"] if on_postgres and not peers.postgres else []
+    if missing:
+        print(f"{name}: left out, without {' and '.join(missing)}", file=sys.stderr)
+    return not missing
 
 
-def _python(peer: str, asked: argparse.Namespace) -> str:
-    return sys.executable if peer.startswith("perdure") else (asked.peers_python or sys.executable)
-
-
-def _measure(case: tuple[str, int, int, int, bool], asked: argparse.Namespace) -> tuple[float, float]:
-    peer, runs, slots, processes, postgres = case
+def _measure(case: tuple[str, int, int, int, bool], peers: Peers) -> tuple[float, float]:
+    peer, runs, slots, processes, on_postgres = case
     with tempfile.TemporaryDirectory(prefix=f"{peer}-", ignore_cleanup_errors=True) as folder:
         ledger = Path(folder, "ledger")
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PERDURE_")},
             "BENCH_STATE": folder,
             "BENCH_LEDGER": str(ledger),
-            "BENCH_POSTGRES": asked.postgres if postgres else "",
+            "BENCH_POSTGRES": peers.postgres if on_postgres else "",
             "BENCH_KEYS": "1000" if peer == "perdure-keys" else "",
         }
-        program = [_python(peer, asked), str(PEERS / f"queue_on_{peer.partition('-')[0]}.py")]
+        python = sys.executable if peer.startswith("perdure") else peers.python
+        program = [python, str(PEERS / f"queue_on_{peer.partition('-')[0]}.py")]
         subprocess.run([*program, "fill", str(runs)], env=environment, check=True, stdout=subprocess.DEVNULL)
         os.sync()
         worker = subprocess.Popen(

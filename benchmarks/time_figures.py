@@ -1,7 +1,7 @@
-"""All figures of waits, schedules and queues, as a table: `python benchmarks/time_figures.py`, a quarter of an hour.
+"""All figures of waits, schedules and queues, as a table: `python3 dev.py time`, a quarter of an hour.
 
-    python benchmarks/time_figures.py --short                                 three minutes, to see that it works
-    python benchmarks/time_figures.py --peers-python PATH --postgres "..."    other queues beside, as in queue_rate.py
+    python3 dev.py time --short     three minutes, to see that it works
+    python3 dev.py time --peers     huey, procrastinate and DBOS beside, as in queue_rate.py
 
 F1: from `signal` to the code that waited. F2: 100,000 runs that sleep. F3: 10,000 due in one second. F4: from a tick to
 its run. F5: rate of a queue. F6: what `enqueue` costs. F7: what keys cost. F8: a run with 10,000 records is woken.
@@ -25,16 +25,14 @@ def main() -> None:
     """Measures one after the other, and prints the table."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--short", action="store_true", help="a tenth of each")
-    parser.add_argument("--peers-python", default="", help="an interpreter with huey, procrastinate and dbos")
-    parser.add_argument("--postgres", default="", help="where PostgreSQL is")
+    parser.add_argument("--peers", action="store_true", help="with huey, procrastinate and DBOS")
     asked = parser.parse_args()
     load = os.getloadavg()[0]
     sizes = (10_000, 20, 3, 1) if asked.short else (100_000, 120, 20, 5)
     sleepers, ticks, kills, rounds = map(str, sizes)
     waking.main(["--sleepers", sleepers, "--ticks", ticks, "--kills", kills])
     queues.main()
-    peers = ["--peers-python", asked.peers_python, "--postgres", asked.postgres]
-    queue_rate.main(["--rounds", rounds, *peers])
+    queue_rate.main(["--rounds", rounds, *(["--peers"] if asked.peers else [])])
     print("\n" + ", ".join(f"{name} {what}" for name, what in facts(Path.cwd()).items()), end="")
     print(f"; synchronous=FULL; load {load:.1f} before it began\n\n{table()}")
 

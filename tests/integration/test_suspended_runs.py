@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from conftest import Machine, Scripts
 from perdure import step, workflow
 from perdure.cli import main
 from perdure.errors import DeadlineExceeded
+from perdure.store import workers
+from perdure.store.liveness import Liveness
 
 DAY = 86_400.0
 
@@ -214,6 +217,25 @@ def test_it_is_told_what_it_waits_for(machine: Machine, capsys: pytest.CaptureFi
             assert f"perdure signal {run} paid --key 'order 7'" in said
     assert main(["ps", "--json"]) == 0
     assert '"wake":"2065-01-2' in capsys.readouterr().out.replace(" ", "")
+
+
+def test_who_goes_on_with_it_is_told(machine: Machine) -> None:
+    """Nobody, or the worker that serves its script: such a one is not told to be started."""
+
+    @workflow(name="suspended.served")
+    def served() -> None:
+        perdure.sleep("2h")
+
+    assert "nobody wakes it by itself" in left(served).hint
+    store, run = machine.engine.store, newest(machine)
+    liveness = Liveness(store.path)
+    mine = workers.Worker(pid=os.getpid(), started=0.0, workflows=[(run.script, run.workflow)], ready=True)
+    workers.announce(store.path, liveness.show(), mine)
+    try:
+        assert left(served).hint == f"do nothing: worker pid {os.getpid()} goes on with it then"
+    finally:
+        workers.withdraw(store.path, liveness.token)
+        liveness.close()
 
 
 SCRIPT = """

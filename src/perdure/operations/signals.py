@@ -115,9 +115,8 @@ def view_of(state: Path, event: str, sent: signals.Sent) -> SignalView:
         sent: what came of it.
     """
     run, worker = sent.run, None
-    if sent.by is None and run.status == "suspended" and run.hold is None:
-        found = (one for one in workers.living(state) if one.ready and one.serves(run.script, run.workflow, run.queue))
-        worker = next((one.pid for one in found), None)
+    if sent.by is None and run.status == "suspended":
+        worker = workers.server_of(state, run)
     return SignalView(run.id, event, sent.outcome, run.status, sent.by.pid if sent.by else None, worker)
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from perdure.config.os_errors import remove
 from perdure.config.ownership import NO_LINK, make_file
+from perdure.core.records import RunRecord
 from perdure.store.liveness import is_held, locks_of
 
 SUFFIX = ".worker"
@@ -92,6 +93,19 @@ def living(state: Path) -> list[Worker]:
         elif worker is not None:
             found.append(worker)
     return sorted(found, key=lambda worker: (worker.started, worker.pid))
+
+
+def server_of(state: Path, run: RunRecord) -> int | None:
+    """The process id of a worker that goes on with a suspended run when it is due; None if none does.
+
+    Args:
+        state: the state file.
+        run: which.
+    """
+    if run.hold is not None:
+        return None
+    found = (one.pid for one in living(state) if one.ready and one.serves(run.script, run.workflow, run.queue))
+    return next(found, None)
 
 
 def _read(path: Path) -> Worker | None:

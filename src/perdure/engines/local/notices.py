@@ -61,13 +61,17 @@ def suspended(resources: Resources, left: Suspended, script: str) -> None:
     """A run has been left to its waits, or is not due yet: what it waits for, and how it goes on."""
     from perdure.core.redaction.printable import one_line
     from perdure.core.waits import describe
+    from perdure.store import workers
     from perdure.store.waits import standing_of
 
     store, file = resources.store, os.path.relpath(script) if os.path.isfile(script) else "FILE"
+    worker = None
     try:
         from perdure.config import secrets
 
-        what = secrets.conceal(describe(standing_of(store, store.run(left.run).rid), resources.world.now()))
+        run = store.run(left.run)
+        worker = workers.server_of(store.path, run)
+        what = secrets.conceal(describe(standing_of(store, run.rid), resources.world.now()))
     except StateError:
         what = "all that it does waits"
     left.what = f"run {one_line(left.run)} is suspended: {what}"
@@ -75,10 +79,13 @@ def suspended(resources: Resources, left: Suspended, script: str) -> None:
     apart = os.environ.get("PERDURE_STATE") and str(store.path) != os.path.abspath(".perdure/state.db")
     given = f" --state {shlex.quote(str(store.path))}" if apart else ""
     at, quoted = resources.option or given, shlex.quote(file)
-    left.hint = (
-        "nobody wakes it by itself; run the script again then, or: "
-        f"perdure resume --wait{at} {shlex.quote(left.run)}, perdure worker{at} {quoted}"
-    )
+    if worker is not None:
+        left.hint = f"do nothing: worker pid {worker} goes on with it then"
+    else:
+        left.hint = (
+            "nobody wakes it by itself; run the script again then, or: "
+            f"perdure resume --wait{at} {shlex.quote(left.run)}, perdure worker{at} {quoted}"
+        )
     if not is_shown(resources.observer):
         from perdure.config.stderr_line import say
 
