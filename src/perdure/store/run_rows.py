@@ -106,7 +106,7 @@ class RunRows(RunQueries):
         """
         if changed.get("output") is not None:
             changed["output"] = pieces.keep(connection, run.rid, changed["output"])
-        if "holder" in changed:  # while a process executes it, the number changes with each record
+        if "holder" in changed and "steps" not in changed:  # while a process executes it, it changes with each record
             changed["steps"] = self.steps_in(connection, run.rid) if changed["holder"] is None else None
         before, run = run, msgspec.structs.replace(run, **changed).sealed()
         if run.wake is not None:

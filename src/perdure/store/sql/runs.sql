@@ -84,7 +84,9 @@ WHERE rid = ?
 -- name: beside
 SELECT EXISTS (SELECT 1 FROM crash WHERE run = ?1),
        EXISTS (SELECT 1 FROM wait WHERE run = ?1) OR EXISTS (SELECT 1 FROM wait WHERE awaited = ?1),
-       EXISTS (SELECT 1 FROM dead_letter WHERE run = ?1 AND seq = 0)
+       EXISTS (SELECT 1 FROM dead_letter WHERE run = ?1 AND seq = 0),
+       (SELECT count(*) FROM step WHERE run = ?1)
+     - (SELECT count(*) FROM step WHERE run = ?1 AND kind <> 'step' AND kind IN ('undo', 'timers'))
 
 -- name: forget_crashes
 DELETE FROM crash WHERE run = ?

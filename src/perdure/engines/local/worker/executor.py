@@ -363,7 +363,7 @@ class Executor:
         except PerdureError as error:
             engine.resources.monitor.held(run, spec.file, spec.rules.alerts, error)
             raise
-        if self._line is not None:
+        if self._line is not None or not taken.resumed:  # a run that was queued has no command line
             return engine.carry_on(call, taken)
         line = engine.store.journal.read(lambda connection: command_lines.get(connection, run.rid, self._state))
         with of_run(line):
