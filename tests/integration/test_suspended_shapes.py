@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -32,6 +33,11 @@ LEDGER: list[object] = []
 def ledger() -> list[object]:
     LEDGER.clear()
     return LEDGER
+
+
+@workflow(name="shaped.of_another")
+def of_another() -> None:
+    """Somebody else's run."""
 
 
 def shapes() -> list[Callable[[], Any]]:
@@ -110,13 +116,78 @@ def shapes() -> list[Callable[[], Any]]:
         perdure.sleep("1h")
         return [*found, work(5), *asyncio.run(branches())]
 
+    @workflow(name="shaped.tidies")
+    def tidies() -> int:
+        try:
+            work(1)
+            raise ValueError("handled")
+        except ValueError:
+            perdure.sleep("1h")
+        finally:
+            perdure.sleep("1h")
+            work(2)
+        return work(3)
+
+    @workflow(name="shaped.races")
+    def races() -> list[int]:
+        queued = of_another.enqueue()  # nobody executes it
+        return [work(int(perdure.wait_any(queued, perdure.timer(f"{n}h")).wait is queued)) for n in (1, 2)]
+
+    @workflow(name="shaped.maps")
+    def maps() -> list[int]:
+        found: list[int] = []
+        for n in range(2):
+            found += work.map([10 * n, 10 * n + 1]).results
+            perdure.sleep("1d")
+        return found
+
+    @workflow(name="shaped.defers")
+    def defers() -> int:
+        for n in (1, 2):
+            perdure.defer(work, 100 + n)
+            perdure.sleep("1h")
+            work(n)
+        return 2
+
+    @workflow(name="shaped.middle")
+    def middle(n: int) -> int:
+        return perdure.wait_for("never", type=int, timeout="5m", default=n) + inner(n)
+
+    @workflow(name="shaped.nests")
+    def nests() -> list[int]:
+        return [middle(1), work(5), middle(3)]
+
+    @workflow(name="shaped.asks")
+    def asks() -> list[Any]:
+        answers = [perdure.approval(f"number {work(n)}?", timeout="1h").approved for n in (1, 2)]
+        perdure.sleep_until(perdure.now() + timedelta(days=2))
+        return [*answers, work(3)]
+
+    @workflow(name="shaped.groups")
+    async def groups() -> list[int]:
+        found: list[int] = []
+
+        async def branch(n: int) -> None:
+            await aio.sleep(60 * n)
+            found.append(await awork(n))
+            async with asyncio.TaskGroup() as inside:
+                inside.create_task(aio.sleep(600))
+                inside.create_task(aio.sleep(700))
+            await awork(n + 10)
+
+        async with asyncio.TaskGroup() as group:
+            for n in (3, 1, 2):
+                group.create_task(branch(n))
+        return found
+
     def run(flow: Any) -> Callable[[], Any]:
         return lambda: asyncio.run(flow())
 
-    return [children, loop, swallows, run(gathers), run(finally_waits), loops_of_its_own]
+    in_loops = [run(gathers), run(finally_waits), run(groups)]
+    return [children, loop, swallows, tidies, races, maps, defers, nests, asks, loops_of_its_own, *in_loops]
 
 
-@pytest.mark.parametrize("shape", range(6))
+@pytest.mark.parametrize("shape", range(13))
 def test_left_at_every_wait_it_does_what_it_does_without(
     machine: Machine, shape: int, ledger: list[object], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -136,7 +207,7 @@ def test_left_at_every_wait_it_does_what_it_does_without(
         try:
             result = shapes()[shape]()
         except Suspended:
-            wake = newest(machine).wake
+            wake = next(run.wake for run in machine.engine.store.runs(status="suspended") if run.parent is None)
             assert wake is not None
             machine.boot()
             clock.advance(max(0.0, wake - clock.now()))
