@@ -94,6 +94,7 @@ def run(part: int, seed: int, cases: int, *, control: bool = False) -> Figures:
     groups = [[f"s{sender}-{n}" for n in range(RUNS)] for sender in range(SENDERS)]
     names = [name for group in groups for name in group]
     with Place(SCRIPT, CONTROL="1" if control else "") as place:
+        (place.folder / "ledger").touch()
         place.python(f"for name in {names}: app.takes.with_options(id=name).enqueue(name, {many})")
         workers = [place.worker("--slots", "8") for _ in range(WORKERS)]
         senders = [Sender(place, group, many, f"{label}/{n}") for n, group in enumerate(groups)]
@@ -117,6 +118,9 @@ def run(part: int, seed: int, cases: int, *, control: bool = False) -> Figures:
             whole = {(name, str(n)) for name in names for n in range(many)}
             if not until(lambda: _taken(place) >= whole, 10.0 if control else PATIENCE):
                 found.failures.append(f"{len(whole - _taken(place))} signals are never taken: {label}")
+            codes = {sender.process.wait(PATIENCE) for sender in senders if not control}
+            if codes - {0}:
+                found.failures.append(f"senders have ended with {codes}: {label}")
         finally:
             for sender in senders:
                 sender.kill()
