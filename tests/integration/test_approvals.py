@@ -12,6 +12,7 @@ from sinks import Sink, serving
 import perdure
 from conftest import Machine
 from perdure import Decision, step, workflow
+from perdure.alerts.channels import apprise_channel
 from perdure.cli import main
 from perdure.engines.local import engine as local
 from perdure.errors import AlertError, AlreadyDecided, NotFound, OptionError, RunHasEnded, Suspended, UsageError
@@ -180,6 +181,31 @@ def test_a_question_that_reaches_nobody_is_an_error(machine: Machine) -> None:
         machine.boot()
         asked(lambda: asyncio.run(sends_late()))
         assert len(sink.requests) == 5
+
+
+def test_a_question_that_can_reach_nobody_is_not_sent_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What sends to chats is not installed, or the target refuses what it is sent: the next try is no better."""
+    looked: list[str] = []
+    monkeypatch.setattr(apprise_channel, "find_spec", looked.append)
+
+    @workflow
+    def asks_a_chat() -> bool:
+        return perdure.approval("pay?", ask="slack://a/b/c").approved
+
+    with pytest.raises(AlertError, match="the package apprise is not installed"):
+        asks_a_chat()
+    assert looked == ["apprise"]
+
+    with serving(Sink()) as sink:
+
+        @workflow
+        def is_refused() -> bool:
+            return perdure.approval("pay?", ask=f"http://{sink.address}/in").approved
+
+        sink.down = 413
+        with pytest.raises(AlertError, match="an approval cannot be asked"):
+            is_refused()
+        assert len(sink.requests) == 1
 
 
 def test_the_commands(machine: Machine, say: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:

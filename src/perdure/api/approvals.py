@@ -215,12 +215,20 @@ async def _asent(topic: str, target: str) -> AlertError | None:
     return None
 
 
-@builtin("perdure.approval.send", retry=Retry(), in_place=True)
+def _is_refused(error: BaseException) -> bool:
+    """Has the target answered that it does not take this message?"""
+    return isinstance(error, AlertError) and error.refused
+
+
+_AGAIN = Retry(never=_is_refused)
+
+
+@builtin("perdure.approval.send", retry=_AGAIN, in_place=True)
 def _send(topic: str, target: str) -> None:
     _sending(topic, target)
 
 
-@builtin("perdure.approval.asend", retry=Retry(), in_place=True)
+@builtin("perdure.approval.asend", retry=_AGAIN, in_place=True)
 async def _asend(topic: str, target: str) -> None:
     import asyncio
 
@@ -233,15 +241,15 @@ def _sending(topic: str, digest: str) -> None:
     Raises:
         AlertError: it does not take it.
     """
-    from perdure.alerts import sender
-
     _, run = _place("approval")
     asking = _asking.get()
     (target,) = (one for one in asking.targets if one.digest == digest)
     assert asking.question is not None
-    failure = sender.attempt(_message(asking.question, run, asking.script), target)
-    if failure is not None:
-        raise AlertError(f"an approval cannot be asked at {failure.target}: {failure.what}", failure.hint)
+    try:
+        target.send(_message(asking.question, run, asking.script))
+    except AlertError as error:
+        what = f"an approval cannot be asked at {target.name}: {error.what}"
+        raise AlertError(what, error.hint, refused=error.refused) from error.__cause__
 
 
 def _check_sent(asking: _Asking, unsent: list[AlertError]) -> None:

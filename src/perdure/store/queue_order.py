@@ -23,8 +23,8 @@ READ_FIRST = 10
 READ_AT_ONCE = 100
 """Waiting runs that are read at a time after those."""
 
-AT_ONCE = 1_000
-"""Runs that get their turn in one transaction, when their time has come."""
+AT_ONCE = 250
+"""Runs that get their turn in one claim, when their time has come: the first of many that are due begins after them."""
 
 
 class Executing(NamedTuple):

@@ -63,7 +63,8 @@ class AppriseTarget(Target):
         from subprocess import TimeoutExpired, run
 
         if find_spec("apprise") is None:
-            raise AlertError("the package apprise is not installed", "pip install 'perdure[alerts]'")
+            missing = ModuleNotFoundError("No module named 'apprise'", name="apprise")  # another try finds none, either
+            raise AlertError("the package apprise is not installed", "pip install 'perdure[alerts]'") from missing
         title, _, body = _MENTION.sub(lambda found: f"{found[0]}\u200b", text).partition("\n")
         request = Request(self._url, title if body else "", body or title, _KINDS[alert.level])
         try:

@@ -53,7 +53,8 @@ class Target:
         try:
             self._deliver(alert, alert.text())
         except AlertError as error:
-            raise self._redacted(error) from None
+            missing = error.__cause__ if isinstance(error.__cause__, ImportError) else None  # others may hold secrets
+            raise self._redacted(error) from missing
         except Exception as error:  # noqa: BLE001  a channel that fails in an unforeseen way has failed
             raise self._redacted(AlertError(f"{type(error).__name__}: {error}", CHECK)) from None
 
