@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from conftest import Machine, Trouble
+from conftest import Machine, Scripts, Trouble
 from perdure import step, workflow
 from perdure.errors import Drift, NotDecodable
 
@@ -281,3 +282,59 @@ def test_the_place_where_long_inputs_differ_is_shown(machine: Machine) -> None:
     recorded, now = [line for line in drift.value.what.splitlines() if "recorded:" in line or "now:" in line]
     assert "and one order: 1" in recorded
     assert "and one order: 2" in now
+
+
+CLASSES = """
+import os, sys
+from dataclasses import dataclass
+import msgspec, pydantic
+from perdure import step, workflow
+
+@dataclass
+class A:
+    n: int
+    MORE
+class B(msgspec.Struct):
+    n: int
+    MORE
+class C(pydantic.BaseModel):
+    n: int
+    MORE
+
+@step
+def work(order: A | B | C) -> int:
+    print("WORK", order.n, flush=True)
+    return order.n
+
+@step
+def bare(order) -> int:
+    return work._spec.fn(order)
+
+@workflow
+def part(order: A) -> int:
+    return work(order)
+
+@workflow
+def whole(order: A) -> int:
+    found = sum(work(cls(n=1)) + bare(cls(n=2)) for cls in (A, B, C))
+    found += sum(work.map([A(n=3), A(n=4)]).results) + part(A(n=5))
+    if "MORE" in "MO" "RE": os.kill(os.getpid(), 9)
+    return found + order.n
+
+print("RESULT", whole(A(n=6, **GIVEN)))
+"""
+
+
+def test_a_field_that_a_class_gains_with_a_default_is_no_change(scripts: Scripts) -> None:
+    """Of the inputs of the run itself, of steps, items and child runs, annotated or not; another value is a change."""
+
+    def life(more: str, given: str = "{}") -> tuple[int, str, str]:
+        text = CLASSES.replace('if "MORE" in "MO" "RE"', f"if not {more!r}").replace("MORE", more or "pass")
+        done = scripts.run(scripts.write(text.replace("GIVEN", given)))
+        return done.returncode, done.stdout, done.stderr
+
+    assert life("")[0] == -signal.SIGKILL
+    said = life("currency: str = 'eur'", "{'currency': 'usd'}")[2]
+    assert "is unfinished, with other arguments" in said
+    assert "is unfinished" not in (last := life("currency: str = 'eur'"))[2]
+    assert last[:2] == (0, "RESULT 27\n")

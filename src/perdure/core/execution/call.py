@@ -129,8 +129,10 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False,
     compared = call.named and call.spec.record_kind != "builtin"
     if compared and not codec.same_inputs(record.input, call.input) and not history.is_exempt(record.seq):
         from perdure.core.execution.drift import drift
+        from perdure.core.execution.recorded_inputs import are_inputs_of
 
-        raise StopRun(drift(call, history, [record]))
+        if not are_inputs_of(record.input, call):
+            raise StopRun(drift(call, history, [record]))
     if call.by_record:
         for ledger in call.ledgers:
             ledger.replayed(Amounts(ms=record.ms))

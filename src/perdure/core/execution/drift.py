@@ -8,6 +8,7 @@ from typing import Any
 from perdure.core import commands
 from perdure.core.execution.effects import Effect, Load, Settle
 from perdure.core.execution.history import History
+from perdure.core.execution.recorded_inputs import are_inputs_of
 from perdure.core.execution.spec import Call
 from perdure.core.records import CALLED, ENQUEUED, StepRecord
 from perdure.core.values import codec
@@ -179,7 +180,7 @@ def _counterpart(call: Call, history: History) -> Generator[Effect, Any, StepRec
     if history.doubtful(call.spec.name):
         for seq in history.unclaimed(call.spec.name):
             record: StepRecord = yield Load(call, seq, peek=True)
-            if codec.same_inputs(record.input, call.input):
+            if are_inputs_of(record.input, call):
                 return record
     return None
 

@@ -19,7 +19,7 @@ from perdure.engines.events import RunEnded, RunStopped, RunSuspended
 from perdure.engines.interface import Enqueued
 from perdure.engines.local import notices
 from perdure.engines.local.resources import Resources
-from perdure.engines.local.unfinished import note_unfinished
+from perdure.engines.local.unfinished import as_begun, note_unfinished
 from perdure.engines.registry import is_known
 from perdure.engines.runtime import orphans
 from perdure.errors import NotFound, Released, StateError, StopRun, Suspended, UsageError
@@ -64,6 +64,7 @@ def start_of(
     identity, defaults = script_identity(path, state), None
     if resume is None and parent is None:
         call, defaults = _as_recorded(resources, call, identity)
+        call = as_begun(resources.store, call, identity, id)
     start = Start(
         script=identity,
         path=path,
