@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -12,6 +14,7 @@ from conftest import Machine
 from perdure import step, workflow
 from perdure.errors import BudgetExceeded, RunError, Suspended
 from perdure.operations.approvals import answer
+from perdure.operations.diagnose import diagnose
 from perdure.operations.location import locate
 from perdure.operations.why import Why, explain
 from perdure.operations.why_waiting import script_gone
@@ -102,6 +105,88 @@ def test_a_run_that_failed_by_another_names_that_one_first(machine: Machine) -> 
     assert any("go on with that one first" in one for one in said.reasons)
     perdure.run("other").cancel()
     assert "perdure resume other" not in str(why(machine, "waits").ways)
+
+
+@workflow
+def places(item: int) -> int:
+    plain(item)
+    fails_yet()
+    return item
+
+
+@workflow(once=True)
+def places_once(item: int) -> int:
+    return places(item)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: places(1), r"its child run (?P<id>\S+)"),
+        (lambda: places.with_options(id="own")(1), r"run (?P<id>own), which it calls,"),
+        (lambda: places_once(1), r"its child run (?P<id>\S+)"),
+    ],
+    ids=["child", "by an id", "once"],
+)
+def test_a_run_that_failed_by_one_that_it_called_names_that_one_first(
+    machine: Machine, call: Callable[[], int], named: str
+) -> None:
+    """Also if the workflow has made another error of that one's; one whose failure it has handled is not named."""
+
+    @workflow
+    def orders() -> None:
+        with suppress(OSError):
+            places.with_options(id="handled")(2)
+        try:
+            call()
+        except OSError as failed:
+            raise RuntimeError("no order is placed") from failed
+
+    with pytest.raises(RuntimeError):
+        orders.with_options(id="orders")()
+    said = why(machine, "orders")
+    found = re.match(named + r" has failed: fails_yet\(\) failed at its only attempt", said.reasons[0])
+    assert found is not None, said.reasons
+    assert said.ways[0].command.startswith(f"perdure why {found['id']}")
+    assert machine.engine.store.run(found["id"]).status == "failed"
+    assert any(one.endswith("RuntimeError: no order is placed") for one in said.reasons)
+
+
+def test_what_the_error_of_a_called_run_says_to_do_is_said_of_its_caller(machine: Machine) -> None:
+    """By `why` and by `diagnose`: with the command that names the run whose bound it is, before the caller's."""
+
+    @workflow
+    def spends() -> None:
+        with perdure.budget(usd=1):
+            pay(1)
+            pay(2)
+
+    @workflow
+    def orders() -> None:
+        spends.with_options(id="own")()
+
+    with pytest.raises(BudgetExceeded):
+        orders.with_options(id="orders")()
+    raises = [one.command.startswith("perdure resume own --budget usd=") for one in why(machine, "orders").ways]
+    goes_on = [one.command.startswith("perdure resume orders") for one in why(machine, "orders").ways]
+    assert raises.index(True) < goes_on.index(True)
+    store = machine.engine.store
+    (found,) = diagnose(store, store.run("orders"), locate(store.path)).findings
+    assert found.commands[0].startswith("perdure why own")
+    assert found.evidence[0].text.startswith("run own, which it calls, has failed: BudgetExceeded")
+
+
+def test_a_child_run_is_in_no_command_that_refuses_child_runs(machine: Machine) -> None:
+    """What is gone on with is its caller."""
+
+    @workflow
+    def orders() -> None:
+        places(1)
+
+    with pytest.raises(OSError, match="down"):
+        orders.with_options(id="orders")()
+    (child,) = machine.engine.store.children(machine.engine.store.run("orders").rid)
+    assert f"perdure resume {child}" not in str(why(machine, child).ways)
 
 
 def test_an_answered_approval_is_not_waited_for(machine: Machine) -> None:

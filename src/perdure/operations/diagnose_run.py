@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import msgspec
 
 from perdure.config import secrets, settings
 from perdure.core.commands import commands_in
@@ -17,7 +20,8 @@ from perdure.errors import CrashLoop, DiskFull, PerdureError
 from perdure.operations import diagnose_calls
 from perdure.operations.diagnose_facts import Failure, RunFacts, has_script, line_of
 from perdure.operations.diagnose_finding import OVER, SHOWN, Evidence, Finding, attempt, finding
-from perdure.operations.stored_failures import STAYS, assessment_of, restored
+from perdure.operations.failed_by import failed_by
+from perdure.operations.stored_failures import STAYS, assessment_of, error_line, restored
 from perdure.store import crashes
 
 BY_INPUT = (None, "poison-item", "schema-change")
@@ -66,7 +70,14 @@ def _errors(facts: RunFacts) -> Iterator[Finding]:
         evidence = [attempt(one) for one in same[-SHOWN:]]
         at = facts.run.ended if facts.stop is None else facts.stop.at
         evidence = evidence or [Evidence(f"the run was ended by {line}", at=moment(at) if at is not None else None)]
+        others = [] if same else failed_by(facts.store, facts.run)
+        for other in others[-1:]:
+            evidence.insert(0, Evidence(f"{other.name} has failed: {error_line(other.run.output or b'')}"))
         found = _error_finding(facts, seen.code, seen.confidence, line, evidence, same)
+        if found is not None and others:
+            ways = [way.command for one in reversed(others) if (way := one.way("")) is not None]
+            commands = [f"perdure why {shlex.quote(others[-1].run.id)}", *ways, *found.commands]
+            found = msgspec.structs.replace(found, commands=commands)
         if found is not None:
             yield found
     for one in failures:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 
@@ -19,9 +18,10 @@ from perdure.core.records import AttemptRecord, RunRecord
 from perdure.core.sizes import show_size
 from perdure.engines.features import Feature
 from perdure.engines.selection import capabilities_at
-from perdure.errors import NotFound, PerdureError, StateCorrupt
+from perdure.errors import PerdureError, StateCorrupt
 from perdure.operations.diagnose_facts import RunFacts, has_script
 from perdure.operations.diagnose_run import find
+from perdure.operations.failed_by import failed_by
 from perdure.operations.location import Location
 from perdure.operations.open_questions import unanswered
 from perdure.operations.processes import (
@@ -42,9 +42,6 @@ from perdure.store.runs import Store
 
 MOST_RECORDS = 20_000
 """Of a run that is looked through."""
-
-OF_ANOTHER_RUN = re.compile(r"perdure: run .+ is (?:failed|parked); see it with `perdure show (.+)`\Z", re.DOTALL)
-"""What api/run_outcome.py notes on the error of a run that another one has waited for."""
 
 UNSEEN = "how it died is not known: with an alert target (see `perdure alert test`) a watchdog records it"
 
@@ -300,13 +297,8 @@ class _Answer(Inquiry):
     def _failed(self) -> None:
         assert self.run.output is not None
         line = line_of(self.run.output)
-        tried = [one for one in self._open_calls([], before=True) if line_of(one.error) == line]
-        if tried:
-            last = tried[-1]
-            times = "at its only attempt" if last.number == 1 else f"at attempt {last.number}"
-            self._say(f"{self._attempted(last)} failed {times}, {self._ago(self.run.ended)}: {line}")
-        else:
-            self._failed_outside(line)
+        if not self._failed_at_a_step(line):
+            self._failed_by_another(line)
         stop = self.store.stopped_by(self.run)
         found = assessment_of(self.run.path, stop.verdict if stop else None, self.run.output)
         self.code = _sure(found)
@@ -319,48 +311,59 @@ class _Answer(Inquiry):
         way = "calls of that service are not made until then: wait, or close it" if held else again[found.kind]
         self._say(f"{way}; {self._saved()}{self._runs_again()}")
         error = restored(self.run.output)
-        self._go_on(error.hint if isinstance(error, PerdureError) else "")
+        if self.run.parent is None:  # else it cannot be gone on with alone
+            self._go_on(error.hint if isinstance(error, PerdureError) else "")
         self._way("see more", "show")
         self._dead_letters()
 
+    def _failed_at_a_step(self, line: str) -> bool:
+        tried = [one for one in self._open_calls([], before=True) if line_of(one.error) == line]
+        if tried:
+            last = tried[-1]
+            times = "at its only attempt" if last.number == 1 else f"at attempt {last.number}"
+            self._say(f"{self._attempted(last)} failed {times}, {self._ago(self.run.ended)}: {line}")
+        return bool(tried)
+
+    def _failed_by_another(self, line: str) -> None:
+        """Its error is not that of a step of its own: another run's, or what the workflow made of a step's."""
+        others, ago = failed_by(self.store, self.run), self._ago(self.run.ended)
+        if not others:
+            self._failed_outside(line)
+            return
+        last = others[-1]
+        inner = _Answer(self.store, last.run, self.location)
+        assert last.run.output is not None
+        failure = line_of(last.run.output)
+        if not inner._failed_at_a_step(failure):
+            inner._failed_outside(failure)
+        self._say(f"{last.name} has failed: {inner.reasons[0]}")
+        for one in others[-2::-1][:SHOWN]:
+            self._say(f"{one.name} has failed by that")
+        self._say(f"this run failed by that {ago}" + ("" if failure == line else f": {line}"))
+        option = self.location.option
+        self.ways.append(Way("see why", f"perdure why {shlex.quote(last.run.id)}{option}"))
+        for one in reversed(others):
+            if (way := one.way(option)) is not None:
+                self.ways.append(way)
+                deed = "re-drive" if one.run.status == "parked" else "go on with"
+                stands = f"as long as run {one.run.id} stands as {one.run.status}, this one fails as it did"
+                self._say(f"{stands}: {deed} that one first")
+        error = restored(last.run.output)
+        hint = secrets.redactor()(error.hint) if isinstance(error, PerdureError) else ""
+        if hint:
+            self._say(f"what to do: {' '.join(hint.split())}")
+            self.ways += [Way("as its error says", located(one, option)) for one in commands_in(hint)]
+        if self.ways[-1].purpose == "see why" and self.run.parent is None:
+            self._say("going on with this run goes on with that one as well")
+
     def _failed_outside(self, line: str) -> None:
-        """Its error is not that of a step of its own: a child's, or what the workflow made of a step's."""
-        ago = self._ago(self.run.ended)
-        for id in self.store.children(self.run.rid):
-            child = self.store.run(id)
-            if child.status == "failed" and child.output is not None and line_of(child.output) == line:
-                self._say(f"its child run {id} failed {ago}: {line}")
-                self.ways.append(Way("see why", f"perdure why {shlex.quote(id)}{self.location.option}"))
-                return
-        self._say(f"its workflow failed {ago}: {line}")
+        self._say(f"its workflow failed {self._ago(self.run.ended)}: {line}")
         assert self.run.output is not None
         for note in capture.decode(self.run.output).notes:
             if note.startswith("perdure: "):
                 self._say(note.removeprefix("perdure: "))
-                self._awaited(note)
         for one in self._open_calls([], before=True)[-1:]:
             self._say(f"before that, {self._attempted(one)} failed at attempt {one.number}: {line_of(one.error)}")
-
-    def _awaited(self, note: str) -> None:
-        """Its error is that of another run, which has to be gone on with first: until then it is raised again."""
-        found = OF_ANOTHER_RUN.match(note)
-        if found is None:
-            return
-        (id,) = shlex.split(found[1])
-        try:
-            run = self.store.newest(self.store.run(id))
-        except NotFound:  # it is removed, or a cluster has not listed it
-            return
-        name, option = shlex.quote(run.id), self.location.option
-        if run.status == "failed":
-            self.ways.append(Way(f"first go on with {run.id}", f"perdure resume {name}{option}"))
-        elif run.status == "parked":
-            self.ways.append(Way(f"first re-drive {run.id}", f"perdure dlq redrive --run {name}{option}"))
-        else:
-            return
-        self._say(
-            f"as long as run {run.id} stands as {run.status}, this one fails as it did: go on with that one first"
-        )
 
     def _parked(self) -> None:
         error = f", the last time with {line_of(self.run.output)}" if self.run.output is not None else ""
