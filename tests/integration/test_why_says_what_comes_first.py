@@ -6,18 +6,25 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 import perdure
 from conftest import Machine
 from perdure import step, workflow
+from perdure.cli.view.ps_table import show_runs
+from perdure.cli.view.terminal import Printer
 from perdure.errors import BudgetExceeded, RunError, Suspended
 from perdure.operations.approvals import answer
 from perdure.operations.diagnose import diagnose
+from perdure.operations.doctor import examine
+from perdure.operations.gone_scripts import script_gone
 from perdure.operations.location import locate
+from perdure.operations.overview import overview_of
+from perdure.operations.ps import list_runs
+from perdure.operations.scripts import find_workflow
 from perdure.operations.why import Why, explain
-from perdure.operations.why_waiting import script_gone
 
 
 @step(retry=None)
@@ -209,6 +216,38 @@ def test_a_script_that_is_gone_is_in_no_command(machine: Machine, tmp_path: os.P
     gone = script_gone(os.path.join(tmp_path, "gone.py"))
     assert gone is not None
     assert "is not there any more" in gone
+
+
+def test_a_gone_script_of_an_unfinished_run_is_said_wherever_runs_are_shown(
+    machine: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`ps`, `doctor` and the page say so, with the command that takes FILE; not of a run that is done."""
+    script = tmp_path / "gone_orders.py"
+    script.write_text(
+        "from perdure import workflow\n\n@workflow\ndef orders(n: int) -> int:\n    return 1 // n\n", encoding="utf-8"
+    )
+    orders = find_workflow(script)
+    orders.with_options(id="done")(1)
+    with pytest.raises(ZeroDivisionError):
+        orders.with_options(id="left")(0)
+    location = locate(machine.state)
+
+    def said() -> list[str]:
+        store = machine.engine.store
+        show_runs(list_runs(store), Printer(), here=True)
+        overview = [f"{one.text} {[way.command for way in one.ways]}" for one in overview_of(store, location).needs]
+        doctor = [f"{one.finding}: {one.hint}" for one in examine(location).state]
+        return [
+            text
+            for text in (capsys.readouterr().out.replace("\n", " "), *overview, *doctor)
+            if f"is not there any more: {script}" in text
+        ]
+
+    assert said() == []
+    script.unlink()
+    found = said()
+    assert len(found) == 3
+    assert all(re.search(r"perdure resume left\b.* FILE", one) and "resume done" not in one for one in found)
 
 
 def test_a_run_that_was_cancelled_meanwhile_is_forked(machine: Machine) -> None:

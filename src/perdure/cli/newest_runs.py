@@ -29,5 +29,6 @@ def show_newest(location: Location, wanted: RunFilter, most: int | None, *, verb
         verbose: dates, inputs, scripts and errors too.
     """
     with opened(location, most=most) as store:
-        show_runs(list(islice(each_run(store, wanted, PAGE if most is None else most), most)), verbose=verbose)
+        views = list(islice(each_run(store, wanted, PAGE if most is None else most), most))
+        show_runs(views, verbose=verbose, here=location.state_file is not None)
     return DONE

@@ -249,8 +249,3 @@ def is_in_file(payload: bytes) -> bool:
 def line_of(packed: bytes) -> str:
     """An exception that was stored, in a line of bounded length."""
     return error_line(packed)[:LINE]
-
-
-def has_script(path: str) -> bool:
-    """Is a run's script a file that can be loaded, rather than a cell of a notebook or a prompt?"""
-    return bool(path) and not path.startswith("<") and "ipykernel_" not in path and not path.endswith(".ipynb")

@@ -14,7 +14,8 @@ from perdure.config import secrets
 from perdure.core.durations import show
 from perdure.core.policies.failure_rules import Confidence
 from perdure.core.timestamps import moment
-from perdure.operations.diagnose_facts import Failure, RunFacts, has_script
+from perdure.operations.diagnose_facts import Failure, RunFacts
+from perdure.operations.gone_scripts import has_script
 from perdure.operations.processes import INPUTS
 
 SHOWN = 5

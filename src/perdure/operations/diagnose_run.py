@@ -18,9 +18,10 @@ from perdure.core.sizes import show_size
 from perdure.core.timestamps import moment
 from perdure.errors import CrashLoop, DiskFull, PerdureError
 from perdure.operations import diagnose_calls
-from perdure.operations.diagnose_facts import Failure, RunFacts, has_script, line_of
+from perdure.operations.diagnose_facts import Failure, RunFacts, line_of
 from perdure.operations.diagnose_finding import OVER, SHOWN, Evidence, Finding, attempt, finding
 from perdure.operations.failed_by import failed_by
+from perdure.operations.gone_scripts import has_script
 from perdure.operations.stored_failures import STAYS, assessment_of, error_line, restored
 from perdure.store import crashes
 

@@ -17,6 +17,7 @@ from perdure.config import cluster_options
 from perdure.core.execution.already_running import describe_locked
 from perdure.engines.selection import worker_engine_at
 from perdure.errors import PerdureError, StateError
+from perdure.operations.gone_scripts import go_on, gone_scripts
 from perdure.operations.location import Location, damage_named
 from perdure.operations.unserved import unserved
 from perdure.store import dead_letters, listing
@@ -129,7 +130,7 @@ def _state(location: Location) -> Iterator[Check]:
         yield Check("content", "wrong", f"[{type(error).code}] {error.what}", error.hint)
         return
     try:
-        for look in (_integrity, _checksums, _runs, _letters, _holders, _waiting, _locks):
+        for look in (_integrity, _checksums, _runs, _letters, _holders, _scripts, _waiting, _locks):
             yield from _guarded(location.path, store, look)
     finally:
         store.close()
@@ -247,6 +248,13 @@ def _holders(store: Store) -> Iterator[Check]:
         what = f"{len(left)} lock files belong" if len(left) > 1 else "1 lock file belongs"
         finding = f"{what} to no process that runs anything; no harm is done"
         yield Check("lock files", "note", finding, f"when nothing runs they can be removed from {folder}")
+
+
+def _scripts(store: Store) -> Iterator[Check]:
+    for one in gone_scripts(store)[:MENTIONED]:
+        runs = f"unfinished run {one.run} has" if one.runs == 1 else f"{one.runs:,} unfinished runs have"
+        finding = f"{runs} a script that is not there any more: {one.path}"
+        yield Check("script", "warning", finding, f"put it back, or say where it is now: {go_on(one.run, one.path)}")
 
 
 def _waiting(store: Store) -> Iterator[Check]:

@@ -15,6 +15,7 @@ from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.operations.alerts import alert_targets, pending
 from perdure.operations.breakers import BreakerView, list_breakers
+from perdure.operations.gone_scripts import go_on, script_gone
 from perdure.operations.letter_pages import LetterReason, letter_reasons
 from perdure.operations.location import Location
 from perdure.operations.open_questions import unanswered, waited_for
@@ -210,9 +211,20 @@ def _needs(store: Store, run: RunRecord, status: str, newest: list[RunRecord], n
 
 
 def _need(store: Store, location: Location, run: RunRecord, status: str, now: float) -> Need:
+    """What it needs; its script first, if that is gone."""
+    need = _need_of(store, location, run, status, now)
+    gone = script_gone(run.path) if location.state_file is not None else None
+    return (
+        need
+        if gone is None
+        else msgspec.structs.replace(need, text=f"{gone[0].upper()}{gone[1:]}. {need.text}".rstrip())
+    )
+
+
+def _need_of(store: Store, location: Location, run: RunRecord, status: str, now: float) -> Need:
     id, option = quote(run.id), location.option
     name = f"{run.workflow}{secrets.describe_inputs(store.whole(run).input, INPUTS)}"
-    resume, why = Way("go on", f"perdure resume {id}{option}"), Way("why", f"perdure why {id}{option}")
+    resume, why = Way("go on", go_on(run.id, run.path, option)), Way("why", f"perdure why {id}{option}")
     if status in ("failed", "parked"):
         line = error_line(run.output) if run.output else ""
         verdict = verdict_of(run.path, None, run.output) if run.output else None

@@ -19,9 +19,10 @@ from perdure.core.sizes import show_size
 from perdure.engines.features import Feature
 from perdure.engines.selection import capabilities_at
 from perdure.errors import PerdureError, StateCorrupt
-from perdure.operations.diagnose_facts import RunFacts, has_script
+from perdure.operations.diagnose_facts import RunFacts
 from perdure.operations.diagnose_run import find
 from perdure.operations.failed_by import failed_by
+from perdure.operations.gone_scripts import has_script, script_gone
 from perdure.operations.location import Location
 from perdure.operations.open_questions import unanswered
 from perdure.operations.processes import (
@@ -36,7 +37,7 @@ from perdure.operations.ps import Standing, view_of
 from perdure.operations.step_views import error_view
 from perdure.operations.stored_failures import STAYS, assessment_of, restored
 from perdure.operations.why_sentences import SHOWN, Inquiry, line_of, time_left
-from perdure.operations.why_waiting import Waiting, Way, script_gone
+from perdure.operations.why_waiting import Waiting, Way
 from perdure.store import crashes, dead_letters
 from perdure.store.runs import Store
 

@@ -14,7 +14,7 @@ from perdure.core.execution.run_effects import Locked
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
 from perdure.core.waits import Standing, earliest, show_moment
-from perdure.operations.diagnose_facts import has_script
+from perdure.operations.gone_scripts import script_gone
 from perdure.operations.location import Location
 from perdure.operations.open_questions import waited_for
 from perdure.operations.queues import place_in_queue, way_on
@@ -185,13 +185,6 @@ class Waiting:
 
     def _command(self, command: str) -> str:
         return f"perdure {command} {shlex.quote(self._run.id)}{self._location.option}"
-
-
-def script_gone(path: str) -> str | None:
-    """That the script of a run is not where it was, in words; None if it is, or is a notebook or a prompt."""
-    if not has_script(path) or os.path.exists(path):
-        return None
-    return f"its script is not there any more: {path}; in the commands, FILE is where it is now"
 
 
 def _nobody(living: Sequence[Worker], run: RunRecord) -> str:

@@ -42,7 +42,8 @@ def ps(
 
         def draw(printer: Printer) -> bool:
             with opened(location, most=most) as store:
-                show_runs(list_runs(store, wanted, limit=most), printer, verbose=verbose)
+                views = list_runs(store, wanted, limit=most)
+            show_runs(views, printer, verbose=verbose, here=location.state_file is not None)
             return True
 
         watch_it(draw)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 
 from perdure.cli.view.terminal import Printer, ago, count, date
 from perdure.core.durations import show
+from perdure.operations.gone_scripts import UNFINISHED, go_on, script_gone
 from perdure.operations.ps import RunView
 
 STYLES = {
@@ -29,7 +31,12 @@ STEPS, WORKFLOW, STARTED = 3, 1, 4
 
 
 def show_runs(
-    views: Sequence[RunView], printer: Printer | None = None, *, verbose: bool = False, now: datetime | None = None
+    views: Sequence[RunView],
+    printer: Printer | None = None,
+    *,
+    verbose: bool = False,
+    now: datetime | None = None,
+    here: bool = False,
 ) -> None:
     """A table of runs, with the error of each that has failed below it.
 
@@ -38,6 +45,7 @@ def show_runs(
         printer: where to; standard output by default.
         verbose: dates rather than how long ago that is, and inputs and scripts too.
         now: the time of day.
+        here: their scripts are on this machine, and are looked for if a run is unfinished.
     """
     printer = printer or Printer()
     now = now or datetime.now(UTC)
@@ -56,8 +64,16 @@ def show_runs(
     ]
     headings = ("RUN", "WORKFLOW", "STATUS", "STEPS", "STARTED", "TOOK", "LAST STEP")
     styles = [STYLES[view.status] for view in views]
-    notes = [_more(view) if verbose else view.error for view in views]
+    gone = cache(script_gone) if here else lambda _: None
+    notes = [_note(_more(view) if verbose else view.error, view, gone) for view in views]
     printer.table(headings, rows, styles, notes=notes, spare=(STEPS, WORKFLOW, STARTED))
+
+
+def _note(about: str | None, view: RunView, gone: Callable[[str], str | None]) -> str | None:
+    if view.child or view.status not in UNFINISHED or gone(view.script) is None:
+        return about
+    said = f"its script is not there any more: {view.script}; go on: {go_on(view.id, view.script)}"
+    return f"{about}; {said}" if about else said
 
 
 def _more(view: RunView) -> str:
