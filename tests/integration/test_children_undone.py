@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.integration.fork_scripts import HEAD, Shop
 
-from conftest import Scripts
+from conftest import Died, Machine, Scripts, Trouble
+from perdure import step, workflow
+from perdure.engines.local import run_lifecycle
+from perdure.errors import CrashLoop
 
 TRIP = (
     HEAD
@@ -101,3 +104,68 @@ def test_a_fork_says_what_it_does_not_undo(shop: Shop) -> None:
     assert shop("fork", run["id"], "--from", "pay") == 1
     assert shop.ledger() == []
     assert "does not undo 2 steps of child runs that its source had called" in shop.said
+
+
+@pytest.mark.parametrize("why", ["early", "crash loop"])
+@pytest.mark.parametrize("end", ["fail", "cancel"])
+def test_children_that_a_life_has_not_come_to_are_undone_as_well(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, why: str, end: str
+) -> None:
+    """The run fails before it calls them again: those that are done, and one that a death has cut in its middle."""
+    seats: list[str] = []
+    dies, fails = [True], [False]
+
+    @step(name="left.cancel")
+    def cancel_seat(seat: str) -> None:
+        seats.remove(seat)
+
+    @step(name="left.book", undo=cancel_seat)
+    def book(seat: str) -> str:
+        seats.append(seat)
+        return seat
+
+    @step(name="left.die", retry=None)
+    def die() -> None:
+        if dies[0]:
+            raise Died
+
+    @workflow(name="left.inner")
+    def inner(number: int) -> str:
+        book(f"inner {number}")
+        if number == 1:
+            die()
+        return book(f"last {number}")
+
+    @workflow(name="left.trip")
+    def trip() -> None:
+        book("own")
+        if fails[0]:
+            raise Trouble
+        inner(0)
+        inner(1)
+
+    with pytest.raises(Died):
+        trip()
+    machine.boot()
+    machine.world.time += 1
+    assert seats == ["own", "inner 0", "last 0", "inner 1"]
+    if why == "early":
+        fails[0] = True
+    else:
+        monkeypatch.setattr(run_lifecycle, "deaths_of", lambda store, rid: ["a", "b", "c"])
+    with pytest.raises(Trouble if why == "early" else CrashLoop):
+        trip()
+    assert seats == []
+    machine.boot()
+    if end == "cancel":
+        (run,) = machine.engine.store.runs()
+        assert machine.engine.cancel(run.id, lambda run: None).outcome == "ended"
+        assert seats == []
+        return
+    monkeypatch.undo()
+    monkeypatch.setenv("PERDURE_STATE", str(machine.state))
+    machine.boot()
+    dies[0] = fails[0] = False
+    trip()
+    assert sorted(seats) == ["inner 0", "inner 1", "last 0", "last 1", "own"]
+    assert {status for _, status in machine.runs()} == {"done"}

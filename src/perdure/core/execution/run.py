@@ -225,11 +225,17 @@ _WAY_ON = {
 def _put_away(effect: Unwind) -> Generator[RunEffect, Any, list[str]]:
     """Put away what the run has left, at its final end also what its child runs have. Returns what was not."""
     missed: list[str] = []
-    if effect.final and effect.history.has_children:
+    # Of a run that was resumed, also what this life has not come to: it may have failed before.
+    may_have_children = effect.history.has_children or effect.history.resumed
+    undoes = effect.history.undoes_children and may_have_children and not effect.ok
+    if effect.final and may_have_children:
         for start, fault in (yield Unended(effect.run)):
             # One that has failed was undone then. What the parent gave up is undone, also if it has come to a good end.
             missed += (yield from call_off(start, ok=effect.ok and fault is not None, fault=fault)) or []
-    if effect.history.undoes_children and effect.history.has_children and not effect.ok:
+    elif undoes:
+        for start, _ in (yield Unended(effect.run, left=True)):
+            missed += (yield from call_off(start, fault=effect.fault, final=False)) or []
+    if undoes:
         if effect.history.ending is not None:  # of them all, one whose undoing was broken off had come last
             for start, _ in (yield Unended(effect.run, undoing=True)):
                 missed += (yield from call_off(start, fault=effect.fault, final=effect.final)) or []
