@@ -10,6 +10,7 @@ from letter_steps import broken, keys, letter_of, redrive, reset, send, strict
 
 from conftest import Machine, Trouble
 from perdure import step, workflow
+from perdure.core.execution.spec import spec_of
 from perdure.engines.local.redrive import Result
 from perdure.errors import HasDeadLetters
 
@@ -103,3 +104,59 @@ def test_a_running_run_keeps_its_view(machine: Machine) -> None:
     assert busy() == 1
     assert [(one.status, one.seen) for one in results] == [("resolved", False)]
     assert machine.steps() == [("send", "dead")]
+
+
+SEATS: list[str] = []
+
+
+@step(name="settled.take_back", retry=None)
+def take_back(seat: str) -> None:
+    if "undo" in broken:
+        raise Trouble("undo is broken")
+    SEATS.remove(seat)
+
+
+@step(name="settled.take", retry=None, undo=take_back)
+def take(seat: str) -> str:
+    SEATS.append(seat)
+    return seat
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_an_undoing_is_tried_again_only_if_the_run_does_not_stand_on_it(machine: Machine, goes_on: bool) -> None:
+    """The run has failed, and so has its undoing: if it is done by now, the letter is refused."""
+    SEATS.clear()
+
+    @workflow(name="settled.trip")
+    def trip() -> str:
+        seat = take("a")
+        if "pay" in broken:
+            raise Trouble
+        return seat
+
+    broken.update({"pay", "undo"})
+    with pytest.raises(Trouble):
+        trip()
+    broken.clear()
+    if goes_on:
+        assert trip() == "a"
+    name = machine.engine.store.record(1, letter_of(machine).seq).name
+    (result,) = redrive(machine, 1, specs={name: spec_of(take_back)})
+    assert result.status == ("refused" if goes_on else "resolved")
+    assert (["a"] if goes_on else []) == SEATS
+    assert letter_of(machine).redriven == (0 if goes_on else 1)
+    if goes_on:
+        assert "dlq drop 1" in getattr(result.error, "hint", "")
+
+
+def test_an_item_of_a_run_that_was_cancelled_is_not_made(machine: Machine) -> None:
+    """What the run has done was undone at its end; nothing would take back this."""
+    broken.add(2)
+    with pytest.raises(HasDeadLetters):
+        strict()
+    (run,) = machine.engine.store.runs()
+    assert machine.engine.cancel(run.id, lambda run: None).outcome == "ended"
+    broken.clear()
+    made = len(keys)
+    (result,) = redrive(machine, 1)
+    assert (result.status, letter_of(machine).status, len(keys)) == ("refused", "parked", made)
