@@ -20,6 +20,11 @@ async def blocks_its_loop() -> None:
     perdure.sleep(1)
 
 
+@workflow
+async def waits_on_a_thread() -> None:
+    await asyncio.to_thread(perdure.sleep, 1)
+
+
 @step
 def waiting_step() -> None:
     perdure.wait_for("x")
@@ -34,6 +39,8 @@ def test_where_nothing_may_wait(machine: Machine) -> None:
     """In a step, in an event loop, outside of a workflow: an error before anything is written."""
     with pytest.raises(UsageError, match="would block the event loop"):
         asyncio.run(blocks_its_loop())
+    with pytest.raises(UsageError, match="on a thread of an async workflow"):
+        asyncio.run(waits_on_a_thread())
     with pytest.raises(UsageError, match="is called in step 'waiting_step'"):
         calls_a_waiting_step()
     with pytest.raises(UsageError, match="outside a workflow"):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from perdure.engines.local.worker.executors import Crew
 from perdure.engines.local.worker.options import Options
 from perdure.engines.local.worker.state_access import StateAccess
 from perdure.engines.local.worker.supervisor import Supervisor
+from perdure.engines.local.worker.waker import Waker
 from perdure.store import liveness
 
 
@@ -32,3 +36,19 @@ def test_a_lock_that_cannot_be_looked_at(tmp_path: Path, monkeypatch: pytest.Mon
     assert said[0].startswith("the state file cannot be used, it is tried again"), said
     other.close()
     supervisor._store.close()
+
+
+def test_an_executor_that_the_worker_has_ended_is_no_crash(tmp_path: Path) -> None:
+    """It loaded a script that was edited once more meanwhile: that is no line, as it is of one that is killed."""
+    said: list[str] = []
+    crew = Crew(Options(tmp_path / "state.db", [], once=True), said.append, Waker())
+    for ended_by_us in (True, False):
+        member = crew.start()
+        crew.coming.append(member)
+        if ended_by_us:
+            member.kill()
+        else:
+            os.kill(member.pid, signal.SIGKILL)
+        member._process.wait()
+        crew.reap()
+        assert said == ([] if ended_by_us else [f"executor {member.pid} ended with SIGKILL"])

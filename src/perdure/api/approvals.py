@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from perdure.api.builtin import builtin
-from perdure.api.durable_wait import awaited, blocking, inside
+from perdure.api.durable_wait import awaited, blocking, inside, refuse_to_block
 from perdure.api.options import checked_event, checked_topic
 from perdure.config import settings
 from perdure.core.durations import Duration, seconds
@@ -98,10 +98,7 @@ def approval(
     """
     asking = _checked(title, details, ask, timeout, sys._getframe(1).f_code.co_filename)
     scope: Any = inside("approval")
-    if scope.is_async or scope.keeps_loop():
-        raise UsageError(
-            "perdure.approval() would block the event loop that executes it", "write await perdure.aio.approval(...)"
-        )
+    refuse_to_block(scope, "perdure.approval()", "await perdure.aio.approval(...)")
     token = _asking.set(asking)
     try:
         said = _ask(asking.title)

@@ -54,6 +54,21 @@ def blocking(scope: Any, function: str, wait: Any, name: str) -> Any:
     return block_in(scope, f"perdure.{function}()", f"await perdure.aio.{function}(...)", wait, name)
 
 
+def refuse_to_block(scope: Any, function: str, instead: str) -> None:
+    """Refuse a wait that blocks where an event loop executes the function, or the workflow.
+
+    Raises:
+        UsageError: it is so.
+    """
+    if scope.keeps_loop():
+        raise UsageError(f"{function} would block the event loop that executes it", f"write: {instead}")
+    if scope.is_async:
+        raise UsageError(
+            f"{function} is called on a thread of an async workflow, whose waits are in its event loop",
+            f"write in the workflow: {instead}",
+        )
+
+
 def block_in(scope: Any, function: str, instead: str, wait: Any, name: str) -> Any:
     """Wait in a workflow, blocking the thread.
 
@@ -65,12 +80,11 @@ def block_in(scope: Any, function: str, instead: str, wait: Any, name: str) -> A
         name: tells it from others of its kind.
 
     Raises:
-        UsageError: an event loop executes the function.
+        UsageError: an event loop executes the function, or the workflow.
         Suspended: to the caller of the workflow, if the run is left to its waits.
         Exception: what the wait ends with.
     """
-    if scope.is_async or scope.keeps_loop():
-        raise UsageError(f"{function} would block the event loop that executes it", f"write: {instead}")
+    refuse_to_block(scope, function, instead)
     return scope.wait(_spec(wait), _given(wait), _key(name), wait)
 
 

@@ -57,6 +57,7 @@ class Member:
         self.asked_at: float | None = None
         """When it was asked for a sign of life that it has not given yet."""
         self.unusable = ""
+        self.killed = False
         self._link, theirs = socket.socketpair()
         try:
             self._process = subprocess.Popen(
@@ -95,7 +96,8 @@ class Member:
         return self._process.poll()
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it at once; how it ends is no news then."""
+        self.killed = True
         self._process.kill()
 
     def close(self) -> None:
@@ -204,7 +206,7 @@ class Crew:
                         self._useless.add(member.line)
                 if group is self.serving and not (self._options.once and member.idle):
                     self._died(member, code)
-                elif code:
+                elif code and not member.killed:
                     self._say(f"executor {member.pid} ended with {_how(code)}")
                 for one in self.serving:
                     one.look(dead=True)
