@@ -187,7 +187,7 @@ class RunFacts:
                 self.deferred.append(record)
             if record.kind in ("deferred", "undone"):
                 self.cleaned_up = True
-                if record.status != "done":
+                if record.status not in ("done", "failed"):
                     self.clean_ups.append(record)
                 continue
             if record.kind != "step":

@@ -17,7 +17,7 @@ from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.letter_record import LetterRecord, LetterStatus
 from perdure.core.records import ATTEMPTS, CLEAN_UPS, MS, NAME, OUTPUT, STARTED, RunRecord, StepRecord, sealed_row
 from perdure.errors import AlreadyRunning, NotFound, RunError, StateCorrupt
-from perdure.store import parking, pieces
+from perdure.store import due_letters, parking, pieces
 from perdure.store.group_commit import Operation
 from perdure.store.rows import intact
 from perdure.store.runs import Store
@@ -170,9 +170,10 @@ def claim(store: Store, lid: int, now: float) -> Operation:
 
     def operation(connection: apsw.Connection) -> Claim:
         letter = _free(store, connection, lid, "re-driven")
+        run = store.run_in(connection, letter.run)
+        due_letters.refuse(store, connection, letter, run)
         if letter.holder is not None:
             store.holder.bury(connection, letter.holder)  # a letter is re-driven by one process at a time
-        run = store.run_in(connection, letter.run)
         record = store.record_in(connection, letter.run, letter.seq)
         _refuse_settled(letter, record, run, store.root_in(connection, letter.run))
         made = store.attempts_in(connection, letter.run, record)
@@ -194,6 +195,7 @@ def count(store: Store, lid: int, now: float) -> Operation:
 
     def operation(connection: apsw.Connection) -> None:
         letter = _free(store, connection, lid, "re-driven")
+        due_letters.refuse(store, connection, letter, store.run_in(connection, letter.run))
         parking.put(connection, letter, holder=None, redriven=letter.redriven + 1, changed=now)
 
     return operation
@@ -238,7 +240,8 @@ def resolve(store: Store, effect: Resolve, now: float) -> Operation:
 def _replace(store: Store, connection: apsw.Connection, letter: LetterRecord, effect: Resolve, output: bytes) -> bool:
     run = store.run_in(connection, letter.run)
     record = store.record_in(connection, letter.run, letter.seq)
-    if record.status != "dead" or run.status in ("done", "cancelled"):
+    ended = ("done",) if record.kind == "undone" else ("done", "cancelled")  # a fork of it may stand on what is undone
+    if record.status != "dead" or run.status in ended:
         return False
     if run.holder is not None and store.holder.living(connection, run.holder) is not None:
         return False
@@ -326,10 +329,10 @@ def mark_exported(store: Store, lids: Sequence[int]) -> None:
 def _free(store: Store, connection: apsw.Connection, lid: int, done: str) -> LetterRecord:
     """The letter, if it is parked and free, as it is stored."""
     letter = _letter(store, connection, lid)
+    if letter.status == "superseded":
+        raise due_letters.why_superseded(store, connection, letter)
     if letter.status != "parked":
         hint = f"see `perdure dlq ls`: only a parked one can be {done}"
-        if letter.status == "superseded":
-            hint = f"see `perdure ps`: a fork of run {store.run_in(connection, letter.run).id} makes its call again"
         raise RunError(f"dead letter {lid} is {letter.status}", hint)
     by = _living(store, connection, letter)
     if by is not None:

@@ -19,7 +19,7 @@ from perdure.core.letter_record import LetterRecord
 from perdure.core.records import UNDO_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning, RunError
-from perdure.store import command_lines, parking, pieces, signals, spending
+from perdure.store import command_lines, due_letters, parking, pieces, signals, spending
 from perdure.store.group_commit import Operation
 from perdure.store.rows import checked, checked_of_run, corrupt
 from perdure.store.runs import Store
@@ -65,7 +65,9 @@ def fork(store: Store, source: RunRecord, new_id: str, before: int, now: float, 
     def operation(connection: apsw.Connection) -> Forked:
         run = store.run_in(connection, source.rid)
         _refuse(store, connection, run)
-        return _Fork(store, connection, run, new_id, before, now, child_id).make()
+        store.holder.hid(connection, now)  # of this process, which is known from now on, whatever comes of the rest
+        with connection:  # a letter may be found late that keeps it from being made
+            return _Fork(store, connection, run, new_id, before, now, child_id).make()
 
     return operation
 
@@ -164,6 +166,8 @@ class _Fork:
                     seen.append(seq)
                 else:
                     self._store.put_run(self._connection, child, parent=rid)  # its letters are the fork's
+                    for one in self._family(child.rid) if source.status == "cancelled" else ():
+                        due_letters.revive(self._store, self._connection, one, self._now)
                     spending.count_for(self._connection, child.rid, forks, self._store.path)
         calls = {(name, key, n) for _, name, key, n, *_ in self._store.index_in(self._connection, rid)}
         spending.copy(self._connection, source.rid, rid, calls, forks, self._store.path)
@@ -303,10 +307,17 @@ class _Fork:
     # -- dead letters -------------------------------------------------------------------------------------------------
 
     def _letters(self, rid: int) -> Forked:
-        """Parked letters belong to the fork; those of calls that it makes again are superseded."""
+        """Parked letters belong to the fork; those of calls that it makes again are superseded.
+
+        What an undoing that has failed would take back, the fork stands on: its own end decides anew.
+        """
         moved = again = 0
+        if self._source.status == "cancelled":
+            due_letters.revive(self._store, self._connection, self._source.rid, self._now)
         for letter in self._letters_in("parked", self._source.rid):
             self._refuse_redriven(letter)
+            if due_letters.undoing_forked(self._store, self._connection, letter, self._before, rid, self._now):
+                continue
             if 0 < letter.seq < self._before:
                 parking.put(self._connection, letter, run=rid, holder=None)
                 moved += 1
@@ -339,12 +350,7 @@ class _Fork:
         parking.put(self._connection, letter, status="superseded", holder=None, changed=self._now)
 
     def _refuse_redriven(self, letter: LetterRecord) -> None:
-        by = None if letter.holder is None else self._store.holder.living(self._connection, letter.holder)
-        if by is not None:
-            raise AlreadyRunning(
-                f"dead letter {letter.lid} is being re-driven by pid {by.pid} on {by.host}",
-                "wait until that has ended, then fork the run",
-            )
+        due_letters.refuse_redriven(self._store, self._connection, letter, "fork the run")
 
     # -- child runs ---------------------------------------------------------------------------------------------------
 
@@ -397,8 +403,9 @@ class _Fork:
         for one in self._family(run):
             for letter in self._letters_in("parked", one):
                 self._refuse_redriven(letter)
-                self._supersede(letter)
-                count += 1
+                if not due_letters.undoing_forked(self._store, self._connection, letter, 0, 0, self._now):
+                    self._supersede(letter)
+                    count += 1
         return count
 
 

@@ -12,7 +12,7 @@ from perdure.config.script_identity import source_digest
 from perdure.core.execution.run_effects import Answer, Asleep, Finished, Held, Locked, Other, Start, Superseded, Taken
 from perdure.core.records import RunRecord
 from perdure.errors import RunError
-from perdure.store import flight_record, pieces, sessions, spending
+from perdure.store import flight_record, parking, pieces, sessions, spending
 from perdure.store.group_commit import Operation
 from perdure.store.locks import Asker, asker
 from perdure.store.rows import corrupt, intact
@@ -159,6 +159,10 @@ class RunBegin(RunRows):
         locked = self.locks.obstacle(connection, start.lock, who, rid=run.rid)
         if locked is not None:
             return locked
+        if run.status in ("failed", "parked") and not start.ends and parking.are_there(connection):
+            from perdure.store import due_letters
+
+            due_letters.gone_on_with(self, connection, run, now)
         died = None
         if run.holder is not None and not self.holder.is_me(run.holder):
             died = self.holder.number_here(connection, run.holder)

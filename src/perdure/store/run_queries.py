@@ -264,7 +264,7 @@ class RunQueries:
         return [self.run_by_number(child) for (child,) in self._all("undoing", rid, ENDING_NOTE)]
 
     def undoable(self, rid: int) -> list[RunRecord]:
-        """The child runs that are done, and that, or child runs of theirs, have made a call with undo=."""
+        """The child runs, done or unfinished, that have made a call with undo=, or a child run of theirs has."""
         return [self.run_by_number(child) for (child,) in self._all("undoable", rid)]
 
     def last_record(self, rid: int) -> StepRecord | None:

@@ -91,6 +91,10 @@ class Store(RunBegin):
                 connection.execute(self._sql["forget_crashes"], (run.rid,))
             if status == "done" and letter:
                 parking.run_done(connection, self.path, run.rid, now)
+            if status == "cancelled":
+                from perdure.store import due_letters
+
+                due_letters.cancelled(self, connection, run.rid, now)
             if status != "parked":
                 return None
             return parking.park_run(connection, self.path, run, output, terms, now)
@@ -106,7 +110,7 @@ class Store(RunBegin):
 
         return operation
 
-    def reopen(self, effect: Reopen) -> Operation:
+    def reopen(self, effect: Reopen, now: float) -> Operation:
         """An operation that lets a child run that is done be undone, as it notes: returns False if it is not done.
 
         Its record in the parent goes with it, and so does that of the calls that it had deferred, which are due again.
@@ -122,7 +126,9 @@ class Store(RunBegin):
             if child.seq:
                 self.take_back(connection, parent.rid, [child.seq])
             if effect.again:
-                connection.execute(self._sql["drop_deferred"], (run.rid,))
+                from perdure.store import due_letters
+
+                due_letters.undone_with_its_parent(self, connection, run.rid, now)
             unfinished: dict[str, Any] = {"status": "running", "holder": None, "output": None, "ended": None}
             unfinished["timed_from"] = None
             self.put_run(connection, run, **unfinished)

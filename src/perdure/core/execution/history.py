@@ -161,7 +161,8 @@ class History(Claims):
             self._to_clean[seq] = kind
             return
         if kind in ("deferred", "undone"):
-            self._cleaned.add((kind, name, key, n))
+            if status != "failed":  # else the run has gone on since, and the next end decides anew
+                self._cleaned.add((kind, name, key, n))
             self.undone[key] += kind == "undone" and status == "done"
             return
         if kind == "timers":

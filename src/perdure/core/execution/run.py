@@ -23,7 +23,6 @@ from perdure.core.execution.run_effects import (
     Asleep,
     Begin,
     Body,
-    DoneChild,
     End,
     Ending,
     Finished,
@@ -41,6 +40,7 @@ from perdure.core.execution.run_effects import (
     Superseded,
     Taken,
     Undoable,
+    UndoableChild,
     Unended,
     Unwind,
 )
@@ -111,8 +111,17 @@ def _end_at_last(run: RunRecord, history: History) -> Generator[RunEffect, Any, 
     from perdure.core.exceptions import notes
     from perdure.core.execution.run_refusals import cancelled
 
+    ending, missed = yield from _end_as_noted(run, history)
+    error = cancelled(run.id) if ending.status == "cancelled" else capture.restore(capture.decode(ending.output))
+    for line in missed:
+        notes.add(error, f"perdure: {line}")
+    notes.add(error, f"perdure: run {run.id} {_ENDED[ending.status]}; its clean-ups were interrupted, and are made now")
+    return error
+
+
+def _end_as_noted(run: RunRecord, history: History) -> Generator[RunEffect, Any, tuple[Ending, list[str]]]:
+    """The rest of that undoing, and the end that was noted; and what was not put away, a line each."""
     assert history.ending is not None
-    history.has_children = True  # which is not known, since its function is not called
     ending: Ending = msgspec.msgpack.decode((yield RecallEnding(run, history.ending)), type=Ending)
     final = ending.status == "cancelled"
     missed = yield from _put_away(Unwind(run, history, ok=False, final=final, fault=ending.output))
@@ -120,11 +129,7 @@ def _end_at_last(run: RunRecord, history: History) -> Generator[RunEffect, Any, 
     trouble = yield End(run, ending.status, ending.output, (), forget, ending.aftermath, ending.stopped)
     if trouble is not None:
         raise trouble
-    error = cancelled(run.id) if final else capture.restore(capture.decode(ending.output))
-    for line in missed:
-        notes.add(error, f"perdure: {line}")
-    notes.add(error, f"perdure: run {run.id} {_ENDED[ending.status]}; its clean-ups were interrupted, and are made now")
-    return error
+    return ending, missed
 
 
 def _execute(call: Call, run: RunRecord, history: History) -> Life:
@@ -249,17 +254,19 @@ def unwinding(effect: Unwind, find: Find) -> Generator[Any, Any, list[str]]:
     """What puts away what a run has left, with `find` to find the steps: its own, and what child runs have done."""
     from perdure.core.execution.cleanup import unwind
 
+    # What has no record in the parent had not ended, or the parent has died before it was written: it came last.
     children = [(child.seq or inf, partial(_undo_child, effect, child)) for child in effect.children]
     return unwind(effect.history, find, ok=effect.ok, final=effect.final, children=children, ending=effect.ending)
 
 
-def _undo_child(effect: Unwind, child: DoneChild) -> Generator[RunEffect, Any, list[str]]:
-    """Undo what a child run has done that is done.
+def _undo_child(effect: Unwind, child: UndoableChild) -> Generator[RunEffect, Any, list[str]]:
+    """Undo what a child run has done: one that is done, or that was left in its middle.
 
-    It is taken back from the parent first: should the process die, whoever ends the parent's undoing ends its first.
+    One that is done is taken back from the parent first: should the process die, whoever ends the parent's undoing ends
+    its first.
     """
     fault = None if effect.final else effect.fault
-    if not (yield Reopen(effect.run, child, again=not effect.final, ending=_ending_of_child(fault))):
+    if child.done and not (yield Reopen(effect.run, child, again=not effect.final, ending=_ending_of_child(fault))):
         return []
     return (yield from call_off(child.start, fault=fault, final=effect.final)) or []
 
@@ -287,7 +294,8 @@ def call_off(
         return None
     run = answer.run
     history = yield Recall(run, resumed=True, died=answer.died)
-    history.has_children = True  # which is not known, since its function is not called
+    if history.ending is not None and not final:  # its own undoing was broken off
+        return (yield from _end_as_noted(run, history))[1]
     status, output = ("failed", fault) if fault is not None else ("cancelled", b"")
     ending = _ending_of_child(fault)
     missed = yield from _put_away(Unwind(run, history, ok=ok, final=final, fault=output, ending=ending))

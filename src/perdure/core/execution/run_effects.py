@@ -21,6 +21,7 @@ class Start(msgspec.Struct, frozen=True):
     way will do too, and its end is waited for elsewhere (`UnderWay`); `apart`: so will one that is suspended.
     `defaults` of the workflow are written down with a new run. One whose process died while it came to
     an end is gone on with once that is written, if `again`.
+    `ends`: the run is taken to be ended, not to be gone on with.
     `line` is the command line of the script that asks, packed: empty if it was given nothing, None if it is no script.
     """
 
@@ -42,6 +43,7 @@ class Start(msgspec.Struct, frozen=True):
     defaults: dict[str, bytes] | None = None
     again: bool = True
     line: bytes | None = None
+    ends: bool = False
 
 
 class HolderInfo(msgspec.Struct, frozen=True):
@@ -149,14 +151,15 @@ class Apart(msgspec.Struct, frozen=True):
     life: Any
 
 
-class DoneChild(msgspec.Struct, frozen=True):
-    """A child run that is done and has something to be undone; `seq` is the number of its record in the parent.
+class UndoableChild(msgspec.Struct, frozen=True):
+    """A child run that has something to be undone; `seq` is the number of its record in the parent.
 
-    0: there is none, since the parent died before it was written.
+    0: there is none, since the child, or the parent, was left before it was written. `done`: the child has ended.
     """
 
     start: Start
     seq: int = 0
+    done: bool = True
 
 
 class Unwind(msgspec.Struct, frozen=True):
@@ -172,12 +175,15 @@ class Unwind(msgspec.Struct, frozen=True):
     final: bool
     fault: bytes = b""
     cause: RootCause | None = None
-    children: tuple[DoneChild, ...] = ()
+    children: tuple[UndoableChild, ...] = ()
     ending: bytes = b""
 
 
 class Undoable(msgspec.Struct, frozen=True):
-    """Which child runs of a run are done, and have something to be undone? Answer: a tuple of DoneChild."""
+    """Which child runs of a run are done or unfinished, and have something to be undone?
+
+    Answer: a tuple of UndoableChild.
+    """
 
     run: RunRecord
 
@@ -192,7 +198,7 @@ class Reopen(msgspec.Struct, frozen=True):
     """
 
     run: RunRecord
-    child: DoneChild
+    child: UndoableChild
     again: bool
     ending: bytes
 

@@ -250,7 +250,7 @@ class LocalEngine:
         Returns:
             What could not be cleaned up, a line each; None if a process executes it after all, or it has ended.
         """
-        start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
+        start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid, ends=True)
         import asyncio
 
         life = call_off(start)

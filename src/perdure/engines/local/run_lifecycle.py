@@ -11,7 +11,7 @@ from perdure.config.script_identity import script_identity, whole_path
 from perdure.core.exceptions import capture
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id, is_child
-from perdure.core.execution.run_effects import DoneChild, End, Recall, Start, Unended
+from perdure.core.execution.run_effects import End, Recall, Start, UndoableChild, Unended
 from perdure.core.execution.spec import OWN_LOCK, Call
 from perdure.core.records import RunRecord
 from perdure.engines import functions
@@ -184,6 +184,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
     if history.spent_by_children and run.forked_from is not None:
         _find_children_of_source(store, run, history)
     history.resumed = history.undoes_children = history.notes_endings = True
+    history.has_children = True  # which earlier lives may have called, whatever this one comes to
     history.tried_calls = lambda name: store.tried_calls(run.rid, name)
     history.deaths = deaths_of(store, run.rid) if run.parent is None else ()
     history.may_be_renamed = lambda before, now: _may_be_renamed(store, run, before, now)
@@ -246,13 +247,13 @@ def unended(resources: Resources, effect: Unended) -> list[tuple[Start, bytes | 
         if effect.left and (child.status != "running" or child.started >= run.started):
             continue
         names = (child.script, child.path, child.workflow, child.key, child.input)
-        start = Start(*names, fresh="", parent=run.rid, rid=child.rid)
+        start = Start(*names, fresh="", parent=run.rid, rid=child.rid, ends=True)
         found.append((start, child.output if child.status == "failed" else None))
     return found
 
 
-def undoable(resources: Resources, run: RunRecord) -> tuple[DoneChild, ...]:
-    """The child runs of a run that are done and have something to be undone; none that a fork has from its source."""
+def undoable(resources: Resources, run: RunRecord) -> tuple[UndoableChild, ...]:
+    """The child runs of a run that have something to be undone; none that a fork has from its source."""
     children = [child for child in resources.store.undoable(run.rid) if is_child(child.id, run.id)]
     if not children:
         return ()
@@ -261,7 +262,8 @@ def undoable(resources: Resources, run: RunRecord) -> tuple[DoneChild, ...]:
     found = []
     for child in children:
         names = (child.script, child.path, child.workflow, child.key, child.input)
-        found.append(DoneChild(Start(*names, fresh="", parent=run.rid, rid=child.rid), places.get(child.id, 0)))
+        start = Start(*names, fresh="", parent=run.rid, rid=child.rid, ends=True)
+        found.append(UndoableChild(start, places.get(child.id, 0), child.status == "done"))
     return tuple(found)
 
 

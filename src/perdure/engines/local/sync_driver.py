@@ -30,7 +30,6 @@ from perdure.core.execution.run import unwinding
 from perdure.core.execution.run_effects import (
     Begin,
     Body,
-    DoneChild,
     End,
     Forget,
     Recall,
@@ -39,6 +38,7 @@ from perdure.core.execution.run_effects import (
     StandBy,
     Start,
     Undoable,
+    UndoableChild,
     Unended,
     Unwind,
 )
@@ -352,7 +352,7 @@ class SyncDriver:
                 broken_off(self._resources, inner, error)
             raise
 
-    def undoable(self, effect: Undoable, scope: Any) -> tuple[DoneChild, ...]:
+    def undoable(self, effect: Undoable, scope: Any) -> tuple[UndoableChild, ...]:
         """The child runs that are done and have something to be undone."""
         if effect.run.forked_from is not None:
             notices.keeps(self._resources, effect.run)

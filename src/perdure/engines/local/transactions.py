@@ -24,7 +24,7 @@ def operation_of(resources: Resources, effect: Write) -> Operation:
         case Forget():
             return store.forget(effect)
         case Reopen():
-            return store.reopen(effect)
+            return store.reopen(effect, resources.world.now())
         case Resolve():
             from perdure.store import dead_letters
 

@@ -149,15 +149,12 @@ ORDER BY r.rid DESC
 
 -- name: undoable
 WITH RECURSIVE below (child, rid) AS (
-    SELECT rid, rid FROM run WHERE parent = ? AND status = 'done'
+    SELECT rid, rid FROM run WHERE parent = ? AND status IN ('done', 'running', 'suspended')
     UNION
-    SELECT b.child, r.rid FROM run r JOIN below b ON r.parent = b.rid WHERE r.status = 'done'
+    SELECT b.child, r.rid FROM run r JOIN below b ON r.parent = b.rid WHERE r.status IN ('done', 'running', 'suspended')
 )
 SELECT DISTINCT b.child FROM below b WHERE EXISTS (SELECT 1 FROM step s WHERE s.run = b.rid AND s.kind = 'undo')
 ORDER BY b.child
-
--- name: drop_deferred
-DELETE FROM step WHERE run = ? AND kind = 'deferred' AND status = 'done'
 
 -- name: add_step
 INSERT INTO step (run, seq, name, key, n, status, input, output, started, ms, attempts, crc, kind)

@@ -1,0 +1,202 @@
+"""Which dead letters of a run are due still: docs/decisions/0097-which-clean-ups-are-due.md has the table.
+
+All of it is for a transaction (see journal.py); what it raises is handed to the caller, and nothing was written then.
+"""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+import apsw
+import msgspec
+
+from perdure.core.execution.redrive import takes_back
+from perdure.core.letter_record import WHOLE_RUN, LetterRecord
+from perdure.core.records import CLEAN_UPS, RunRecord
+from perdure.errors import AlreadyRunning, RunError
+from perdure.store import parking, pieces
+from perdure.store.rows import checked
+from perdure.store.statements import load
+
+if TYPE_CHECKING:
+    from perdure.core.execution.run_effects import HolderInfo
+    from perdure.store.run_rows import RunRows
+
+_SQL = load("due_letters.sql")
+
+
+def gone_on_with(store: RunRows, connection: apsw.Connection, run: RunRecord, now: float) -> None:
+    """A run that has failed is gone on with: what an undoing that has failed would take back, it stands on again.
+
+    Its next end decides anew.
+
+    Raises:
+        AlreadyRunning: such an undoing is being re-driven at this moment.
+    """
+    parked = _letters(store, connection, run.rid, "parked")
+    undoings = [letter for letter in parked if _kind(store, connection, letter) == "undone"]
+    for letter in undoings:
+        refuse_redriven(store, connection, letter, f"go on with run {run.id}")
+    for letter in undoings:
+        supersede(store, connection, letter, now)
+
+
+def undone_with_its_parent(store: RunRows, connection: apsw.Connection, rid: int, now: float) -> None:
+    """A child run that was done is undone and may be called again: what it had deferred is due once more then."""
+    connection.execute(_SQL["drop_deferred"], (rid,))
+    for letter in _letters(store, connection, rid, "parked"):
+        if _kind(store, connection, letter) == "deferred" and _redriven_by(store, connection, letter) is None:
+            supersede(store, connection, letter, now)
+    for (seq,) in connection.execute(_SQL["dead_deferred"], (rid,)).fetchall():
+        lift(store, connection, rid, seq)
+
+
+def cancelled(store: RunRows, connection: apsw.Connection, rid: int, now: float) -> None:
+    """A run has ended for good: of what it and its child runs have left, nothing but clean-ups is made any more."""
+    for one in store.family_in(connection, rid):
+        for letter in _letters(store, connection, one, "parked"):
+            if _kind(store, connection, letter) not in CLEAN_UPS and _redriven_by(store, connection, letter) is None:
+                parking.put(connection, letter, status="superseded", holder=None, changed=now)
+
+
+def revive(store: RunRows, connection: apsw.Connection, rid: int, now: float) -> None:
+    """A fork stands on records of a run that was cancelled: the letters of its calls are due again."""
+    for letter in _letters(store, connection, rid, "superseded"):
+        if letter.seq != WHOLE_RUN and _kind(store, connection, letter) not in CLEAN_UPS:
+            parking.put(connection, letter, status="parked", changed=now)
+
+
+def undoing_forked(
+    store: RunRows, connection: apsw.Connection, letter: LetterRecord, before: int, fork: int, now: float
+) -> bool:
+    """The run of a parked letter is forked: if the letter is an undoing, see that what it would take back stays one.
+
+    The fork stands on that, and its own end decides anew.
+
+    Args:
+        store: the state file.
+        connection: of the transaction.
+        letter: which.
+        before: the fork has the records below this number; 0: none.
+        fork: the number of the fork.
+        now: seconds since the epoch.
+
+    Returns:
+        Is it an undoing? Then it is superseded.
+
+    Raises:
+        RunError: it is, and the fork would make again what stands still.
+    """
+    if _kind(store, connection, letter) != "undone":
+        return False
+    run = store.run_in(connection, letter.run)
+    if run.status != "done" and not 0 < _undoes(store, connection, letter) < before:
+        raise RunError(
+            f"dead letter {letter.lid} is an undoing of run {run.id} that has failed: what it takes back stands still, "
+            "and a fork would make it once more",
+            f"take it back first: perdure dlq redrive {letter.lid}; or leave it: perdure dlq drop {letter.lid}",
+        )
+    supersede(store, connection, letter, now)
+    if letter.seq < before:
+        lift(store, connection, fork, letter.seq)
+    return True
+
+
+def refuse(store: RunRows, connection: apsw.Connection, letter: LetterRecord, run: RunRecord) -> None:
+    """See that a parked letter may be re-driven.
+
+    Raises:
+        RunError: its run, or one that this is a child of, has ended in a way that leaves it nothing to be done for.
+        AlreadyRunning: it is an undoing, and its run is executed at this moment.
+    """
+    kind = _kind(store, connection, letter)
+    if kind == "undone":
+        if run.status == "done":
+            raise RunError(
+                f"dead letter {letter.lid} would take back what run {run.id} stands on, which is done",
+                f"drop it: perdure dlq drop {letter.lid}",
+            )
+        by = None if run.holder is None else store.holder.living(connection, run.holder)
+        if by is not None:
+            raise AlreadyRunning(
+                f"dead letter {letter.lid} is an undoing of run {run.id}, which pid {by.pid} on {by.host} executes",
+                "wait until that run has ended",
+            )
+    if kind in CLEAN_UPS:
+        return
+    above = run
+    while above.status != "cancelled" and above.parent is not None:
+        above = store.run_in(connection, above.parent)
+    if above.status == "cancelled":
+        raise of_cancelled(letter, above)
+
+
+def why_superseded(store: RunRows, connection: apsw.Connection, letter: LetterRecord) -> RunError:
+    """That a letter is superseded, and by what."""
+    run = store.run_in(connection, letter.run)
+    above = run
+    while above.status != "cancelled" and above.parent is not None:
+        above = store.run_in(connection, above.parent)
+    if _kind(store, connection, letter) in CLEAN_UPS:
+        hint = f"see `perdure show {quote(run.id)}`: once it was gone on with, its next end decides what is cleaned up"
+    elif above.status == "cancelled" and above.superseded_by is None:
+        return of_cancelled(letter, above)
+    else:
+        hint = f"see `perdure ps`: a fork of run {run.id} makes its call again"
+    return RunError(f"dead letter {letter.lid} is superseded", hint)
+
+
+def of_cancelled(letter: LetterRecord, run: RunRecord) -> RunError:
+    """That nothing is made any more of what a cancelled run has left."""
+    return RunError(
+        f"dead letter {letter.lid} is of run {run.id}, which was cancelled: nothing would take back what it makes now",
+        f"see `perdure show {quote(run.id)}`; start a new run, or make a fork of this one with `perdure fork`",
+    )
+
+
+def refuse_redriven(store: RunRows, connection: apsw.Connection, letter: LetterRecord, then: str) -> None:
+    """See that nobody re-drives a letter.
+
+    Raises:
+        AlreadyRunning: somebody does.
+    """
+    by = _redriven_by(store, connection, letter)
+    if by is not None:
+        raise AlreadyRunning(
+            f"dead letter {letter.lid} is being re-driven by pid {by.pid} on {by.host}",
+            f"wait until that has ended, then {then}",
+        )
+
+
+def supersede(store: RunRows, connection: apsw.Connection, letter: LetterRecord, now: float) -> None:
+    """The clean-up of a letter is not due any more by that; the next end that it is due at makes it."""
+    parking.put(connection, letter, status="superseded", holder=None, changed=now)
+    lift(store, connection, letter.run, letter.seq)
+
+
+def lift(store: RunRows, connection: apsw.Connection, rid: int, seq: Any) -> None:
+    """Of a clean-up, say that it has failed and is not given up: see History."""
+    record = msgspec.structs.replace(store.record_in(connection, rid, seq), status="failed").sealed(rid)
+    connection.execute(_SQL["put_status"], (record.status, record.crc, rid, seq))
+
+
+def _letters(store: RunRows, connection: apsw.Connection, rid: int, status: str) -> list[LetterRecord]:
+    rows = connection.execute(_SQL["letters"], (rid, status)).fetchall()
+    return [checked(LetterRecord, row, store.path) for row in rows]
+
+
+def _undoes(store: RunRows, connection: apsw.Connection, letter: LetterRecord) -> int:
+    """The number of the record that an undoing would take back; 0 if there is none."""
+    notes = (seq for seq, *_, kind in store.index_in(connection, letter.run) if kind == "undo")
+    records = (pieces.whole(connection, store.record_in(connection, letter.run, seq), store.path) for seq in notes)
+    taken = takes_back(store.record_in(connection, letter.run, letter.seq), records)
+    return taken[0] if taken else 0
+
+
+def _kind(store: RunRows, connection: apsw.Connection, letter: LetterRecord) -> str:
+    return "run" if letter.seq == WHOLE_RUN else store.record_in(connection, letter.run, letter.seq).kind
+
+
+def _redriven_by(store: RunRows, connection: apsw.Connection, letter: LetterRecord) -> HolderInfo | None:
+    return None if letter.holder is None else store.holder.living(connection, letter.holder)

@@ -1,0 +1,15 @@
+-- Statements about dead letters whose run has gone on, or has ended. See due_letters.py.
+
+-- name: letters
+SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc,
+       error, fingerprint
+FROM dead_letter WHERE run = ? AND status = ? ORDER BY lid
+
+-- name: drop_deferred
+DELETE FROM step WHERE run = ? AND kind = 'deferred' AND status = 'done'
+
+-- name: dead_deferred
+SELECT seq FROM step WHERE run = ? AND kind = 'deferred' AND status = 'dead'
+
+-- name: put_status
+UPDATE step SET status = ?, crc = ? WHERE run = ? AND seq = ?
