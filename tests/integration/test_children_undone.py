@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.integration.fork_scripts import HEAD, Shop
 
@@ -169,3 +171,33 @@ def test_children_that_a_life_has_not_come_to_are_undone_as_well(
     trip()
     assert sorted(seats) == ["inner 0", "inner 1", "last 0", "last 1", "own"]
     assert {status for _, status in machine.runs()} == {"done"}
+
+
+def test_a_child_that_a_race_has_cut_in_its_middle_is_undone_as_well(machine: Machine) -> None:
+    """The life that has called it fails, since another one does, and never hears of its end."""
+    seats: list[str] = []
+
+    @step(name="cut.cancel")
+    def cancel_seat(seat: str) -> None:
+        seats.remove(seat)
+
+    @step(name="cut.book", undo=cancel_seat)
+    def book(seat: str) -> str:
+        seats.append(seat)
+        return seat
+
+    @workflow(name="cut.inner")
+    async def inner(number: int) -> None:
+        book(f"inner {number}")
+        if number:
+            raise Trouble
+        await asyncio.Event().wait()
+
+    @workflow(name="cut.trip")
+    async def trip() -> None:
+        book("own")
+        await asyncio.gather(inner(0), inner(1))
+
+    with pytest.raises(Trouble):
+        asyncio.run(trip())
+    assert seats == []

@@ -27,9 +27,6 @@ _SQL = load("dead_letters.sql")
 
 CHUNK = 256
 
-MAY_UNDO = ("failed", "parked", "cancelled")
-"""How a run stands whose failed undoing may be tried again: else it stands on what that takes back."""
-
 
 class InputHasChanged(RunError):
     """Somebody else has edited the input since it was shown."""
@@ -175,7 +172,6 @@ def claim(store: Store, lid: int, now: float) -> Operation:
         if letter.holder is not None:
             store.holder.bury(connection, letter.holder)  # a letter is re-driven by one process at a time
         record = store.record_in(connection, letter.run, letter.seq)
-        _refuse_settled(letter, record, run, store.root_in(connection, letter.run))
         made = store.attempts_in(connection, letter.run, record)
         hid = store.holder.hid(connection, now)
         parking.put(connection, letter, holder=hid, redriven=letter.redriven + 1, changed=now)
@@ -340,19 +336,6 @@ def _free(store: Store, connection: apsw.Connection, lid: int, done: str) -> Let
             f"dead letter {lid} is being re-driven by pid {by.pid} on {by.host}", "wait until that has ended"
         )
     return letter
-
-
-def _refuse_settled(letter: LetterRecord, record: StepRecord, run: RunRecord, root: RunRecord) -> None:
-    """Refuse what a run that has ended must not do: new work if it was cancelled, undoing what it stands on if not."""
-    drop = f"drop it: perdure dlq drop {letter.lid}"
-    if record.kind not in CLEAN_UPS and "cancelled" in (run.status, root.status):
-        raise RunError(
-            f"run {root.id} is cancelled, and no undoing takes back this call",
-            drop,
-        )
-    if record.kind == "undone" and run.status not in MAY_UNDO:
-        how = "is done" if run.status == "done" else "goes on"
-        raise RunError(f"run {run.id} {how} with the result that this takes back", drop)
 
 
 def _living(store: Store, connection: apsw.Connection, letter: LetterRecord) -> HolderInfo | None:

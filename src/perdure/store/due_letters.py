@@ -123,24 +123,17 @@ def refuse(store: RunRows, connection: apsw.Connection, letter: LetterRecord, ru
                 f"dead letter {letter.lid} is an undoing of run {run.id}, which pid {by.pid} on {by.host} executes",
                 "wait until that run has ended",
             )
-    if kind in CLEAN_UPS:
-        return
-    above = run
-    while above.status != "cancelled" and above.parent is not None:
-        above = store.run_in(connection, above.parent)
-    if above.status == "cancelled":
+    if kind not in CLEAN_UPS and (above := _cancelled_with(store, connection, run)) is not None:
         raise of_cancelled(letter, above)
 
 
 def why_superseded(store: RunRows, connection: apsw.Connection, letter: LetterRecord) -> RunError:
     """That a letter is superseded, and by what."""
     run = store.run_in(connection, letter.run)
-    above = run
-    while above.status != "cancelled" and above.parent is not None:
-        above = store.run_in(connection, above.parent)
+    above = _cancelled_with(store, connection, run)
     if _kind(store, connection, letter) in CLEAN_UPS:
         hint = f"see `perdure show {quote(run.id)}`: once it was gone on with, its next end decides what is cleaned up"
-    elif above.status == "cancelled" and above.superseded_by is None:
+    elif above is not None and above.superseded_by is None:
         return of_cancelled(letter, above)
     else:
         hint = f"see `perdure ps`: a fork of run {run.id} makes its call again"
@@ -184,6 +177,15 @@ def lift(store: RunRows, connection: apsw.Connection, rid: int, seq: Any) -> Non
 def _letters(store: RunRows, connection: apsw.Connection, rid: int, status: str) -> list[LetterRecord]:
     rows = connection.execute(_SQL["letters"], (rid, status)).fetchall()
     return [checked(LetterRecord, row, store.path) for row in rows]
+
+
+def _cancelled_with(store: RunRows, connection: apsw.Connection, run: RunRecord) -> RunRecord | None:
+    """Of the run itself and those that it is a child of, the topmost that was cancelled; None if none was."""
+    found = run if run.status == "cancelled" else None
+    while run.parent is not None:
+        run = store.run_in(connection, run.parent)
+        found = run if run.status == "cancelled" else found
+    return found
 
 
 def _undoes(store: RunRows, connection: apsw.Connection, letter: LetterRecord) -> int:

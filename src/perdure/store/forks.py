@@ -67,7 +67,8 @@ def fork(store: Store, source: RunRecord, new_id: str, before: int, now: float, 
         _refuse(store, connection, run)
         store.holder.hid(connection, now)  # of this process, which is known from now on, whatever comes of the rest
         with connection:  # a letter may be found late that keeps it from being made
-            return _Fork(store, connection, run, new_id, before, now, child_id).make()
+            made = _Fork(store, connection, run, new_id, before, now, child_id).make()
+        return made  # noqa: RET504  a block that may swallow errors, as far as mypy knows
 
     return operation
 
@@ -307,10 +308,7 @@ class _Fork:
     # -- dead letters -------------------------------------------------------------------------------------------------
 
     def _letters(self, rid: int) -> Forked:
-        """Parked letters belong to the fork; those of calls that it makes again are superseded.
-
-        What an undoing that has failed would take back, the fork stands on: its own end decides anew.
-        """
+        """Parked letters belong to the fork; those of calls that it makes again are superseded."""
         moved = again = 0
         if self._source.status == "cancelled":
             due_letters.revive(self._store, self._connection, self._source.rid, self._now)

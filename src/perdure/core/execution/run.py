@@ -113,9 +113,8 @@ def _end_at_last(run: RunRecord, history: History) -> Generator[RunEffect, Any, 
 
     ending, missed = yield from _end_as_noted(run, history)
     error = cancelled(run.id) if ending.status == "cancelled" else capture.restore(capture.decode(ending.output))
-    for line in missed:
+    for line in (*missed, f"run {run.id} {_ENDED[ending.status]}; its clean-ups were interrupted, and are made now"):
         notes.add(error, f"perdure: {line}")
-    notes.add(error, f"perdure: run {run.id} {_ENDED[ending.status]}; its clean-ups were interrupted, and are made now")
     return error
 
 
@@ -230,17 +229,11 @@ _WAY_ON = {
 def _put_away(effect: Unwind) -> Generator[RunEffect, Any, list[str]]:
     """Put away what the run has left, at its final end also what its child runs have. Returns what was not."""
     missed: list[str] = []
-    # Of a run that was resumed, also what this life has not come to: it may have failed before.
-    may_have_children = effect.history.has_children or effect.history.resumed
-    undoes = effect.history.undoes_children and may_have_children and not effect.ok
-    if effect.final and may_have_children:
+    if effect.final and effect.history.has_children:
         for start, fault in (yield Unended(effect.run)):
             # One that has failed was undone then. What the parent gave up is undone, also if it has come to a good end.
             missed += (yield from call_off(start, ok=effect.ok and fault is not None, fault=fault)) or []
-    elif undoes:
-        for start, _ in (yield Unended(effect.run, left=True)):
-            missed += (yield from call_off(start, fault=effect.fault, final=False)) or []
-    if undoes:
+    if effect.history.undoes_children and effect.history.has_children and not effect.ok:
         if effect.history.ending is not None:  # of them all, one whose undoing was broken off had come last
             for start, _ in (yield Unended(effect.run, undoing=True)):
                 missed += (yield from call_off(start, fault=effect.fault, final=effect.final)) or []
@@ -254,17 +247,12 @@ def unwinding(effect: Unwind, find: Find) -> Generator[Any, Any, list[str]]:
     """What puts away what a run has left, with `find` to find the steps: its own, and what child runs have done."""
     from perdure.core.execution.cleanup import unwind
 
-    # What has no record in the parent had not ended, or the parent has died before it was written: it came last.
     children = [(child.seq or inf, partial(_undo_child, effect, child)) for child in effect.children]
     return unwind(effect.history, find, ok=effect.ok, final=effect.final, children=children, ending=effect.ending)
 
 
 def _undo_child(effect: Unwind, child: UndoableChild) -> Generator[RunEffect, Any, list[str]]:
-    """Undo what a child run has done: one that is done, or that was left in its middle.
-
-    One that is done is taken back from the parent first: should the process die, whoever ends the parent's undoing ends
-    its first.
-    """
+    """Undo what a child run has done. One that is done is reopened first, which whoever comes after a death finds."""
     fault = None if effect.final else effect.fault
     if child.done and not (yield Reopen(effect.run, child, again=not effect.final, ending=_ending_of_child(fault))):
         return []
@@ -297,8 +285,8 @@ def call_off(
     if history.ending is not None and not final:  # its own undoing was broken off
         return (yield from _end_as_noted(run, history))[1]
     status, output = ("failed", fault) if fault is not None else ("cancelled", b"")
-    ending = _ending_of_child(fault)
-    missed = yield from _put_away(Unwind(run, history, ok=ok, final=final, fault=output, ending=ending))
+    unwind = Unwind(run, history, ok=ok, final=final, fault=output, ending=_ending_of_child(fault))
+    missed = yield from _put_away(unwind)
     trouble = yield End(run, status, output, forget=_note_of_ending(history))
     if trouble is not None:
         raise trouble

@@ -206,15 +206,13 @@ class Reopen(msgspec.Struct, frozen=True):
 class Unended(msgspec.Struct, frozen=True):
     """Which child runs were left unfinished, or with something to be put away, and are not gone on with any more?
 
-    `undoing`: only those whose undoing was broken off. `left`: only those that an earlier process left in their middle,
-    and that this life of the run has not come to.
+    `undoing`: only those whose undoing was broken off.
 
     Answer: for each, a Start, and what it has failed with, packed, if it has.
     """
 
     run: RunRecord
     undoing: bool = False
-    left: bool = False
 
 
 class RecallEnding(msgspec.Struct, frozen=True):

@@ -244,8 +244,6 @@ def unended(resources: Resources, effect: Unended) -> list[tuple[Start, bytes | 
     run, store = effect.run, resources.store
     found: list[tuple[Start, bytes | None]] = []
     for child in store.undoing(run.rid) if effect.undoing else store.unended(run.rid):
-        if effect.left and (child.status != "running" or child.started >= run.started):
-            continue
         names = (child.script, child.path, child.workflow, child.key, child.input)
         start = Start(*names, fresh="", parent=run.rid, rid=child.rid, ends=True)
         found.append((start, child.output if child.status == "failed" else None))

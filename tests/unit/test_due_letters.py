@@ -1,0 +1,243 @@
+"""Which clean-ups and dead letters are due: what a run stands on is not taken back, nor made once more."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import perdure
+from conftest import Machine, Trouble
+from perdure import step, workflow
+from perdure.core.execution.idempotency import child_id
+from perdure.core.execution.spec import spec_of
+from perdure.core.records import RunRecord
+from perdure.engines.local.redrive import Redriver, Result
+from perdure.errors import AlreadyRunning, RunError
+from perdure.store import dead_letters, forks, parking
+
+done: list[str] = []
+broken: set[str] = set()
+
+
+def effect(what: str) -> None:
+    if what.partition(" ")[0] in broken:
+        raise Trouble(what)
+    done.append(what)
+
+
+@step(name="due cancel", retry=None)
+def cancel(seat: str) -> None:
+    effect(f"cancel {seat}")
+
+
+@step(name="due book", retry=None, undo=cancel)
+def book(seat: str) -> str:
+    effect(f"{'late' if seat == 'late' else 'book'} {seat}")
+    return seat
+
+
+@step(name="due clean", retry=None)
+def clean() -> None:
+    effect("clean")
+
+
+@step(name="due pay", retry=None)
+def pay() -> None:
+    effect("pay")
+
+
+@workflow(name="due_kid")
+def kid() -> str:
+    perdure.defer(clean)
+    return book("seat")
+
+
+@workflow(name="due_items")
+def items() -> int:
+    return len(book.map(["seat", "late"]).dead)
+
+
+@workflow(name="due_flat")
+def flat() -> str:
+    seat = book("seat")
+    pay()
+    return seat
+
+
+@workflow(name="due_trip")
+def trip() -> str:
+    seat = kid()
+    pay()
+    return seat
+
+
+@workflow(name="due_order")
+def order() -> int:
+    dead = items()
+    pay()
+    return dead
+
+
+@pytest.fixture(autouse=True)
+def all_works() -> Iterator[None]:
+    done.clear()
+    broken.clear()
+    yield
+    broken.clear()
+
+
+def end(machine: Machine, function: Callable[[], Any], *works_not: str) -> RunRecord:
+    """Run it, whatever comes of it, in a process that ends then; all works afterwards."""
+    broken.update(works_not)
+    with contextlib.suppress(Trouble):
+        function()
+    broken.clear()
+    machine.boot()
+    return machine.engine.store.runs()[0]
+
+
+def fork(machine: Machine, source: RunRecord, new_id: str = "fork-1") -> RunRecord:
+    """A fork that has all records of the source."""
+    store = machine.engine.store
+    before = max([record.seq for record in store.all_records(source.rid)], default=0) + 1
+    store.journal.write((), forks.fork(store, source, new_id, before, machine.world.now(), child_id))
+    machine.boot()
+    return machine.engine.store.run(new_id)
+
+
+def statuses(machine: Machine) -> list[str]:
+    return [letter.status for letter in dead_letters.find(machine.engine.store, dead_letters.Filter())]
+
+
+def redrive(machine: Machine, lid: int = 1) -> Result:
+    results: list[Result] = []
+    specs = {"undo:due cancel": cancel, "due book": book, "defer:due clean": clean}
+    Redriver(machine.engine, lambda run, record: spec_of(specs[record.name]), results.append).run([lid])
+    machine.boot()
+    (result,) = results
+    return result
+
+
+def test_the_letter_of_an_undoing_is_superseded_when_the_run_goes_on_and_its_next_end_decides_anew(
+    machine: Machine,
+) -> None:
+    """The run stands on what was not taken back; if it fails once more, that is undone, and if not, never."""
+    end(machine, flat, "pay", "cancel")
+    assert (done, statuses(machine)) == (["book seat"], ["parked"])
+    end(machine, flat, "pay")
+    assert (done, statuses(machine)) == (["book seat", "cancel seat"], ["superseded"])
+    done.clear()
+    end(machine, flat, "pay", "cancel")
+    assert flat() == "seat"
+    assert (done, statuses(machine)) == (["book seat", "pay"], ["superseded"] * 2)
+    assert redrive(machine, 2).status == "refused"
+    assert done == ["book seat", "pay"]
+
+
+def test_an_undoing_is_tried_again_while_its_run_has_failed_or_was_cancelled(machine: Machine) -> None:
+    """It has its record taken back, so that a fork of the cancelled run makes the call again."""
+    run = end(machine, flat, "pay", "cancel")
+    broken.add("cancel")
+    assert machine.engine.cancel(run.id, lambda run: None).outcome == "ended"
+    broken.clear()
+    assert redrive(machine).status == "resolved"
+    fork(machine, run)
+    assert machine.engine.store.counts(run.rid + 1).get("done", 0) == 1  # that it was undone
+    assert done == ["book seat", "cancel seat"]
+
+
+def test_an_undoing_of_a_run_that_is_done_is_refused_in_files_of_before(machine: Machine) -> None:
+    """Such a letter may be parked still; the error says what to do."""
+    end(machine, flat, "pay", "cancel")
+    assert flat() == "seat"
+    store = machine.engine.store
+    (letter,) = dead_letters.find(store, dead_letters.Filter())
+    store.journal.write((), lambda connection: parking.put(connection, letter, status="parked"))
+    result = redrive(machine)
+    assert (result.status, getattr(result.error, "hint", "")) == ("refused", "drop it: perdure dlq drop 1")
+    assert "cancel seat" not in done
+
+
+def test_a_run_does_not_go_on_while_what_it_stands_on_is_being_taken_back(machine: Machine) -> None:
+    """A process re-drives the letter of its undoing at that moment."""
+    end(machine, flat, "pay", "cancel")
+    store = machine.engine.store
+    store.journal.write((), dead_letters.claim(store, 1, machine.world.now()))
+    with pytest.raises(AlreadyRunning, match="dead letter 1 is being re-driven"):
+        flat()
+    store.journal.write((), dead_letters.release(store, 1, machine.world.now()))
+    assert flat() == "seat"
+
+
+@pytest.mark.parametrize("redriven", [False, True])
+def test_a_child_that_is_made_again_calls_its_deferred_clean_up_again(machine: Machine, redriven: bool) -> None:
+    """Also if that had failed the first time; re-driving it meanwhile would clean up what is made later."""
+    end(machine, trip, "clean", "pay")
+    assert (done, statuses(machine)) == (["book seat", "cancel seat"], ["superseded"])
+    if redriven:
+        assert redrive(machine).status == "refused"
+    done.clear()
+    assert trip() == "seat"
+    assert done == ["book seat", "clean", "pay"]
+
+
+@pytest.mark.parametrize("function", [flat, trip])
+def test_a_fork_makes_nothing_twice_whose_undoing_has_failed(machine: Machine, function: Any) -> None:
+    """It stands on that, or is refused, and nothing is left of it, until a person has decided."""
+    run = end(machine, function, "pay", "cancel")
+    if function is flat:
+        fork(machine, run)
+        assert (flat(), done, statuses(machine)) == ("seat", ["book seat", "pay"], ["superseded"])
+        return
+    with pytest.raises(RunError, match=r"dead letter 1 is an undoing of run .* that has failed"):
+        fork(machine, run)
+    assert len(machine.engine.store.runs()) == 1
+    assert redrive(machine).status == "resolved"
+    fork(machine, run)
+    assert trip() == "seat"
+    assert [what for what in done if what != "clean"] == ["book seat", "cancel seat", "book seat", "pay"]
+
+
+def test_a_fork_that_fails_undoes_what_its_source_could_not(machine: Machine) -> None:
+    """It answers for all that both stand on."""
+    run = end(machine, flat, "pay", "cancel")
+    fork(machine, run)
+    end(machine, flat, "pay")
+    assert done == ["book seat", "cancel seat"]
+
+
+def test_nothing_is_made_any_more_for_a_run_that_was_cancelled(machine: Machine) -> None:
+    """Nothing would take it back; so it is for its child runs."""
+    run = end(machine, order, "late", "pay")
+    assert statuses(machine) == ["parked"]
+    assert machine.engine.cancel(run.id, lambda run: None).outcome == "ended"
+    assert statuses(machine) == ["superseded"]
+    result = redrive(machine)
+    assert result.status == "refused"
+    assert f"is of run {run.id}, which was cancelled" in str(result.error)
+    assert done == ["book seat", "cancel seat"]
+
+
+def test_a_fork_of_a_cancelled_run_has_the_letters_of_the_calls_that_it_stands_on(machine: Machine) -> None:
+    """They are parked again, and are the fork's."""
+
+    @step(name="due send", retry=None)
+    def send(number: int) -> int:
+        effect(f"send {number}")
+        return number
+
+    @workflow(name="due_mails")
+    def mails() -> int:
+        dead = len(send.map([1, 2]).dead)
+        pay()
+        return dead
+
+    run = end(machine, mails, "send", "pay")
+    machine.engine.cancel(run.id, lambda run: None)
+    assert statuses(machine) == ["superseded"] * 2
+    new = fork(machine, run)
+    found = dead_letters.find(machine.engine.store, dead_letters.Filter(status="parked"))
+    assert [letter.run for letter in found] == [new.rid] * 2
