@@ -95,7 +95,7 @@ def undoing_forked(
         raise RunError(
             f"dead letter {letter.lid} is an undoing of run {run.id} that has failed: what it takes back stands still, "
             "and a fork would make it once more",
-            f"take it back first: perdure dlq redrive {letter.lid}; or leave it: perdure dlq drop {letter.lid}",
+            f"run `perdure dlq redrive {letter.lid}` first, or leave it: perdure dlq drop {letter.lid}",
         )
     supersede(store, connection, letter, now)
     if letter.seq < before:
@@ -132,7 +132,7 @@ def why_superseded(store: RunRows, connection: apsw.Connection, letter: LetterRe
     run = store.run_in(connection, letter.run)
     above = _cancelled_with(store, connection, run)
     if _kind(store, connection, letter) in CLEAN_UPS:
-        hint = f"see `perdure show {quote(run.id)}`: once it was gone on with, its next end decides what is cleaned up"
+        hint = f"see `perdure show {quote(run.id)}`: the run was resumed, and its next end decides what is cleaned up"
     elif above is not None and above.superseded_by is None:
         return of_cancelled(letter, above)
     else:
