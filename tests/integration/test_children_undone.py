@@ -97,6 +97,65 @@ def test_a_parent_that_is_cancelled_undoes_it_as_well(shop: Shop) -> None:
     assert child["status"] == "cancelled"
 
 
+KEPT = (
+    HEAD
+    + """
+@step
+def cancel_seat(seat: str) -> None:
+    note(f"cancel {seat}")
+
+@step(undo=cancel_seat)
+def book(seat: str) -> str:
+    note(f"book {seat}")
+    return seat
+
+@workflow
+def inner(seat: str) -> str:
+    return book(seat)
+
+@workflow(once=True)
+def shared(seat: str) -> str:
+    return book(seat)
+
+@workflow
+def other() -> str:
+    return shared("any")
+
+@workflow
+def trip() -> None:
+    book("own")
+    inner.with_options(id="named")("named")
+    shared("any")
+    inner.with_options(id="queued").enqueue("queued")
+    if os.path.exists("poor"):
+        raise RuntimeError("no money")
+    perdure.sleep("1h")
+
+if __name__ == "__main__":
+    other()
+    trip.with_options(id="trip")()
+"""
+)
+
+
+@pytest.mark.parametrize("cancelled", [False, True], ids=["failed", "cancelled"])
+def test_what_is_not_undone_with_its_caller_is_named(scripts: Scripts, cancelled: bool) -> None:
+    """Runs called by an id, shared by once= or enqueued: on stderr, by `why` and `show`; its own work is undone."""
+    shop = Shop(scripts, KEPT)
+    if not cancelled:
+        shop.file("poor").touch()
+    assert shop.run() == (75 if cancelled else 1), shop.said
+    if cancelled:
+        assert shop("cancel", "trip") == 0, shop.said
+    (line,) = (one for one in shop.said.splitlines() if "are not undone with it" in one)
+    for named in ("named is done", "queued has not ended (`perdure cancel queued", "shared-"):
+        assert named in line
+    assert "and 1 more" not in line
+    assert [one for one in shop.ledger() if one.startswith("cancel")] == ["cancel own"]
+    assert "are not undone with it" in str(shop.json("why", "trip"))
+    assert "named is done" in shop.json("show", "trip")["kept"]
+
+
 def test_a_fork_says_what_it_does_not_undo(shop: Shop) -> None:
     """The child runs of its source are not its own: it stands on them, and another fork may."""
     assert shop.run() == 0

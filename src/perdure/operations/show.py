@@ -37,6 +37,7 @@ from perdure.operations.step_views import (
 )
 from perdure.operations.stored_failures import verdict_of
 from perdure.store import published, run_pages, signals, step_pages
+from perdure.store.kept_runs import kept_runs
 from perdure.store.run_queries import CHUNK
 from perdure.store.runs import Store
 from perdure.store.step_pages import Wanted
@@ -84,7 +85,8 @@ class RunDetails(msgspec.Struct, frozen=True):
     are those that no wait has taken, `published` is what it has published by name. `sessions` are the processes that
     executed it, `maps` its maps, `functions` what is known of its code. `command_line` is what its script was given, as
     it is typed, without credentials; None if that is nothing, or not known. `folder` is where it was given, if a
-    relative path in it names something else where it is shown.
+    relative path in it names something else where it is shown. `kept` says which runs stay as they are that it has
+    called or enqueued, if it was undone or cancelled.
     """
 
     run: RunView
@@ -112,6 +114,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     functions: list[FunctionView] = []
     command_line: str | None = None
     folder: str | None = None
+    kept: str | None = None
 
 
 def details_of(
@@ -188,6 +191,7 @@ def details_of(
         functions=functions_of(store, run),
         command_line=line.shown() if (line := store.command_line(run)) is not None else None,
         folder=os.fsdecode(line.folder) if line is not None and line.elsewhere() is not None else None,
+        kept=kept_runs(store, run.rid, run.status),
         groups=groups if step is None else [one for one in groups if one.step == step],
     )
 

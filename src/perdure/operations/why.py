@@ -39,6 +39,7 @@ from perdure.operations.stored_failures import STAYS, assessment_of, restored
 from perdure.operations.why_sentences import SHOWN, Inquiry, line_of, time_left
 from perdure.operations.why_waiting import Waiting, Way
 from perdure.store import crashes, dead_letters
+from perdure.store.kept_runs import kept_runs
 from perdure.store.runs import Store
 
 MOST_RECORDS = 20_000
@@ -111,6 +112,9 @@ class _Answer(Inquiry):
             case _:
                 self._say(f"it was done {self._ago(self.run.ended)}: there is nothing to wait for")
                 self._dead_letters()
+        kept = kept_runs(self.store, self.run.rid, self.run.status, self.location.option)
+        if kept is not None:
+            self._say(kept)
         for note in self.store.notes(self.run.rid):
             self._say(error_view(note.error).message)
         if self.code is None:

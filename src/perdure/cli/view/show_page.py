@@ -28,6 +28,8 @@ def show_run(details: RunDetails, printer: Printer | None = None, *, verbose: bo
     if details.verdict is not None:
         printer.line(one_line(f"{'kind':<9} {details.verdict}"))
     _process(printer, details.process, details.run.id)
+    if details.kept is not None:
+        printer.wrapped(f"{'kept':<9} ", details.kept, "yellow")
     for suspect in details.suspects:
         printer.line(f"{'crashes':<9} {suspect_line(suspect)}", "yellow")
     for note in details.notes:

@@ -20,7 +20,7 @@ from perdure.core.execution.run_effects import Body, Unwind
 from perdure.core.records import RunRecord
 from perdure.engines.events import Observer
 from perdure.engines.local.resources import Resources
-from perdure.errors import StateError, Suspended
+from perdure.errors import PerdureError, StateError, Suspended
 from perdure.store import parking
 
 LONG = 5.0
@@ -153,6 +153,20 @@ def keeps(resources: Resources, run: RunRecord) -> None:
 
         steps = "1 step" if count == 1 else f"{count:,} steps"
         point_out(f"run {one_line(run.id)} does not undo {steps} of child runs that its source had called")
+
+
+def keeps_runs(resources: Resources, run: RunRecord, status: str) -> None:
+    """A run has failed, or was cancelled, and runs that it has called by an id or enqueued do not end with it."""
+    from perdure.store.kept_runs import kept_runs
+
+    try:
+        kept = kept_runs(resources.store, run.rid, status, resources.option)
+    except PerdureError:
+        return  # it has ended all the same, and the next command says it
+    if kept is not None:
+        from perdure.core.redaction.printable import one_line
+
+        point_out(one_line(f"run {run.id}: {kept}"))
 
 
 def dead_letters(resources: Resources, run: RunRecord) -> None:

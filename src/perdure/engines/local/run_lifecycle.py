@@ -281,6 +281,8 @@ def ended(resources: Resources, effect: End, parking: Parking | None) -> None:
     resources.monitor.ended(effect)
     if effect.status == "done" and effect.run.parent is None:
         notices.dead_letters(resources, effect.run)
+    elif effect.status != "done":
+        notices.keeps_runs(resources, effect.run, effect.status)
     if resources.observer is not None:
         resources.observer.notify(RunEnded(effect.run.id, effect.run.workflow, effect.status))
 

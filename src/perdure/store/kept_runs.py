@@ -1,0 +1,65 @@
+"""The runs that a run has called by an id, shares with others, or has enqueued: they are not undone with it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import apsw
+
+from perdure.core.values import codec
+from perdure.errors import NotFound
+from perdure.store.runs import Store
+from perdure.store.statements import load
+
+_SQL = load("kept_runs.sql")
+
+MOST = 100
+"""Such runs that are looked up, the newest."""
+
+NAMED = 3
+
+
+def kept_runs(store: Store, rid: int, status: str, option: str = "") -> str | None:
+    """That such runs stay as they are, in a line: which are done, and which go on, with the command that ends one.
+
+    Args:
+        store: the state file.
+        rid: the row number of a run that has ended.
+        status: how. Of one that has failed, and has undone nothing, there is nothing to be said: it is gone on with.
+        option: what commands need to find the state file.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+
+    def question(connection: apsw.Connection) -> tuple[list[int], list[str]]:
+        undone: list[Any] = connection.execute(_SQL["undone"], (rid,)).fetchall()
+        if status == "done" or (status != "cancelled" and undone != [(1,)]):
+            return [], []
+        begun: list[Any] = connection.execute(_SQL["begun"], (rid, MOST + 1)).fetchall()
+        shared: list[Any] = connection.execute(_SQL["shared"], (rid, MOST + 1)).fetchall()
+        return [seq for (seq,) in begun], [id for (id,) in shared]
+
+    seqs, ids = store.journal.read(question)
+    for seq in seqs:
+        id = codec.to_builtins(store.record(rid, seq).output or b"")
+        if isinstance(id, str) and id not in ids:
+            ids.append(id)
+    found = [line for id in ids[:MOST] if (line := _stands(store, id, option)) is not None]
+    if not found:
+        return None
+    more = f"; and {'' if len(ids) <= MOST else 'at least '}{len(found) - NAMED:,} more" if len(found) > NAMED else ""
+    return f"runs that it has called or enqueued are not undone with it: {', '.join(found[:NAMED])}{more}"
+
+
+def _stands(store: Store, id: str, option: str) -> str | None:
+    try:
+        run = store.newest(store.run(id))
+    except NotFound:
+        return None
+    if run.status == "done":
+        return f"{run.id} is done"
+    if run.status in ("failed", "parked", "cancelled"):
+        return None  # it has undone itself, as far as that goes
+    return f"{run.id} has not ended (`perdure cancel {shlex.quote(run.id)}{option}` ends it)"
