@@ -18,6 +18,7 @@ from perdure.operations.run_counts import run_counts
 from perdure.operations.step_groups import groups_of
 from perdure.operations.step_rows import StepFilter, step_rows
 from perdure.store import run_pages, step_pages
+from perdure.store.statements import load
 
 
 @pytest.fixture
@@ -259,3 +260,23 @@ def test_a_page_is_found_by_an_index(listed: Listed, wanted: run_pages.Wanted, i
     )
     (line,) = [text for *_, text in plan]
     assert index in line
+
+
+@pytest.mark.parametrize(
+    ("statement", "indexes"),
+    [
+        ("undone", ["step_other (run=? AND kind=?)", "run_child (parent=?)"]),
+        ("begun", ["step_other (run=? AND kind=?)"]),
+        ("shared", ["run_key (key=?)"]),
+    ],
+)
+def test_what_is_kept_of_a_run_is_found_by_indexes(listed: Listed, statement: str, indexes: list[str]) -> None:
+    """However many steps and child runs it has: no statement reads past all of them. `shared` looks at 1,000."""
+    text = load("kept_runs.sql")[statement]
+    plan: Any = listed.store.journal.read(
+        lambda connection: connection.execute(f"EXPLAIN QUERY PLAN {text}", (1, 5)[: text.count("?2") + 1]).fetchall()
+    )
+    lines = [line for *_, line in plan]
+    assert all(any(index in line for line in lines) for index in indexes), lines
+    by_number = [line for line in lines if "PRIMARY KEY (run=?)" in line]
+    assert len(by_number) == text.count("LIMIT 1000")

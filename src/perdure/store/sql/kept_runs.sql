@@ -3,7 +3,7 @@ SELECT EXISTS (SELECT 1 FROM step WHERE run = ?1 AND kind = 'undone' AND kind <>
     OR EXISTS (SELECT 1 FROM run c JOIN step s ON s.run = c.rid WHERE c.parent = ?1 AND s.kind = 'undone' AND s.kind <> 'step')
 
 -- name: begun
-SELECT seq FROM step
+SELECT seq FROM step INDEXED BY step_other
 WHERE run = ?1 AND kind = 'builtin' AND kind <> 'step' AND (name GLOB 'perdure.call:*' OR name GLOB 'perdure.enqueue:*')
 ORDER BY seq DESC LIMIT ?2
 
@@ -11,5 +11,5 @@ ORDER BY seq DESC LIMIT ?2
 SELECT r.id FROM (SELECT seq, name, key, output FROM step WHERE run = ?1 ORDER BY seq DESC LIMIT 1000) s
 JOIN run r ON r.key = s.key AND r.workflow = s.name AND r.output = s.output
 WHERE r.parent IS NULL AND r.named = 0 AND r.status = 'done'
-    AND NOT EXISTS (SELECT 1 FROM run c WHERE c.parent = ?1 AND c.workflow = s.name AND c.key = s.key)
+    AND NOT EXISTS (SELECT 1 FROM run c WHERE c.key = r.key AND c.workflow = r.workflow AND +c.parent = ?1)
 ORDER BY s.seq DESC LIMIT ?2
