@@ -19,6 +19,7 @@ from perdure.errors import AlreadyRunning, RunError
 from perdure.store import dead_letters, forks, parking
 
 done: list[str] = []
+keys: list[str] = []
 broken: set[str] = set()
 
 
@@ -35,6 +36,7 @@ def cancel(seat: str) -> None:
 
 @step(name="due book", retry=None, undo=cancel)
 def book(seat: str) -> str:
+    keys.append(perdure.idempotency_key())
     effect(f"{'late' if seat == 'late' else 'book'} {seat}")
     return seat
 
@@ -67,6 +69,13 @@ def flat() -> str:
     return seat
 
 
+@workflow(name="due_twice")
+def twice() -> None:
+    book("seat")
+    book("seat")
+    pay()
+
+
 @workflow(name="due_trip")
 def trip() -> str:
     seat = kid()
@@ -84,6 +93,7 @@ def order() -> int:
 @pytest.fixture(autouse=True)
 def all_works() -> Iterator[None]:
     done.clear()
+    keys.clear()
     broken.clear()
     yield
     broken.clear()
@@ -147,6 +157,19 @@ def test_an_undoing_is_tried_again_while_its_run_has_failed_or_was_cancelled(mac
     fork(machine, run)
     assert machine.engine.store.counts(run.rid + 1).get("done", 0) == 1  # that it was undone
     assert done == ["book seat", "cancel seat"]
+
+
+def test_each_of_two_calls_that_are_alike_has_an_undoing_of_its_own(machine: Machine) -> None:
+    """Both may fail, and be re-driven one by one; a call that is made again has a key of its own, too."""
+    end(machine, twice, "pay", "cancel")
+    assert statuses(machine) == ["parked"] * 2
+    assert redrive(machine).status == "resolved"
+    assert done == ["book seat", "book seat", "cancel seat"]
+    done.clear()
+    end(machine, twice, "pay")
+    assert done == ["book seat", "cancel seat", "cancel seat"]
+    twice()
+    assert len(keys) == len(set(keys)) == 5
 
 
 def test_an_undoing_of_a_run_that_is_done_is_refused_in_files_of_before(machine: Machine) -> None:

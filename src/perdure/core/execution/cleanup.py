@@ -123,7 +123,7 @@ def _read(record: StepRecord, history: History) -> Generator[Effect, Any, _Clean
         return _Cleaning("deferred", module, step, clean_up_name("deferred", step), given, key)
     module, step, seq, undone = noted
     result: StepRecord = yield Load(None, seq, peek=True)
-    key = undone_key(undone, record.key)
+    key = undone_key(undone, record.key, record.n)
     given = ONE_ARGUMENT + result.output
     name = clean_up_name("undone", step)
     return _Cleaning("undone", module, step, name, given, key, history.undone[key], (seq, record.seq))

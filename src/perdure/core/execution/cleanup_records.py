@@ -29,12 +29,15 @@ def undo_note(undo: tuple[str, str], seq: int, step: str) -> bytes:
     return codec.pack_inputs([*undo, seq, step], {}, owner=UNDO_NOTE)
 
 
-def undone_key(step: str, key: bytes) -> bytes:
-    """What the undoings of a step's calls with that key go by."""
-    return codec.digest(f"{step}\0".encode() + key)
+def undone_key(step: str, key: bytes, n: int) -> bytes:
+    """What the undoings of a step's call go by: of calls that are alike, each has its own."""
+    which = b"\0%d" % n if n else b""
+    return codec.digest(f"{step}\0".encode() + key + which)
 
 
 def salt(call: Call, history: History) -> bytes:
     """What sets the idempotency key of a call apart from the same call before it was undone."""
-    times = history.undone[undone_key(call.spec.name, call.key)]
+    step, key, n = call.spec.name, call.key, call.n
+    # Calls that are alike went by one key once, so that an undoing of a later one counts there.
+    times = history.undone[undone_key(step, key, n)] or (history.undone[undone_key(step, key, 0)] > n)
     return b"undone %d" % times if times else b""

@@ -101,6 +101,6 @@ def takes_back(record: StepRecord, records: Iterator[StepRecord]) -> tuple[int, 
     for one in records:
         if one.kind == "undo":
             (_, _, seq, step), _ = codec.unpack_inputs(one.input, (), owner=UNDO_NOTE)
-            if undone_key(step, one.key) == record.key:
+            if undone_key(step, one.key, one.n) == record.key:
                 return (seq, one.seq)
     return ()
