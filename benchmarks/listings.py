@@ -84,9 +84,10 @@ def make(path: Path, runs: int, steps: int) -> None:
 
     def tries_of() -> Iterator[tuple[Any, ...]]:
         for seq in range(500, steps + 1, 500):
-            for number in range(1, 4 if seq % 1000 == 0 else 2):
+            tries = 3 if seq % 1000 == 0 else 2  # the last that fails is the attempt that the record tells of
+            for number in range(1, 4 if tries == 3 else 2):
                 about = AttemptRecord(0, "charge", seq.to_bytes(16, "big"), 0, number, True, given[seq % 1000], error,
-                                      BEGAN + long + seq / 100 - 0.1 * (4 - number), 30, 0)  # fmt: skip
+                                      BEGAN + long + seq / 100 - 0.1 * (tries - number), 30, 0)  # fmt: skip
                 yield (long, *msgspec.structs.astuple(about.sealed(long)))
 
     def operation(connection: apsw.Connection) -> None:

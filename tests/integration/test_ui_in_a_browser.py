@@ -23,6 +23,9 @@ HOSTILE = (
     "<svg/onload=alert(4)>javascript:alert(5)\u202e\u2066\x1b[31m</textarea><a href='javascript:alert(6)'>"
 )
 
+HIDDEN = set("\u202e\u2066\x1b")
+"""What is in it that a reader would not see, or be misled by: it is shown as escapes."""
+
 VIEWS = (
     ("/", "Overview"),
     ("/runs", "Runs"),
@@ -63,7 +66,8 @@ def ui(state: Path) -> Iterator[Ui]:
 
 
 def test_every_view(chrome: Any, ui: Ui):
-    """With hostile texts in inputs, errors and results no view executes one, reports to the policy or errs; axe-core
+    """With hostile texts in inputs, errors and results no view executes one, reports to the policy or errs, and each
+    shows as escapes what a reader would not see, as does the title of what needs somebody; axe-core
     finds nothing in it, in light and in dark; and on a phone it is no wider than the screen."""
     source = axe()
     with tab(chrome, ui.address) as one:
@@ -71,6 +75,7 @@ def test_every_view(chrome: Any, ui: Ui):
             page = one.open(path, heading)
             page.locator("main :is(.card, [role=alert])").first.wait_for()
             assert one.violations(source) == [], path
+            assert not set(page.locator("body").inner_text()) & HIDDEN, path
             page.emulate_media(color_scheme="dark")
             assert one.violations(source, "color-contrast") == [], f"{path} in dark"
             page.emulate_media(color_scheme="light")
@@ -86,7 +91,9 @@ def test_every_view(chrome: Any, ui: Ui):
         assert page.locator("main img, main script, main a[href^=javascript]").count() == 0
         shown = page.locator("main").inner_text()
         assert "\\u202e" in shown
-        assert not set(shown) & set("\u202e\u2066\x1b")
+        assert not set(shown) & HIDDEN
+        page = one.open("/", "Overview")
+        page.get_by_role("heading", name="ui_refund('SO-1").filter(has_text="\\u202e\\u2066\\x1b[31m").wait_for()
         wrong = [line for line in one.said if "404" not in line]  # of the run that there is not
         assert wrong == []
 
@@ -253,6 +260,42 @@ def test_runs_whose_ids_an_address_does_not_take_as_they_are(chrome: Any, tmp_pa
             page.get_by_role("heading", level=1, name=f"ui_odd({k})").wait_for()
             page.get_by_role("row").filter(has_text="square").click()
             page.get_by_role("heading", name="Idempotency key").wait_for()
+        assert one.said == []
+
+
+RESUMED = """
+import sys
+from perdure import Retry, step, workflow
+
+@step(retry=Retry(attempts=3, delay=0.001, jitter=0))
+def ui_call() -> None:
+    left.pop()
+
+@workflow
+def ui_twice() -> None:
+    ui_call()
+
+left = [None] * (sys.argv[1] == "well")
+try:
+    ui_twice()
+except IndexError:
+    pass
+"""
+
+
+def test_attempts_before_a_run_was_resumed_are_told_apart(chrome: Any, tmp_path: Path):
+    """The call's row and its inspector count the same attempts: those since; the others are listed before them."""
+    (tmp_path / "twice.py").write_text(RESUMED, encoding="utf-8")
+    state = tmp_path / "state.db"
+    for end in ("badly", "well"):
+        subprocess.run([sys.executable, "twice.py", end], env=environment(state), cwd=tmp_path, check=True)
+    with Ui(state, "--port", "0") as served, tab(chrome, served.address) as one:
+        page = one.open("/runs/ui_twice?step=1", "ui_twice")
+        page.get_by_role("heading", name="1 attempt 3 before the run was resumed", exact=False).wait_for()
+        assert page.get_by_role("gridcell").nth(3).inner_text() == "1"
+        numbers = page.locator(".att b").all_inner_texts()
+        assert numbers == ["Attempt 1", "Attempt 2", "Attempt 3", "Attempt 1"]
+        page.get_by_text("between: the run was resumed").wait_for()
         assert one.said == []
 
 

@@ -43,7 +43,8 @@ def ui_report(to: str) -> None:
 
 @workflow
 def ui_refund(order: str) -> bool:
-    return perdure.approval(f"Refund {order}?", timeout="2d").approved
+    title = "".join(filter(str.isprintable, order))  # of others an approval is refused
+    return perdure.approval(f"Refund {title}?", timeout="2d").approved
 
 @step
 def ui_die() -> None:
@@ -82,7 +83,7 @@ def run_all(folder: Path, hostile: str = "") -> Path:
         "hostile = sys.argv[1]\n"
         f"ui_month({rows!r})\n"
         "with contextlib.suppress(PermissionError):\n    ui_report('boss' + hostile)\n"
-        "with contextlib.suppress(Suspended):\n    ui_refund('SO-1' + ''.join(filter(str.isprintable, hostile)))\n"
+        "with contextlib.suppress(Suspended):\n    ui_refund('SO-1' + hostile)\n"
         "ui_backup('lyon' + hostile)\n"
     )
     done = warm.run(

@@ -75,45 +75,45 @@ const verdict = v =>
       )
     : null;
 
-/** The attempts of a call: those that failed, and the last one. */
+/** The attempts of a call: those that failed, and the last one. They count anew when a run that had failed is resumed. */
 export function attempts(failures, last) {
   const out = [];
   failures.forEach((f, i) => {
     const before = failures[i - 1];
-    if (before) out.push(pause(before, f.started));
+    if (before) out.push(pause(before, f.started, f.epoch !== before.epoch));
     out.push(
       h(
         "div",
         { class: "att" },
         mark("failed", 13),
-        h("span", {}, h("b", {}, `Attempt ${i + 1}`), h("span", { class: "t" }, ` ${at(f.started)}`)),
+        h("span", {}, h("b", {}, `Attempt ${f.number || i + 1}`), h("span", { class: "t" }, ` ${at(f.started)}`)),
         h("span", { class: "t" }, took(f.seconds)),
         h("p", {}, long(`${f.error.type}: ${f.error.message.split("\n")[0]} `), verdict(f.verdict)),
       ),
     );
   });
   if (last) {
-    if (failures.length) out.push(pause(failures.at(-1), last.started));
+    if (failures.length) out.push(pause(failures.at(-1), last.started, last.attempts === 1));
     out.push(
       h(
         "div",
         { class: "att" },
         mark(last.status, 13),
-        h("span", {}, h("b", {}, `Attempt ${failures.length + 1}`), h("span", { class: "t" }, ` ${at(last.started)}`)),
+        h("span", {}, h("b", {}, `Attempt ${last.attempts}`), h("span", { class: "t" }, ` ${at(last.started)}`)),
         h("span", { class: "t" }, took(last.seconds)),
       ),
     );
   }
   return out;
 }
-const pause = (before, next) => {
+const pause = (before, next, resumed) => {
   const gap = Date.parse(next) - Date.parse(before.started) - before.seconds * 1000;
   return gap > 1
     ? h(
         "div",
         { class: "waitline" },
         h("i"),
-        `${dur(gap)} between${before.verdict?.kind === "throttled" ? ": the service asked for fewer calls" : ""}`,
+        `${dur(gap)} between${resumed ? ": the run was resumed" : before.verdict?.kind === "throttled" ? ": the service asked for fewer calls" : ""}`,
       )
     : null;
 };
@@ -145,7 +145,8 @@ export const named = (data, names) =>
 export function inspector(step, call, run, log, close, fork) {
   const own = step.failures,
     ended = step.status === "done" || (own.length ? Date.parse(own.at(-1).started) < Date.parse(step.started) : true);
-  const all = own.length + (ended ? 1 : 0),
+  const all = own.length + (ended ? 1 : 0), // since the run began; a record counts those since it was resumed
+    earlier = Math.max(0, all - step.attempts),
     waited = Object.entries(step.waits),
     source = call.excerpt,
     inputs = named(step.inputs, call.parameters),
@@ -173,8 +174,12 @@ export function inspector(step, call, run, log, close, fork) {
         : null,
       step.error ? error(step.error) : null,
       section(
-        many(Math.max(all, 1), "attempt"),
-        h("span", { class: "faint" }, `last took ${took(step.seconds)}`),
+        many(Math.max(step.attempts, 1), "attempt"),
+        h(
+          "span",
+          { class: "faint" },
+          `${earlier ? `${earlier} before the run was resumed; ` : ""}last took ${took(step.seconds)}`,
+        ),
         attempts(own, ended ? step : null),
         waited.length
           ? h("p", { class: "mute" }, `waited ${waited.map(([k, x]) => `${took(x)} for ${k}`).join(", ")}`)

@@ -1,0 +1,202 @@
+// What stands above the steps of a run and above its timeline: filters, what the marks mean, how to come nearer.
+
+import { download } from "./api.js";
+import { button, h, mark, s, toast } from "./dom.js";
+import { dur, n } from "./words.js";
+
+const SHOW = [
+  ["", "All"],
+  ["dead", "Dead letters"],
+  ["failed", "Failed"],
+  ["retried", "Tried again"],
+  ["waited", "Waited"],
+  ["cut", "Broken off"],
+];
+const KEY = [
+  ["done-bar", "done"],
+  ["fail-bar", "failed"],
+  ["wait-bar", "asked for fewer calls"],
+  ["dead-bar", "dead letter"],
+];
+const MANY = [
+  ["done-bar", "done"],
+  ["wait-bar", "tried again"],
+  ["fail-bar", "failed"],
+  ["dead-bar", "dead letter"],
+];
+
+/** The filters of the steps. @param {URLSearchParams} asked what the address asks for @param {Object} details of the run @param {number[]|null} t the part of its time that is chosen */
+export function filters(asked, details, t, address, to) {
+  const show = asked.get("show") || "";
+  const sum = f => details.groups.reduce((a, g) => a + f(g), 0),
+    counts = {
+      "": sum(g => g.calls),
+      dead: sum(g => g.dead),
+      failed: sum(g => g.failed),
+      retried: sum(g => g.again),
+      waited: sum(g => g.waited),
+      cut: sum(g => g.cut),
+    };
+  return [
+    SHOW.filter(([k]) => !k || k === show || counts[k]).map(([k, text]) =>
+      h(
+        "a",
+        { class: "chip", href: address({ show: k, step: "" }), "aria-current": k === show ? "true" : null },
+        text,
+        h("span", { class: "n" }, n(counts[k])),
+      ),
+    ),
+    t
+      ? h(
+          "a",
+          {
+            class: "chip",
+            href: address({ t: "" }),
+            "aria-current": "true",
+            "aria-label": `from ${dur(t[0])} to ${dur(t[1])}; remove this filter`,
+          },
+          `${dur(t[0])} to ${dur(t[1])}`,
+          h("span", { "aria-hidden": "true" }, "×"),
+        )
+      : null,
+    (details.maps.length > 1 ? details.maps.slice(0, 12) : []).map(m => {
+      const here = asked.get("map") === String(m.number),
+        ended = Object.values(m.counts).reduce((a, b) => a + b, 0);
+      return h(
+        "a",
+        {
+          class: "chip",
+          "data-key": `map ${m.number}`,
+          href: address({ map: here ? "" : m.number, step: "" }),
+          "aria-current": here ? "true" : null,
+          title: `map ${m.number} over ${m.step}`,
+        },
+        `map ${m.number}: ${m.step}`,
+        h("span", { class: "n" }, m.total == null || m.total === ended ? n(ended) : `${n(ended)} of ${n(m.total)}`),
+      );
+    }),
+    h("span", { class: "grow" }),
+    h(
+      "select",
+      {
+        class: "chip",
+        "aria-label": "How long the last attempt took",
+        on: { change: e => to({ longer: e.target.value, step: "" }) },
+      },
+      [
+        ["", "any duration ▾"],
+        ["1000", "1 s or more"],
+        ["10000", "10 s or more"],
+        ["60000", "1 min or more"],
+      ].map(([k, t]) => h("option", { value: k, selected: (asked.get("longer") || "") === k }, t)),
+    ),
+    h(
+      "a",
+      {
+        class: "chip",
+        href: address({ sort: asked.get("sort") === "slowest" ? "" : "slowest", step: "" }),
+        "aria-current": asked.get("sort") === "slowest" ? "true" : null,
+      },
+      "Slowest first",
+    ),
+    h(
+      "label",
+      { class: "search" },
+      mark("search", 12, true),
+      h("input", {
+        "data-search": true,
+        "aria-label": "Text in name or input of a step",
+        placeholder: "text in name or input",
+        spellcheck: "false",
+        value: asked.get("q") || "",
+        on: { change: e => to({ q: e.target.value.trim(), step: "" }) },
+      }),
+      h("kbd", {}, "/"),
+    ),
+    button(
+      "Export",
+      "",
+      () => download("steps", { run: details.run.id }).catch(e => toast(e.message)),
+      "Export the steps of this run as JSON Lines",
+    ),
+  ];
+}
+/** What the marks of the timeline mean; `again` is called when they have changed. */
+export function legend(line, lapse, details, again) {
+  return [
+    [
+      ...(lapse?.bins ? MANY : KEY),
+      ...(line.running ? [["run-bar", "running"]] : []),
+      ...(line.cut ? [["stop", "broken off"]] : []),
+      ...(line.shaded ? [["wait-soft", "breaker open"]] : []),
+    ].map(([c, text]) =>
+      h(
+        "span",
+        {},
+        s(
+          "svg",
+          { width: 14, height: 9, "aria-hidden": "true" },
+          s("rect", {
+            fill: `var(--${c})`,
+            stroke: c === "wait-soft" ? "var(--wait-bar)" : null,
+            x: 1,
+            y: 1,
+            width: 12,
+            height: 7,
+            rx: 1.5,
+          }),
+        ),
+        text,
+      ),
+    ),
+    line.waited || (details.groups.some(g => g.again) && !lapse?.bins)
+      ? h(
+          "button",
+          {
+            type: "button",
+            class: "chip",
+            "data-waits": true,
+            "aria-pressed": String(line.waits),
+            on: {
+              click: () => {
+                line.hideWaits();
+                again();
+              },
+            },
+          },
+          "waits",
+          h("kbd", {}, "w"),
+        )
+      : null,
+    line.zoomed ? null : h("span", { class: "faint" }, "drag to zoom"),
+  ];
+}
+/** The buttons that change which part of the time is seen. */
+export function zooming(line, to) {
+  const step = (name, text, label, ...by) =>
+    h(
+      "button",
+      {
+        type: "button",
+        class: "btn small",
+        "data-zoom": name,
+        "aria-label": label,
+        title: label,
+        on: { click: () => line.zoom(...by) },
+      },
+      text,
+    );
+  return [
+    line.zoomed
+      ? [step("left", "‹", "Earlier", 1, -0.5), step("right", "›", "Later", 1, 0.5), step("out", "−", "Zoom out", 2)]
+      : null,
+    step("in", "+", "Zoom in", 0.5),
+    line.zoomed
+      ? h(
+          "button",
+          { type: "button", class: "btn small", "data-zoom": "all", on: { click: () => to({ t: "" }) } },
+          "Whole run",
+        )
+      : null,
+  ];
+}

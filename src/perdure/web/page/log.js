@@ -1,0 +1,119 @@
+// What the calls of a run have logged and printed.
+
+import { download, seg } from "./api.js";
+import { button, card, h, mark, toast } from "./dom.js";
+import { at, many, n } from "./words.js";
+
+const LEVELS = [
+  ["", "any level ▾"],
+  ["INFO", "INFO or graver"],
+  ["WARNING", "WARNING or graver"],
+  ["ERROR", "ERROR or graver"],
+];
+
+/** @param {string} run as the address names it @param {string} id in full @param {Object|null} lines what was found, if it was asked for @param {URLSearchParams} asked what the address asks for @param {(address: string, replace: boolean) => void} go */
+export function log(run, id, lines, asked, go) {
+  const having = asked.get("log"),
+    level = asked.get("level") || "",
+    line = asked.get("line");
+  const lineAddress = changed => {
+      const q = new URLSearchParams(asked);
+      for (const [k, v] of Object.entries(changed))
+        if (k === "log" || v) q.set(k, v);
+        else q.delete(k);
+      return `/runs/${seg(run)}?${q}`;
+    },
+    show = changed => go(lineAddress(changed), true);
+  return card(
+    "Log",
+    null,
+    !lines
+      ? h(
+          "p",
+          { class: "empty" },
+          h(
+            "button",
+            { class: "btn small", type: "button", on: { click: () => show({ log: "" }) } },
+            "Show the last lines",
+          ),
+        )
+      : [
+          h(
+            "div",
+            { class: "tool" },
+            h(
+              "span",
+              { class: "mute" },
+              `${lines.earlier ? `the last ${n(lines.lines.length)} lines` : many(lines.lines.length, "line")}${line ? ` up to ${at(line)}` : ""}`,
+            ),
+            line ? h("a", { class: "link", href: lineAddress({ line: "" }) }, "Newest lines") : null,
+            h("span", { class: "grow" }),
+            h(
+              "select",
+              {
+                class: "chip",
+                "aria-label": "Level of the lines",
+                on: { change: e => show({ level: e.target.value }) },
+              },
+              LEVELS.map(([k, text]) => h("option", { value: k, selected: level === k }, text)),
+            ),
+            h(
+              "label",
+              { class: "search" },
+              mark("search", 12, true),
+              h("input", {
+                "aria-label": "Text in a line, its step or its logger",
+                placeholder: "text, step or logger",
+                spellcheck: "false",
+                value: having,
+                on: { change: e => show({ log: e.target.value.trim() }) },
+              }),
+            ),
+            ["Export", "Export all"]
+              .slice(0, level || having ? 2 : 1)
+              .map((text, i) =>
+                button(
+                  text,
+                  "",
+                  () =>
+                    download("log", {
+                      run: id,
+                      ...(i || !level ? {} : { level }),
+                      ...(i || !having ? {} : { q: having }),
+                    }).catch(e => toast(e.message)),
+                  `Export ${i || !(level || having) ? "all" : "these"} lines as JSON Lines`,
+                ),
+              ),
+          ),
+          lines.lines.length
+            ? h(
+                "pre",
+                {
+                  class: "codex log",
+                  tabindex: 0,
+                  role: "region",
+                  "aria-label": "what its attempts have logged and printed",
+                },
+                lines.lines.map(x =>
+                  h(
+                    "div",
+                    {
+                      class: `${x.level === "ERROR" || x.level === "CRITICAL" ? "err" : ""}${x.at === line ? " sel" : ""}`,
+                    },
+                    h(
+                      "a",
+                      { class: "faint", href: lineAddress({ line: x.at }), title: "The address of this line" },
+                      at(x.at),
+                    ),
+                    ` ${x.step} ${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}`,
+                  ),
+                ),
+              )
+            : h(
+                "p",
+                { class: "empty" },
+                level || having ? "No line fits." : "Its attempts have logged and printed nothing that is kept.",
+              ),
+        ],
+  );
+}
