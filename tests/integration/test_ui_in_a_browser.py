@@ -67,7 +67,7 @@ def ui(state: Path) -> Iterator[Ui]:
 
 def test_every_view(chrome: Any, ui: Ui):
     """With hostile texts in inputs, errors and results no view executes one, reports to the policy or errs, and each
-    shows as escapes what a reader would not see, as does the title of what needs somebody; axe-core
+    shows as escapes what a reader would not see; axe-core
     finds nothing in it, in light and in dark; and on a phone it is no wider than the screen."""
     source = axe()
     with tab(chrome, ui.address) as one:
@@ -92,8 +92,6 @@ def test_every_view(chrome: Any, ui: Ui):
         shown = page.locator("main").inner_text()
         assert "\\u202e" in shown
         assert not set(shown) & HIDDEN
-        page = one.open("/", "Overview")
-        page.get_by_role("heading", name="ui_refund('SO-1").filter(has_text="\\u202e\\u2066\\x1b[31m").wait_for()
         wrong = [line for line in one.said if "404" not in line]  # of the run that there is not
         assert wrong == []
 
