@@ -13,6 +13,7 @@ from tests.integration.crash_victims import target
 from tests.integration.warm_nursery import nursery_begins_warm
 
 from conftest import Scripts
+from perdure.cli.view.crashtest_page import UNFINISHED, exit_code, show_report
 from perdure.crashtest.answers import Given
 from perdure.crashtest.campaign import crashtest
 from perdure.errors import UsageError
@@ -77,6 +78,21 @@ def test_of_several_workflows_one_is_to_be_named(tmp_path: Path) -> None:
         crashtest(target(tmp_path, text), patience=60)
     assert f"perdure crashtest {tmp_path}/job.py:two" in raised.value.hint
     assert crashtest(target(tmp_path, text, workflow="two"), kills=2, patience=60).kills == 2
+
+
+def test_what_is_refused_in_a_map_is_not_tested(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The items are dead letters and the run ends well, and yet nothing is known of what comes behind the program."""
+    text = WORKFLOW + (
+        "import subprocess\n@step\ndef back_up(n: int) -> int:\n    subprocess.run(['pg_dump'], check=True)\n"
+        "    return n\n@workflow\ndef main() -> int:\n    return len(back_up.map([1, 2], key=str).results)\n"
+    )
+    report = crashtest(target(tmp_path, text), kills=2, patience=60)
+    assert (report.ending, report.findings, report.not_killed) == ("", [], [])
+    assert exit_code(report) == UNFINISHED
+    show_report(report, "")
+    printed = capsys.readouterr().out
+    assert "not tested, since it was refused, nor what comes behind it: pg_dump (program) in back_up\n" in printed
+    assert "ok " not in printed
 
 
 def test_a_script_that_asks_is_answered_by_nobody(tmp_path: Path) -> None:
@@ -293,3 +309,10 @@ def test_arguments_that_do_not_fit_are_named_with_those_that_do(tmp_path: Path) 
     with pytest.raises(UsageError, match="do not fit: Parameter --count requires") as raised:
         crashtest(target(tmp_path, text, arguments=["monday"]), patience=60)
     assert raised.value.hint.endswith("-- DAY COUNT")
+    text = WORKFLOW + (
+        "from dataclasses import dataclass\n@dataclass\nclass Line:\n    sku: str\n    count: int\n"
+        "@workflow\ndef main(number: int, lines: list[Line]) -> None: ...\n"
+    )
+    with pytest.raises(UsageError, match="do not fit: Parameter --lines requires 2") as raised:
+        crashtest(target(tmp_path, text, arguments=["7", '[{"sku": "cup", "count": 2}]']), patience=60)
+    assert raised.value.hint == """give it as JSON, by its option: --lines '[{"sku": VALUE, "count": VALUE}]'"""

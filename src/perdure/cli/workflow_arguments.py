@@ -12,11 +12,12 @@ from types import UnionType
 from typing import Annotated, Any, Literal
 
 import msgspec
-from cyclopts import App, Group, Parameter, Token
+from cyclopts import App, CycloptsError, Group, Parameter, Token
 
 from perdure.api.workflow import method_refused
 from perdure.core.execution.spec import Spec
 from perdure.core.redaction.secret import Secret
+from perdure.errors import UsageError
 
 Parsed = tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]
 """Positional arguments and keyword arguments of the workflow, and perdure's own options."""
@@ -55,20 +56,53 @@ def parse_arguments(spec: Spec, command: str, tokens: Sequence[str]) -> Parsed |
 
     Raises:
         CycloptsError: they do not fit.
-        UsageError: the workflow is a method, so that it needs an object besides.
+        UsageError: the workflow is a method, so that it needs an object besides; or a list or a class with fields does
+            not fit, which goes as JSON by its option.
     """
     _refuse_method(spec)
     accept = _acceptor(spec)
     app = App(name=command, help=inspect.getdoc(spec.fn) or "", version_flags=[], result_action="return_value")
     app["--help"].group = "perdure"
     app.default(accept)
-    chosen, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    try:
+        chosen, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        if (form := _json_form(spec, error)) is None:
+            raise
+        raise UsageError(
+            f"the arguments of workflow {spec.name!r} do not fit: {error}", f"give it as JSON, by its option: {form}"
+        ) from error
     if chosen is not accept:
         chosen(*bound.args, **bound.kwargs)
         return None
     own = {name.removeprefix(_PREFIX): bound.kwargs[name] for name in bound.kwargs if name.startswith(_PREFIX)}
     kwargs = {name: value for name, value in bound.kwargs.items() if not name.startswith(_PREFIX)}
     return bound.args, kwargs, own
+
+
+def _json_form(spec: Spec, error: CycloptsError) -> str | None:
+    """The option with which the parameter that does not fit is given as JSON; None if that is not how it is given."""
+    if error.argument is None or not error.argument.names:
+        return None
+    option = error.argument.names[0].lstrip("-").partition(".")[0].lower()
+    shown = _shown_as_json(spec.hints().get(option.replace("-", "_")))
+    return None if shown is None else f"--{option} '{shown}'"
+
+
+def _shown_as_json(annotation: Any) -> str | None:
+    """What such a value looks like as JSON; None for one that is no class with fields, and holds none."""
+    kinds = [one for one in _alternatives(annotation) if one is not type(None)]
+    kind = kinds[0] if kinds else annotation
+    origin, parts = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if origin in (list, tuple, set, frozenset, Sequence) and parts:
+        inner = _shown_as_json(parts[0])
+        return None if inner is None else f"[{inner}]"
+    if origin is dict:
+        return '{"KEY": VALUE}'
+    if not isinstance(kind, type) or kind.__module__ == "builtins":
+        return None
+    fields = [name for name in getattr(kind, "__annotations__", {}) if not name.startswith("_")]
+    return "{" + ", ".join(f'"{name}": VALUE' for name in fields) + "}" if fields else None
 
 
 def _refuse_method(spec: Spec) -> None:
@@ -105,8 +139,10 @@ def _parameters(spec: Spec) -> Iterator[inspect.Parameter]:
         if (secret := _secret_of(annotation)) is not None:
             how = Parameter(converter=secret, n_tokens=1, accepts_keys=False, help=NOTE)
             annotation = Annotated[annotation, how]
-        elif _mentions_struct(annotation):
-            annotation = Annotated[annotation, Parameter(converter=_from_json, n_tokens=1, accepts_keys=False)]
+        elif _mentions_struct(annotation) or _is_list_of_dicts(annotation):
+            annotation = Annotated[
+                annotation, Parameter(converter=_from_json, n_tokens=1, accepts_keys=False, json_list=False)
+            ]
         yield parameter.replace(annotation=annotation)
 
 
@@ -168,6 +204,11 @@ def _mentions_struct(annotation: Any) -> bool:
     return any(_mentions_struct(part) for part in typing.get_args(annotation))
 
 
+def _is_list_of_dicts(annotation: Any) -> bool:
+    parts = typing.get_args(annotation)
+    return typing.get_origin(annotation) is list and (typing.get_origin(parts[0]) or parts[0]) is dict
+
+
 def _from_json(kind: Any, tokens: Sequence[Token]) -> Any:
-    """A msgspec Struct is given as JSON: Cyclopts does not look into it."""
+    """A msgspec Struct and a list of dicts are given as JSON: Cyclopts does not look into them."""
     return msgspec.json.decode(tokens[0].value, type=kind)

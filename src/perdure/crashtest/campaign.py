@@ -53,7 +53,7 @@ class Report(msgspec.Struct):
         findings: what is wrong, each kind and place once.
         repeated: effects that came again and may: keyed, repeatable or accepted.
         not_killed: steps that were killed less than twice: the time was over, or the run did not come there again.
-        refused: what it was kept from.
+        refused: what its lives were kept from, by the step: what comes after it there is not tested.
         unstable: what differs between undisturbed runs, and was not compared.
         enqueued: how many runs of other workflows the undisturbed run leaves in queues; they are not executed.
         ending: how the undisturbed run ends, if not well.
@@ -82,13 +82,19 @@ class Report(msgspec.Struct):
 
     @property
     def finished(self) -> bool:
-        """Was every step killed as often as it has to be, and is the undisturbed run, and what it cleans up, done?"""
-        return not self.not_killed and not self.ending and not self.clean_ups
+        """Was each step killed often enough, nothing refused, and is the undisturbed run, with its clean-ups, done?"""
+        return not (self.not_killed or self.refused or self.ending or self.clean_ups)
 
     def keep(self, finding: Finding) -> None:
         """Add a finding, unless there is one of its kind and place."""
         if self.lacks(finding):
             self.findings.append(finding)
+
+    def kept_from(self, life: Life) -> None:
+        """Add what was refused in a life."""
+        known = {(each.kind, each.what, each.step) for each in self.refused}
+        new = {place: each for each in life.refusals if (place := (each.kind, each.what, each.step)) not in known}
+        self.refused = [*self.refused, *new.values()]
 
     def lacks(self, finding: Finding) -> bool:
         """Is there no finding of its kind and place?"""
@@ -144,7 +150,7 @@ def _undisturbed(
     """Two runs that nothing happens to; None if there is nothing to compare with."""
     one = _one_undisturbed(laboratory, oracle)
     life, outcome = one.life, one.life.outcome
-    report.refused = list({(each.kind, each.what): each for each in life.refusals}.values())
+    report.kept_from(life)
     if outcome is None:
         if life.stuck:
             report.keep(_never_ending(life, laboratory.patience))
@@ -171,6 +177,7 @@ def _undisturbed(
     saved = [point.step for point in life.points if point.kind == "after-save" and point.step != RUN]
     report.steps, report.names = len(saved), list(dict.fromkeys(saved))
     other = _one_undisturbed(laboratory, oracle)
+    report.kept_from(other.life)
     if other.life.outcome is None:
         text = f"undisturbed, it ends once and not the next time: {'stuck' if other.life.stuck else life.last_line}"
         report.keep(Finding("stuck", RUN, text, "see what it waits for, and what it shares with other processes"))
@@ -289,7 +296,9 @@ class _Kills:
         killed = point in first.points and not first.stuck
         end = _end(world, self._laboratory.live(world, environment=environment), self._oracle) if killed else None
         world.remove()
+        self._report.kept_from(first)
         if end is not None:
+            self._report.kept_from(end.life)
             self._judge(point, first, end)
         elif first.stuck:
             text = f"it does not come to the point {said(point)}"

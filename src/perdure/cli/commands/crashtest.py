@@ -60,7 +60,7 @@ def crashtest(
     machine, programs, and files outside of the copy are refused, unless they are allowed.
 
     Exit codes: 0 nothing was found, 1 something was, 2 wrong usage, 3 not everything was
-    tested: the time was over before each step was killed, or the run fails by itself.
+    tested: the time was over before each step was killed, something was refused, or the run fails by itself.
     """
     from perdure.crashtest.answers import Given
     from perdure.crashtest.campaign import crashtest as campaign

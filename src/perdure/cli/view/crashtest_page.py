@@ -41,7 +41,15 @@ def show_report(report: Report, arguments: str) -> None:
         printer.line(one_line(f"undisturbed, the run fails at its end, when all is done: {report.at_the_end}"), "dim")
     for failed in report.clean_ups:
         printer.line(one_line(f"undisturbed, a clean-up fails for good, and is a dead letter: {failed}"), "yellow")
-    if not report.ending and not report.clean_ups and not report.findings:
+    refused = sorted({f"{each.what} ({each.kind}){f' in {each.step}' if each.step else ''}" for each in report.refused})
+    if refused:
+        printer.line(
+            one_line(f"not tested, since it was refused, nor what comes behind it: {', '.join(refused)}"), "yellow"
+        )
+        printer.line(
+            "allow what is harmless (--allow-program, --allow-host), or give the step's result: --stub STEP=JSON"
+        )
+    if not report.ending and not report.clean_ups and not report.findings and not refused:
         end = "error" if report.expected else "result"
         same = f"same {end} and files, but for what is said below" if report.unstable else f"same {end} and files"
         printer.line(f"ok      resumed from every kill; {same}; deterministic", "green")
@@ -66,5 +74,6 @@ def show_report(report: Report, arguments: str) -> None:
         option = "--approval yes" if what.startswith("approval ") else "--signal NAME=JSON"
         printer.line(one_line(f"not given, so its time was over at once: {what}; give it: {option}"), "yellow")
     printer.line(one_line(f"not killed: {', '.join(report.not_killed) or 'nothing'}"))
-    refused = sorted({f"{each.what} ({each.kind})" for each in report.refused})
-    printer.line(one_line(f"refused: {', '.join(refused) or 'nothing'}"))
+    printer.line(
+        f"refused: {', '.join(sorted({one_line(f'{x.what} ({x.kind})') for x in report.refused})) or 'nothing'}"
+    )
