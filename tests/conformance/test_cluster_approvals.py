@@ -16,7 +16,7 @@ from tests.conformance.test_cluster_waits import waits_for
 import perdure
 import perdure.http
 from perdure import workflow
-from perdure.alerts import sender
+from perdure.alerts.channels.base import Target
 from perdure.engines.selection import cluster_at
 from perdure.errors import AlreadyDecided, OptionError
 from perdure.operations.approvals import answer
@@ -53,7 +53,7 @@ def test_links_are_answered_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
     """The message of an approval and a signal's link work once, from any machine with the key; a second answer is told
     who was first. The address of the target, a secret, is nowhere on the cluster."""
     messages: list[Any] = []
-    monkeypatch.setattr(sender, "attempt", lambda message, target: messages.append(message))
+    monkeypatch.setattr(Target, "send", lambda target, message: messages.append(message))
     monkeypatch.setenv("PERDURE_PUBLIC_URL", PUBLIC)
 
     @workflow
