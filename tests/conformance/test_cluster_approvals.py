@@ -17,10 +17,13 @@ import perdure
 import perdure.http
 from perdure import workflow
 from perdure.alerts.channels.base import Target
+from perdure.core.waits import APPROVAL
 from perdure.engines.selection import cluster_at
 from perdure.errors import AlreadyDecided, OptionError
 from perdure.operations.approvals import answer
-from perdure.operations.location import locate
+from perdure.operations.find_run import find_run
+from perdure.operations.location import locate, opened
+from perdure.store.approvals import id_of, topics_asked, unpack_answer
 from waiting import until
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -127,4 +130,9 @@ def test_of_many_answers_at_once_one_counts(bench: Bench, caplog: pytest.LogCapt
             assert all(f"approved by {winner}" in one for one in said if one != winner), said
             expected.append(winner)
     assert handle.result(60) == expected
+    # One who was slower than the run, which ended with the last answer, is told as well.
+    with opened(locate(), handle.id) as store:
+        topic = next(one for one in topics_asked(store, find_run(store, handle.id)) if "number 07" in one)
+    value, _, first = cluster_at(bench.engine).send_once(handle.id, APPROVAL, topic, b"", id_of(topic))
+    assert (first, unpack_answer(value, 0).by) == (False, expected[-1])
     assert executions(bench, "asks_many") > 1

@@ -89,12 +89,15 @@ async def send_once(cluster: Cluster, run: str, event: str, topic: str, value: b
         TooLarge, NotFound, RunHasEnded, EngineError: as `send`.
     """
     sender = uuid4().hex
-    sent = await send(cluster, run, event, topic, value, id, sender)
+    try:
+        sent = await send(cluster, run, event, topic, value, id, sender)
+    except RunHasEnded:
+        if (letter := await _first(cluster, run, id)) is None:
+            raise
+        return letter, False  # the run has ended with what that one said
     began, pause = monotonic(), FIRST_LOOK
     while monotonic() - began < LONGEST_LOOK:
-        root = await find(cluster, sent.run)
-        history = await read_whole(await cluster.client(), root.workflow_id, root.run_id)
-        letter = next((one for one in history.mailbox.letters if one.id == id), None)
+        letter = await _first(cluster, sent.run, id)
         if letter is not None:
             return letter, letter.sender == sender
         await asyncio.sleep(pause)  # a worker is at the run: what comes meanwhile stands in its history after that
@@ -103,6 +106,13 @@ async def send_once(cluster: Cluster, run: str, event: str, topic: str, value: b
         f"the cluster has {event!r} for run {sent.run}, and does not say yet whether it was the first one",
         f"see what became of it: perdure show {quote(sent.run)}",
     )
+
+
+async def _first(cluster: Cluster, run: str, id: str) -> Letter | None:
+    """The signal of that id that the run has kept."""
+    root = await root_of(cluster, run)
+    history = await read_whole(await cluster.client(), root.workflow_id, root.run_id)
+    return next((one for one in history.mailbox.letters if one.id == id), None)
 
 
 def _ended(run: Found) -> RunHasEnded:
