@@ -150,6 +150,14 @@ SPAWNING = """
 """
 
 
+def test_a_program_of_perdure_sh_is_started_by_its_step(tmp_path: Path) -> None:
+    """On the main thread, too: what its comment accepts is accepted."""
+    text = script("perdure.sh(['/bin/sh', '-c', 'true'])  # perdure: repeatable it does nothing")
+    report = crashtest(target(tmp_path, "import perdure\n" + text, programs=["true"]), kills=4, patience=60)
+    assert report.findings == []
+    assert {(each.how, each.effect.step) for each in report.repeated} == {("accepted", "work")}
+
+
 def test_a_python_that_is_spawned_is_a_program(tmp_path: Path) -> None:
     """What it does cannot be seen: it is refused unless it is allowed, and what is forked is seen as its parent is."""
     report = crashtest(target(tmp_path, script(SPAWNING.strip())), kills=1, patience=60)

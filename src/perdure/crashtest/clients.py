@@ -14,7 +14,7 @@ from perdure.crashtest.effects import SAFE_METHODS, Effect, Effects
 
 def watch(effects: Effects) -> None:
     """Watch the clients that are loaded, and those that will be."""
-    patches = {
+    patches: dict[str, Callable[[Any], None]] = {
         "http.client": lambda module: _http_client(module, effects),
         "httpx": lambda module: _httpx(module, effects),
         "aiohttp": lambda module: _aiohttp(module, effects),
@@ -23,6 +23,7 @@ def watch(effects: Effects) -> None:
         "threading": lambda module: _threading(module, effects),
         "sqlite3": lambda module: _sqlite(module, effects),
         "concurrent.futures.thread": lambda module: _thread_pool(module, effects),
+        "perdure.engines.runtime.command": _programs,
     }
     for name in [name for name in patches if name in sys.modules]:
         patches.pop(name)(sys.modules[name])
@@ -178,6 +179,14 @@ def _threading(module: Any, effects: Effects) -> None:
         start(self)
 
     module.Thread.start = starting
+
+
+def _programs(module: Any) -> None:
+    """`perdure.sh` starts its program on the thread of the step, whose step and lines are seen there.
+
+    What a timeout leaves of it when it breaks in just then is ended with the life.
+    """
+    module._uninterrupted = lambda start, program: start()
 
 
 def _thread_pool(module: Any, effects: Effects) -> None:
