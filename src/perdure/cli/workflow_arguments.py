@@ -72,6 +72,11 @@ def parse_arguments(spec: Spec, command: str, tokens: Sequence[str]) -> Parsed |
         raise UsageError(
             f"the arguments of workflow {spec.name!r} do not fit: {error}", f"give it as JSON, by its option: {form}"
         ) from error
+    except ArithmeticError as error:  # a Decimal that is none
+        raise UsageError(
+            f"the arguments of workflow {spec.name!r} do not fit: one of them is not a number ({type(error).__name__})",
+            f"see which it takes: {command} --help",
+        ) from error
     if chosen is not accept:
         chosen(*bound.args, **bound.kwargs)
         return None
@@ -139,7 +144,7 @@ def _parameters(spec: Spec) -> Iterator[inspect.Parameter]:
         if (secret := _secret_of(annotation)) is not None:
             how = Parameter(converter=secret, n_tokens=1, accepts_keys=False, help=NOTE)
             annotation = Annotated[annotation, how]
-        elif _mentions_struct(annotation) or _is_list_of_dicts(annotation):
+        elif _mentions_struct(annotation) or _is_nested(annotation):
             annotation = Annotated[
                 annotation, Parameter(converter=_from_json, n_tokens=1, accepts_keys=False, json_list=False)
             ]
@@ -204,11 +209,18 @@ def _mentions_struct(annotation: Any) -> bool:
     return any(_mentions_struct(part) for part in typing.get_args(annotation))
 
 
-def _is_list_of_dicts(annotation: Any) -> bool:
-    parts = typing.get_args(annotation)
-    return typing.get_origin(annotation) is list and (typing.get_origin(parts[0]) or parts[0]) is dict
+def _is_nested(annotation: Any) -> bool:
+    """Is it a list, or the like, of lists, tuples, sets or dicts? Cyclopts gives an empty one, whatever was typed."""
+    return any(
+        typing.get_origin(one) in _CONTAINERS
+        and any((typing.get_origin(part) or part) in (*_CONTAINERS, dict) for part in typing.get_args(one))
+        for one in _alternatives(annotation)
+    )
+
+
+_CONTAINERS = (list, tuple, set, frozenset)
 
 
 def _from_json(kind: Any, tokens: Sequence[Token]) -> Any:
-    """A msgspec Struct and a list of dicts are given as JSON: Cyclopts does not look into them."""
+    """A msgspec Struct and a list of lists or dicts are given as JSON: Cyclopts does not look into them."""
     return msgspec.json.decode(tokens[0].value, type=kind)
