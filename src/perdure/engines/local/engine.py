@@ -251,11 +251,8 @@ class LocalEngine:
             What could not be cleaned up, a line each; None if a process executes it after all, or it has ended.
         """
         start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid, ends=True)
-        import asyncio
-
-        life = call_off(start)
-        missed: list[str] | None = asyncio.run(self.drivers.tasks.drive(life, None))
-        return missed
+        with self.drivers.sync.loop:
+            return self.drivers.sync.drive(call_off(start), None)  # type: ignore[no-any-return]
 
     def status(self, id: str) -> RunStatus:
         """How a run stands.

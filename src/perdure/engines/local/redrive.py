@@ -6,7 +6,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,13 +18,11 @@ from perdure.core.records import RunRecord, StepRecord
 from perdure.engines.local.engine import LocalEngine
 from perdure.engines.local.handoff import Handoff
 from perdure.engines.local.scope import LocalScope
+from perdure.engines.runtime.own_loop import OwnLoop
 from perdure.errors import NotDecodable, PerdureError, StateError, StopRun
 from perdure.store import dead_letters
 from perdure.store.dead_letters import Claim
 from perdure.store.forks import origin
-
-if TYPE_CHECKING:
-    import asyncio
 
 Find = Callable[[RunRecord, StepRecord], Spec]
 """The step of a record, as the script has it now. May raise anything."""
@@ -77,8 +75,7 @@ class Redriver:
         self._working = 0
         self._idle = threading.Event()
         self._error: BaseException | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._loops_thread: threading.Thread | None = None
+        self._loop = OwnLoop()
 
     def run(self, lids: Iterable[int]) -> None:
         """Re-drive these letters; a failure of one does not stop the others.
@@ -87,14 +84,12 @@ class Redriver:
             StateError: the state file cannot be used.
         """
         self._rest = iter(lids)
-        try:
+        with self._loop:
             if self._concurrency == 1:
                 while (lid := self._draw()) is not None:
                     self._alone(lid)
             else:
                 self._work_side_by_side()
-        finally:
-            self._end_loop()
         if self._error is not None:
             raise self._error
 
@@ -246,28 +241,6 @@ class Redriver:
         with self._lock:
             self._report(result)
 
-    # -- async steps --------------------------------------------------------------------------------------------------
-
-    def _await(self, program: Any, scope: LocalScope) -> Redriven:
+    def _await(self, program: Any, scope: LocalScope) -> Any:
         """Carry a decision about an async step on the one loop that all of them share."""
-        import asyncio
-
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._loops_thread = threading.Thread(target=self._loop.run_forever, name="perdure-loop", daemon=True)
-                self._loops_thread.start()
-            loop = self._loop
-        pending = asyncio.run_coroutine_threadsafe(self._engine.drivers.tasks.drive(program, scope), loop)
-        try:
-            return pending.result()  # type: ignore[no-any-return]
-        except BaseException:
-            pending.cancel()
-            raise
-
-    def _end_loop(self) -> None:
-        loop, thread = self._loop, self._loops_thread
-        if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+        return self._loop.run(lambda: self._engine.drivers.tasks.drive(program, scope))

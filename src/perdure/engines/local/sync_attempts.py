@@ -1,15 +1,20 @@
-"""Attempts of steps on threads, each under its timeout: on the main thread by a signal, on a pool's by giving it up."""
+"""Attempts of steps on threads, each under its timeout: on the main thread by a signal, on a pool's by giving it up.
+
+The clean-up of an async step is carried in a loop of its own, and cancelled there.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.effects import Execute, Outcome
+from perdure.core.execution.spec import Call
 from perdure.engines.local.attempt import Attempt, given_up
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
+from perdure.engines.runtime.own_loop import OwnLoop
 from perdure.engines.runtime.threads import in_pool
-from perdure.engines.runtime.timeouts import Abandoned, Ticket, interrupted_after, on_main_thread, timed_out
+from perdure.engines.runtime.timeouts import Abandoned, Ticket, bounded, interrupted_after, on_main_thread, timed_out
 from perdure.errors import StopRun
 from perdure.store.flight_recorder import Slot
 
@@ -26,6 +31,7 @@ class SyncAttempts:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
+        self.loop = OwnLoop()
 
     def execute(self, effect: Execute, scope: LocalScope, *, in_turn: bool = False) -> Outcome:
         """One attempt; `in_turn` if it has the turn of suspects."""
@@ -55,6 +61,8 @@ class SyncAttempts:
             from perdure.engines.processes.isolated_step import run_isolated
 
             return run_isolated(call, scope.id, effect.attempt, seconds)
+        if spec.is_async:  # a clean-up: sync code calls no async step otherwise
+            return self.loop.run(lambda: _in_time(call, seconds))
         if seconds is None:
             return spec.fn(*call.args, **call.kwargs)
         if on_main_thread():
@@ -96,3 +104,11 @@ class SyncAttempts:
         self._resources.pool.monitor.remove(ticket)
         if not ticket.claim():
             raise Abandoned
+
+
+async def _in_time(call: Call, seconds: float | None) -> Any:
+    return await bounded(_made(call), seconds, call.spec.owner)
+
+
+async def _made(call: Call) -> Any:
+    return await call.spec.fn(*call.args, **call.kwargs)

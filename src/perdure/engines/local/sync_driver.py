@@ -73,7 +73,8 @@ class SyncDriver:
         self._resources = resources
         self._drivers = drivers
         self._waits = False
-        self.execute = SyncAttempts(resources).execute
+        attempts = SyncAttempts(resources)
+        self.execute, self.loop = attempts.execute, attempts.loop
         self._perform: dict[type, Callable[[Any, Any], Any]] = {
             Load: self.load,
             Execute: self.execute,
@@ -346,7 +347,8 @@ class SyncDriver:
         notices.undoes(self._resources, effect)
         inner = LocalScope(self._resources, self._drivers, effect.run, effect.history)
         try:
-            return self.drive(unwinding(effect, inner.find_step), inner)  # type: ignore[no-any-return]
+            with self.loop:
+                return self.drive(unwinding(effect, inner.find_step), inner)  # type: ignore[no-any-return]
         except BaseException as error:
             if not inner.forked:
                 broken_off(self._resources, inner, error)
