@@ -15,9 +15,13 @@ from perdure.core.execution.idempotency import child_id
 from perdure.core.letter_record import LetterRecord
 from perdure.core.records import RunRecord
 from perdure.engines.local.redrive import Redriver, Result
-from perdure.errors import AlreadyRunning, RunError, Suspended
+from perdure.errors import AlreadyRunning, NotFound, RunError, Suspended
+from perdure.operations.after_redrive import follow
+from perdure.operations.find_run import find_run
+from perdure.operations.find_step import find_step
 from perdure.store import dead_letters, forks, signals, unseen_results
 from perdure.store.forks import Forked
+from perdure.store.kept_runs import enqueued_again
 
 done: list[str] = []
 broken: dict[str, BaseException] = {}
@@ -324,3 +328,107 @@ def test_a_result_that_came_too_late_behind_which_nothing_was_called(machine: Ma
     fork(machine, source, 3)
     take_effects()
     assert (rows_alone(), take_effects()) == (2, [])
+
+
+@workflow(name="forked_halves")
+def halves() -> str:
+    first = load(parse.map([1, 2]).results)
+    second = parse.map([3, 4]).results
+    last()
+    return f"{first} {second}"
+
+
+def test_one_fork_sees_all_that_was_redriven_of_a_run(machine: Machine) -> None:
+    """Letters of several steps, each with a consumer of its own: one line names a fork that makes none again."""
+    broken["parse 2"] = broken["parse 4"] = Trouble("bad")
+    source = end(machine, halves)
+    broken.clear()
+    resolved = [(result.letter, result.seen) for result in redrive(machine)]
+    (line,) = set(follow(machine.engine.store, resolved).values())
+    late = unseen_results.unseen(machine.engine.store, source)
+    assert late is not None
+    assert (late.count, late.command) == (2, f"perdure fork {source.id} --from last")
+    assert f"{late.command} makes it again" in line
+    assert fork(machine, source, find_step(machine.engine.store, source, "last")).results == 2
+    take_effects()
+    assert halves() == "[10, 20] [30, 40]"
+    assert take_effects() == ["load [10, 20]", "last"]
+
+
+@workflow(name="forked_caller")
+def caller() -> str:
+    found = rows.with_options(id="by id")()
+    parse.map([2])
+    last()
+    return found
+
+
+def test_a_run_that_keeps_the_result_of_one_by_an_id_says_so(machine: Machine) -> None:
+    """Both have letters: the order of the forks is said, and that another point makes again what came after it."""
+    broken["parse 2"] = Trouble("bad")
+    end(machine, caller)
+    broken.clear()
+    resolved = [(result.letter, result.seen) for result in redrive(machine)]
+    store = machine.engine.store
+    source = next(run for run in store.runs() if run.workflow == "forked_caller")
+    lines = sorted(set(follow(store, resolved).values()), key=len)
+    assert [f"perdure fork {id} --from" in line for id, line in zip(("'by id'", source.id), lines, strict=True)] == [
+        True,
+        True,
+    ]
+    assert f'fork by id first, then perdure fork {source.id} --from "#2"' in lines[1]
+    assert "keeps" not in lines[0]
+
+
+@workflow(name="forked_part")
+def part(n: int) -> int:
+    return parse(n)
+
+
+@workflow(name="forked_part_once", once=True)
+def part_once(n: int) -> int:
+    return parse(n)
+
+
+@workflow(name="forked_calls")
+def calls() -> None:
+    part.enqueue(1)
+    part_once.enqueue(1)
+    part.with_options(id="by-id").enqueue(2)
+    part.with_options(id="called")(3)
+    last()
+
+
+def test_runs_that_a_fork_enqueues_again_are_named(machine: Machine) -> None:
+    """With the command that ends one: those behind the point alone, and none that the fork finds again."""
+    broken["last"] = Died()
+    end(machine, calls)
+    store = machine.engine.store
+    source = next(run for run in store.runs() if run.workflow == "forked_calls")
+    line = enqueued_again(store, source, 1, " --state x.db")
+    assert line is not None
+    assert line.count("perdure cancel") == 1
+    assert f"`perdure cancel {source.id}.forked_part-" in line
+    assert " --state x.db` ends it" in line
+    assert enqueued_again(store, source, find_step(store, source, "last", behind=True)) is None
+
+
+def test_the_last_run_is_one_that_nobody_has_called(machine: Machine) -> None:
+    """Neither by an id, nor into a queue; unless a person has begun it again since then."""
+    broken["last"] = Trouble("no")
+    end(machine, calls)
+    store = machine.engine.store
+    assert [run.workflow for run in store.runs()][-1] == find_run(store, "last").workflow == "forked_calls"
+    machine.world.sleep(1)
+    part.with_options(id="by hand")(3)
+    assert find_run(machine.engine.store, "last").id == "by hand"
+
+
+def test_clean_ups_are_no_steps_to_fork_from(machine: Machine) -> None:
+    """A wrong name is answered with the steps that the workflow calls."""
+    broken["last"] = Trouble("no")
+    source = end(machine, saga)
+    with pytest.raises(NotFound) as refused:
+        find_step(machine.engine.store, source, "forked", behind=True)
+    assert "load" in refused.value.hint
+    assert "undo" not in refused.value.hint

@@ -1,38 +1,82 @@
-"""What has to follow when a dead letter was resolved: who sees the result, and the command by which others do."""
+"""What has to follow when dead letters were resolved: who sees the results, and the command by which others do."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from shlex import quote
 
-from perdure.core.records import CLEAN_UPS, RunRecord
+from perdure.core.records import CALLED, CLEAN_UPS, ENDED, RunRecord
+from perdure.core.values import codec
 from perdure.store import dead_letters
 from perdure.store.runs import Store
-from perdure.store.unseen_results import consumer, record_of
+from perdure.store.unseen_results import fork_of, record_of, unseen_records
 
 
-def follows(store: Store, lid: int, *, seen: bool) -> str | None:
-    """One line about what has to follow; None if nothing has to.
+def follow(store: Store, resolved: Iterable[tuple[int, bool]]) -> dict[int, str]:
+    """One line for each run about what has to follow, by the number of each letter that it is about.
+
+    A run that has not seen several results has one fork that sees them all.
 
     Args:
         store: the state file.
-        lid: the number of a letter that was resolved.
-        seen: its run will see the result.
+        resolved: the numbers of letters that were resolved, and whether the run of each will see the result.
     """
-    letter = dead_letters.get(store, lid)
-    run = store.run_by_number(letter.run)
-    seq: int | None = letter.seq
-    if not letter.seq or store.record(run.rid, letter.seq).kind in CLEAN_UPS:
-        return None  # the run has ended with that, or nothing consumes it
-    while run.parent is not None and seq is not None:
-        parent = store.run_by_number(run.parent)
-        run, seq = parent, record_of(store, parent, run)
-    if run.parent is not None or seq is None or (seen and run.status not in ("done", "cancelled")):
-        return f"run {_top(store, run).id} sees it when it is resumed: perdure resume {quote(_top(store, run).id)}"
+    tops: dict[int, RunRecord] = {}
+    letters: dict[int, list[int]] = {}
+    missed: dict[int, list[int]] = {}  # the records that a fork has to take over
+    resumed: set[int] = set()
+    for lid, seen in resolved:
+        letter = dead_letters.get(store, lid)
+        run = store.run_by_number(letter.run)
+        seq: int | None = letter.seq
+        if not letter.seq or store.record(run.rid, letter.seq).kind in CLEAN_UPS:
+            continue  # the run has ended with that, or nothing consumes it
+        while run.parent is not None and seq is not None:
+            parent = store.run_by_number(run.parent)
+            run, seq = parent, record_of(store, parent, run)
+        top = _top(store, run)
+        tops[top.rid] = top
+        letters.setdefault(top.rid, []).append(lid)
+        if run.parent is not None or seq is None or (seen and run.status not in ("done", "cancelled")):
+            resumed.add(top.rid)
+        else:
+            missed.setdefault(top.rid, []).append(seq)
+    ids = {top.id for rid, top in tops.items() if top.named and rid not in resumed} if len(tops) > 1 else set()
+    lines = {rid: _line(store, top, rid in resumed, missed.get(rid, ()), ids) for rid, top in tops.items()}
+    return {lid: lines[rid] for rid in tops for lid in letters[rid]}
+
+
+def _line(store: Store, run: RunRecord, resumed: bool, missed: Iterable[int], forked: set[str]) -> str:
+    """`forked` are the runs by an id that have a fork of their own."""
+    id = quote(run.id)
+    if resumed:
+        late = "; what has consumed others of them does not, and its end names the fork that makes it again"
+        return f"run {run.id} sees it when it is resumed: perdure resume {id}{late if missed else ''}"
     how = "has gone on since" if run.status not in ("done", "cancelled") else f"is {run.status}"
-    step = consumer(store, run, seq)
     return (
         f"run {run.id} {how}, and what has consumed the items does not see the result: "
-        f"perdure fork {quote(run.id)} --from {step} makes it again"
+        f"{fork_of(store, run, [*missed, *unseen_records(store, run)])} makes it again{_kept(store, run, forked)}"
+    )
+
+
+def _kept(store: Store, run: RunRecord, forked: set[str]) -> str:
+    """Which results of runs by an id a run keeps in that fork, and how it gets those that their forks have."""
+    calls: dict[tuple[str, bytes, int], str] = {}
+    taken: list[tuple[int, str]] = []
+    for seq, name, key, n, _, kind in store.index(run.rid) if forked else ():
+        if kind == "builtin" and name.startswith(CALLED):
+            id = codec.to_builtins(store.record(run.rid, seq).output or b"")
+            if id in forked:
+                calls[name.removeprefix(CALLED), key, n] = id
+        elif kind == "builtin" and (called := calls.get((name.removeprefix(ENDED), key, n))) is not None:
+            taken.append((seq, called))
+    if not taken:
+        return ""
+    first, called = taken[0]
+    more = f" and {len(taken) - 1:,} more" if len(taken) > 1 else ""
+    return (
+        f", and keeps the result of {called}{more}; to have the new one, fork {called}{more} first, then "
+        f'perdure fork {quote(run.id)} --from "#{first}", which makes again all that came after'
     )
 
 

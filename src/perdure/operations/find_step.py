@@ -15,8 +15,8 @@ from perdure.store.runs import Store
 
 SHOWN = 12
 
-CALLED = ("step", "builtin", "deferred", "undone")
-"""Kinds of records that are of a call; the others are notes."""
+CALLED = ("step", "builtin")
+"""Kinds of records that are of a call of the workflow; the others are notes and clean-ups."""
 
 
 def check_name(store: Store, run: RunRecord, name: str) -> None:

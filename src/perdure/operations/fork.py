@@ -17,14 +17,16 @@ from perdure.operations.find_step import find_step
 from perdure.operations.location import Location, opened_for_change
 from perdure.store.forks import Forked
 from perdure.store.forks import fork as forking
+from perdure.store.kept_runs import enqueued_again
 from perdure.store.listing import holder_of
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A fork, and what it has taken over."""
+    """A fork, what it has taken over, and in a line which runs of its source it enqueues again, if there are such."""
 
     run: RunRecord
     forked: Forked
+    again: str | None = None
 
 
 def fork(location: Location, run: RunRecord, step: str, now: float) -> Made:
@@ -55,4 +57,5 @@ def fork(location: Location, run: RunRecord, step: str, now: float) -> Made:
         forked: Forked = store.journal.write((), forking(store, run, new_id, before, now, child_id))
         if holder is not None and holder.host == os.uname().nodename:
             orphans.end_left(run.id, died=holder.pid)
-        return Made(store.run(new_id), forked)
+        again = enqueued_again(store, run, before, location.option)
+        return Made(store.run(new_id), forked, again)

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from perdure.core.execution.spec import Spec
 from perdure.core.letter_record import LetterRecord
 from perdure.core.records import RunRecord, StepRecord
@@ -18,7 +16,7 @@ from perdure.engines.local import LocalEngine, engine_at
 from perdure.engines.local.redrive import Redriver, Result
 from perdure.engines.observers.attach import attached
 from perdure.errors import PerdureError, Skipped, StateError
-from perdure.operations.after_redrive import follows
+from perdure.operations.after_redrive import follow
 from perdure.operations.location import Location, pin
 from perdure.operations.run import Execution
 from perdure.operations.scripts import step_of, workflow_of
@@ -37,8 +35,10 @@ def redrive(
     script: Path | None = None,
     rate: tuple[int, float] | None = None,
     concurrency: int = 1,
-) -> None:
+) -> dict[int, str]:
     """Re-drive letters, each by itself: a failure of one does not stop the others.
+
+    Returns what has to follow, a line for each letter of which something has to; one for all letters of a run.
 
     Args:
         location: the state file.
@@ -65,10 +65,11 @@ def redrive(
             line = engine.store.command_line(engine.store.run_by_number(letter.run))
             calls.setdefault(b"" if line is None else line.packed(), []).append(letter.lid)
 
+    seen: list[tuple[int, bool]] = []
+
     def resolved(result: Result) -> None:
         if result.status == "resolved":
-            line = follows(engine.store, result.letter, seen=result.seen)
-            result = msgspec.structs.replace(result, follows=line)
+            seen.append((result.letter, result.seen))
         report(result)
 
     for letters in calls.values():
@@ -76,6 +77,7 @@ def redrive(
     for letter in chosen:
         if not letter.seq:
             report(_whole_run(engine, location, letter, script, watch))
+    return follow(engine.store, seen)
 
 
 class _Finder:

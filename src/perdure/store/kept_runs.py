@@ -7,8 +7,10 @@ from typing import Any
 
 import apsw
 
+from perdure.core.records import ENQUEUED, RunRecord
 from perdure.core.values import codec
 from perdure.errors import NotFound
+from perdure.store.forks import origin
 from perdure.store.runs import Store
 from perdure.store.statements import load
 
@@ -46,11 +48,52 @@ def kept_runs(store: Store, rid: int, status: str, option: str = "") -> str | No
         id = codec.to_builtins(store.record(rid, seq).output or b"")
         if isinstance(id, str) and id not in ids:
             ids.append(id)
+    return _line(store, "runs that it has called or enqueued are not undone with it", ids, option)
+
+
+def enqueued_again(store: Store, source: RunRecord, point: int, option: str = "") -> str | None:
+    """That runs which an unfinished run has enqueued behind a point stay, though its fork enqueues them: in a line.
+
+    A run by an id, and one with `once=True`, is the same for both, and not meant.
+
+    Args:
+        store: the state file.
+        source: the run that was forked.
+        point: from which of its records on the fork makes them again.
+        option: what commands need to find the state file.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    if source.status in ("done", "cancelled"):
+        return None
+    begun: list[Any] = store.journal.read(
+        lambda connection: connection.execute(_SQL["begun"], (source.rid, MOST + 1)).fetchall()
+    )
+    ids = []
+    for (seq,) in begun:
+        record = store.record(source.rid, seq)
+        id = codec.to_builtins(record.output or b"")
+        own = f"{origin(store, source, seq).id}."  # with which the ids that perdure makes for its runs begin
+        if seq >= point and record.name.startswith(ENQUEUED) and isinstance(id, str) and id.startswith(own):
+            ids.append(id)
+    what = f"runs that {source.id} has enqueued after that point stay, and are enqueued again"
+    return _line(store, what, [id for id in ids if _named(store, id)], option)
+
+
+def _named(store: Store, id: str) -> bool:
+    try:
+        return store.run(id).named
+    except NotFound:
+        return False
+
+
+def _line(store: Store, what: str, ids: list[str], option: str) -> str | None:
     found = [line for id in ids[:MOST] if (line := _stands(store, id, option)) is not None]
     if not found:
         return None
     more = f"; and {'' if len(ids) <= MOST else 'at least '}{len(found) - NAMED:,} more" if len(found) > NAMED else ""
-    return f"runs that it has called or enqueued are not undone with it: {', '.join(found[:NAMED])}{more}"
+    return f"{what}: {', '.join(found[:NAMED])}{more}"
 
 
 def _stands(store: Store, id: str, option: str) -> str | None:

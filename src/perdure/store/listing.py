@@ -21,6 +21,12 @@ from perdure.store.statements import load
 
 _SQL = load("listing.sql")
 
+NEWEST = 1_000
+"""Runs of which the newest that nobody has called is looked for."""
+
+CALLERS = 100
+"""Runs, the newest, that may have called one by an id."""
+
 FIXED = (3, 51, 3)
 """The SQLite in which the WAL-reset corruption bug is fixed (https://www.sqlite.org/wal.html, section 11)."""
 
@@ -57,15 +63,21 @@ def has(store: Store, id: str) -> bool:
 
 
 def newest(store: Store) -> str | None:
-    """The id of the run that was started or resumed last; children do not count.
+    """The id of the run that was started or resumed last, and that no workflow has called or enqueued.
+
+    Of many runs the newest are looked at: if a workflow has begun all of those, it is the newest one.
 
     Raises:
         StateCorrupt: there are children only.
     """
-    found = _all(store, "newest")
+    found = _all(store, "newest", NEWEST)
     if not found and totals(store):
         raise corrupt(store.path)  # children of no run
-    return found[0][0] if found else None
+    for rid, id, doubtful in found:
+        caller = id.rpartition(".")[0]  # of an enqueued run that has no id of its own
+        if not doubtful or not _all(store, "called", rid, msgspec.msgpack.encode(id), caller, CALLERS)[0][0]:
+            return str(id)
+    return found[0][1] if found else None
 
 
 def totals(store: Store) -> dict[str, int]:

@@ -35,14 +35,26 @@ def unseen(store: Store, run: RunRecord) -> Unseen | None:
         store: the state file.
         run: one that is no child run, for the command to be one that can be carried out.
     """
+    found = unseen_records(store, run)
+    return Unseen(len(found), fork_of(store, run, found)) if found else None
+
+
+def unseen_records(store: Store, run: RunRecord) -> list[int]:
+    """The numbers of the records of a run, for each such result, that a fork has to take over."""
     rows: list[Any] = store.journal.read(lambda connection: connection.execute(_SQL["unseen"], (run.rid,)).fetchall())
     if not rows or run.superseded_by is not None:
-        return None
+        return []
     steps = [_record_in(store, run, *row) for row in rows]
-    found = [seq for seq in steps if seq is not None]  # the run has gone on without the others: it calls them anew
-    if not found:
-        return None
-    return Unseen(len(found), f"perdure fork {quote(run.id)} --from {consumer(store, run, min(found))}")
+    return [seq for seq in steps if seq is not None]  # the run has gone on without the others: it calls them anew
+
+
+def fork_of(store: Store, run: RunRecord, records: list[int]) -> str:
+    """The fork that sees the results of all these records: from behind the last one.
+
+    A fork from before it would make again what was just re-driven. What has consumed an earlier one is made again there
+    as well, since its inputs are others.
+    """
+    return f"perdure fork {quote(run.id)} --from {consumer(store, run, max(records))}"
 
 
 def _record_in(store: Store, top: RunRecord, rid: int, seq: int) -> int | None:

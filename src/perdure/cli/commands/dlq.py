@@ -222,10 +222,10 @@ def redrive(
         logged() if log_json or settings.log_json() else nullcontext(),
         redirect_stdout(sys.stderr) if json else nullcontext(),  # whatever the steps print
     ):
-        redriving.redrive(
+        follows = redriving.redrive(
             location, chosen, report.add, watch=_quiet(), script=script, rate=per_time, concurrency=concurrency
         )
-        return report.end()
+        return report.end(follows)
 
 
 @app.command

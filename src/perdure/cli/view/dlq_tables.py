@@ -179,8 +179,8 @@ class Report:
                 if isinstance(result.error, PerdureError) and result.error.hint:
                     printer.line(f"  what to do: {result.error.hint}")
 
-    def end(self) -> int:
-        """The summary, and the exit code."""
+    def end(self, follows: dict[int, str]) -> int:
+        """The summary, with what has to follow, by letter; and the exit code."""
         by = {status: [one for one in self._results if one.status == status] for status in _OUTCOMES}
         if self._json:
             fields: dict[str, Any] = {status: len(found) for status, found in by.items()}
@@ -189,7 +189,7 @@ class Report:
                     "letter": one.letter,
                     "status": one.status,
                     "seen": one.seen,
-                    "follows": one.follows,
+                    "follows": follows.get(one.letter),
                     "error": one.error and _describe_error(one.error),
                 }
                 for one in self._results
@@ -198,7 +198,7 @@ class Report:
         elif not self._results:
             self._stdout.write("no dead letter is parked, of those asked for; nothing was done\n")
         else:
-            for line in dict.fromkeys(one.follows for one in self._results if one.follows):
+            for line in dict.fromkeys(follows.values()):
                 Printer(sys.stderr).line(line, "yellow")
             self._stdout.write(", ".join(f"{len(by[s])} {words}" for s, words in _OUTCOMES.items() if by[s]) + "\n")
         if by["refused"]:

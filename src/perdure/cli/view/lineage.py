@@ -26,4 +26,6 @@ def fork_lines(made: Made, source: RunRecord, step: str) -> str:
             f"{count(forked.undoable, 'call')} with undo= that {source.id} made after that point: "
             "undone if this run fails or is cancelled"
         )
+    if made.again:
+        lines.append(made.again)
     return "".join(f"{line}\n" for line in lines)

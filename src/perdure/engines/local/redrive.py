@@ -32,14 +32,13 @@ class Result(msgspec.Struct, frozen=True):
     """How it went with a letter.
 
     "resolved" (`seen`: its run will see the result), "failed" (it is parked still; `error` is what the step raised), or
-    "refused" (nothing was tried; `error` says why). `follows`: what has to follow, in a line, where something has to.
+    "refused" (nothing was tried; `error` says why).
     """
 
     letter: int
     status: Literal["resolved", "failed", "refused"]
     error: Exception | None = None
     seen: bool = False
-    follows: str | None = None
 
 
 class Redriver:

@@ -6,7 +6,18 @@ ORDER BY id = ?1 DESC, parent IS NULL DESC, rid DESC LIMIT ?2
 SELECT EXISTS (SELECT 1 FROM run WHERE id = ?)
 
 -- name: newest
-SELECT id FROM run WHERE parent IS NULL ORDER BY started DESC, rid DESC LIMIT 1
+SELECT rid, id, named OR queue IS NOT NULL FROM run WHERE parent IS NULL ORDER BY started DESC, rid DESC LIMIT ?
+
+-- name: called
+SELECT EXISTS (
+    SELECT 1 FROM run r
+    JOIN run c ON c.rid IN (SELECT rid FROM (SELECT rid FROM run ORDER BY rid DESC LIMIT ?4) UNION SELECT rid FROM run WHERE id = ?3)
+    JOIN step s INDEXED BY step_other ON s.run = c.rid
+    WHERE r.rid = ?1 AND s.kind = 'builtin' AND s.kind <> 'step'
+        AND s.name IN ('perdure.call:' || r.workflow, 'perdure.enqueue:' || r.workflow) AND s.output = ?2
+        AND CASE WHEN r.queue IS NULL THEN c.started <= r.started AND coalesce(c.ended >= r.started, 1)
+                 ELSE c.created <= r.created AND coalesce(c.ended >= r.created, 1) END
+)
 
 -- name: totals
 SELECT 'all', count(*) FROM run
