@@ -10,6 +10,7 @@ from clean_up_steps import steps
 from conftest import Died, Machine, Trouble
 from perdure import defer, step, workflow
 from perdure.errors import Cancelled
+from perdure.store.runs import Store
 
 
 def test_deferred_calls_run_after_a_crash(machine: Machine) -> None:
@@ -141,21 +142,27 @@ def test_undoing_that_dies_again_and_again_is_ended_once(machine: Machine) -> No
     assert machine.ran.count("charge b") == 2
 
 
-def test_a_cancel_that_dies_in_its_clean_ups_is_kept(machine: Machine) -> None:
-    """Whoever goes on with the run ends it: nothing is executed, and nothing that was undone in part is used."""
+@pytest.mark.parametrize("undoing", [False, True])
+def test_a_cancel_that_dies_in_its_clean_ups_is_kept(machine: Machine, undoing: bool) -> None:
+    """Whoever goes on with the run ends it: nothing is executed, and nothing that was undone in part is used.
+
+    So it is if a process had died in its undoing before, after a failure.
+    """
     trip = Trip(machine, Died)
-    trip.fails[:] = [Died()]
+    trip.leaves *= 1 + undoing
+    trip.fails[:] = [Trouble("no truck") if undoing else Died()]
     with pytest.raises(Died):
         trip.flow()
     machine.boot()
     (run,) = machine.engine.store.runs()
     with pytest.raises(Died):
         machine.engine.cancel(run.id, lambda record: None)
-    assert machine.ran == ["charge a", "charge b", "ship", "refund b", "refund a"]
+    assert machine.ran == ["charge a", "charge b", "ship", "refund b", "refund a", *["refund a"] * undoing]
+    before = len(machine.ran)
     trip.fails.clear()
     machine.boot()
     assert trip.flow() == "shipped"  # by a run of its own: the inputs of one that was cancelled begin anew
-    assert machine.ran[5:] == ["refund a", "charge a", "charge b", "ship"]
+    assert machine.ran[before:] == ["refund a", "charge a", "charge b", "ship"]
     assert machine.engine.store.run(run.id).status == "cancelled"
     assert len(list(machine.engine.store.runs())) == 2
 
@@ -180,4 +187,119 @@ def test_a_cancel_that_dies_before_its_clean_ups_is_kept(machine: Machine, monke
         trip.flow()
     assert trip.called == 1
     assert machine.ran == ["charge a", "charge b", "ship", "refund b", "refund a"]
+    assert machine.engine.store.run(run.id).status == "cancelled"
+
+
+def test_a_child_that_a_cancel_has_ended_before_it_died_does_not_strand_its_parent(machine: Machine) -> None:
+    """The next life does not call it any more: it ends the parent, too."""
+    leaves = {"last", "first"}
+    fails = [Trouble("no truck")]
+
+    @step(name="refund")
+    def refund(receipt: str) -> None:
+        machine.ran.append(f"refund {receipt}")
+        if receipt in leaves:
+            leaves.remove(receipt)
+            raise Died
+
+    @step(name="charge", undo=refund)
+    def charge(what: str) -> str:
+        machine.ran.append(f"charge {what}")
+        return what
+
+    @workflow(name="kid")
+    def kid() -> str:
+        return charge("kid")
+
+    @workflow(name="trip with a kid")
+    def flow() -> str:
+        charge("first")
+        kid()
+        charge("last")
+        if fails:
+            raise fails[0]
+        return "shipped"
+
+    with pytest.raises(Died):
+        flow()
+    machine.boot()
+    run = next(run for run in machine.engine.store.runs() if run.parent is None)
+    with pytest.raises(Died):
+        machine.engine.cancel(run.id, lambda record: None)
+    assert [each.status for each in machine.engine.store.family(run.rid)] == ["running", "cancelled"]
+    machine.ran.clear()
+    fails.clear()
+    machine.boot()
+    assert flow() == "shipped"
+    assert machine.ran == ["refund first", "charge first", "charge kid", "charge last"]
+    assert machine.engine.store.run(run.id).status == "cancelled"
+
+
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_cancel_that_meets_the_undoing_of_a_failure_is_kept(machine: Machine, is_async: bool, dies: bool) -> None:
+    """Once that has ended, the run is cancelled, by this process or the next; what waits for the final end is made."""
+    make, close, _ = steps(machine)
+
+    @step(name="refund")
+    def refund(receipt: str) -> None:
+        machine.ran.append("refund")
+        if machine.ran.count("refund") == 1:
+            (run,) = machine.engine.store.runs()
+            machine.engine.store.ask_to_stop(run.id, machine.world.now())
+            if dies:
+                raise Died
+
+    @step(name="charge", undo=refund)
+    def charge() -> str:
+        return "receipt"
+
+    def body() -> None:
+        defer(close, make("a"))
+        charge()
+        raise Trouble("no truck")
+
+    @workflow(name="cancelled while it undoes")
+    def flow() -> None:
+        body()
+
+    @workflow(name="cancelled while it undoes, async")
+    async def aflow() -> None:
+        body()
+
+    def go() -> None:
+        asyncio.run(aflow()) if is_async else flow()
+
+    with pytest.raises(Died if dies else Trouble):
+        go()
+    if dies:
+        machine.boot()
+        with pytest.raises(Trouble):
+            go()  # once the run has ended, another one of the same inputs
+    run = min(machine.engine.store.runs(), key=lambda run: run.rid)
+    assert (run.status, run.stop) == ("cancelled", None)
+    assert machine.ran == ["make a", "refund", *["refund"] * dies, "close a", *["make a", "refund"] * dies]
+
+
+def test_a_cancel_that_comes_as_the_failure_is_written_is_kept(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run has failed then, and whoever goes on with it ends it, and executes nothing more."""
+    trip = Trip(machine, Died)
+    trip.leaves.clear()
+
+    def asked_too_late(store: Store, rid: int) -> bool:
+        store.ask_to_stop(store.run_by_number(rid).id, machine.world.now())
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "stopping", asked_too_late)
+        with pytest.raises(Trouble):
+            trip.flow()
+    (run,) = machine.engine.store.runs()
+    assert run.status == "failed"
+    machine.boot()
+    with pytest.raises(Cancelled):
+        trip.flow()
+    assert trip.called == 1
     assert machine.engine.store.run(run.id).status == "cancelled"

@@ -147,12 +147,18 @@ def test_the_letter_of_an_undoing_is_superseded_when_the_run_goes_on_and_its_nex
     assert done == ["book seat", "pay"]
 
 
-def test_an_undoing_is_tried_again_while_its_run_has_failed_or_was_cancelled(machine: Machine) -> None:
-    """It has its record taken back, so that a fork of the cancelled run makes the call again."""
+def test_an_undoing_is_tried_again_while_its_run_has_failed_or_was_cancelled(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its letter stays, and who cancels is told so; its record is taken back then, so that a fork makes the call."""
     run = end(machine, flat, "pay", "cancel")
-    broken.add("cancel")
-    assert machine.engine.cancel(run.id, lambda run: None).outcome == "ended"
-    broken.clear()
+    capsys.readouterr()
+    found = machine.engine.cancel(run.id, lambda run: None)
+    assert found.outcome == "ended"
+    first, second = found.missed
+    assert first == "clean-up undo:due cancel had failed before, and is not tried again"
+    assert f"dead letter 1 of a clean-up stays parked; to try again: perdure dlq redrive --run {run.id}" in second
+    assert "undoes" not in capsys.readouterr().err
     assert redrive(machine).status == "resolved"
     fork(machine, run)
     assert machine.engine.store.counts(run.rid + 1).get("done", 0) == 1  # that it was undone

@@ -77,9 +77,11 @@ class Store(RunBegin):
         def operation(connection: apsw.Connection) -> parking.Parking | None:
             if not self.holder.owns(connection, run.rid):
                 raise self._taken_over(run.id)
-            changed = {"status": status, "output": output, "ended": now, "holder": None, "stop": None, "epoch": epoch}
-            changed["stopped"] = effect.stopped
             found = self._run(connection, run.rid)
+            # One that can be gone on with is still to end, if that was asked for.
+            stop = found.stop if status in GONE_ON_WITH else None
+            changed = {"status": status, "output": output, "ended": now, "holder": None, "stop": stop, "epoch": epoch}
+            changed["stopped"] = effect.stopped
             self._take_back(connection, run.rid, effect.forget, effect.aftermath)
             if effect.aftermath is not None and status in GONE_ON_WITH:
                 self.given_up_waits.restore(connection, run.rid, effect.aftermath)

@@ -86,7 +86,10 @@ def unwind(
             continue
         record: StepRecord = yield Load(None, seq, peek=True)
         cleaning = yield from _read(record, history)
-        if history.is_cleaned(cleaning.kind, cleaning.name, cleaning.key, cleaning.n):
+        what = (cleaning.kind, cleaning.name, cleaning.key, cleaning.n)
+        if history.is_cleaned(*what):
+            if final and history.is_given_up(*what):
+                missed.append(f"clean-up {cleaning.name} had failed before, and is not tried again")
             continue
         if kind == "defer" and not final and record.name != DEFER_EVERY_NOTE:
             waiting += 1
@@ -95,7 +98,6 @@ def unwind(
             call = _call(cleaning, find)
         except PerdureError as error:
             fault = capture.encode(capture.to_fault(error))
-            what = (cleaning.kind, cleaning.name, cleaning.key, cleaning.n)
             row = history.note(*what, "dead", cleaning.given, fault)
             yield Save((row,), letters=(row[SEQ],))
             missed.append(f"clean-up {cleaning.name} could not be made: {error.what}")

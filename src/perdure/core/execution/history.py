@@ -131,7 +131,7 @@ class History(Claims):
         self.ending: int | None = None  # the number of the note that undoing has begun
         self._failures: list[Failure] = []
         self._to_clean: dict[int, str] = {}
-        self._cleaned: set[tuple[str, str, bytes, int]] = set()
+        self._cleaned: dict[tuple[str, str, bytes, int], str] = {}
         self._timer_notes: list[int] = []
         self.unsaved: list[Row] = []
         # Where several threads decide: which one does now. What it has to write down first is its own.
@@ -162,7 +162,7 @@ class History(Claims):
             return
         if kind in ("deferred", "undone"):
             if status != "failed":  # else the run has gone on since, and the next end decides anew
-                self._cleaned.add((kind, name, key, n))
+                self._cleaned[kind, name, key, n] = status
             self.undone[key] += kind == "undone" and status == "done"
             return
         if kind == "timers":
@@ -358,8 +358,17 @@ class History(Claims):
         return ending_note(self.rid, self.ending, how)
 
     def is_cleaned(self, kind: StepKind, name: str, key: bytes, n: int) -> bool:
-        """Was that clean-up made before the process died?"""
+        """Was that clean-up made before the process died, or has it failed for good?"""
         return (kind, name, key, n) in self._cleaned
+
+    def is_given_up(self, kind: StepKind, name: str, key: bytes, n: int) -> bool:
+        """Has that clean-up failed for good before?"""
+        return self._cleaned.get((kind, name, key, n)) == "dead"
+
+    def to_undo(self) -> int:
+        """How many calls are to be undone."""
+        given_up = sum(kind == "undone" and status == "dead" for (kind, *_), status in self._cleaned.items())
+        return sum(kind == "undo" for kind in self._to_clean.values()) - given_up
 
     # -- failures -----------------------------------------------------------------------------------------------------
 

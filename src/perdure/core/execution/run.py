@@ -20,6 +20,7 @@ from perdure.core.execution.history import History
 from perdure.core.execution.repeats_and_budgets import refused
 from perdure.core.execution.run_effects import (
     Answer,
+    Asked,
     Asleep,
     Begin,
     Body,
@@ -121,7 +122,9 @@ def _end_at_last(run: RunRecord, history: History) -> Generator[RunEffect, Any, 
 def _end_as_noted(run: RunRecord, history: History) -> Generator[RunEffect, Any, tuple[Ending, list[str]]]:
     """The rest of that undoing, and the end that was noted; and what was not put away, a line each."""
     assert history.ending is not None
-    ending: Ending = msgspec.msgpack.decode((yield RecallEnding(run, history.ending)), type=Ending)
+    ending = Ending("cancelled")
+    if run.stop is None:  # else its end was asked for since, whatever it was coming to
+        ending = msgspec.msgpack.decode((yield RecallEnding(run, history.ending)), type=Ending)
     final = ending.status == "cancelled"
     missed = yield from _put_away(Unwind(run, history, ok=False, final=final, fault=ending.output))
     forget = (*ending.forget, history.ending)
@@ -166,7 +169,9 @@ def _execute(call: Call, run: RunRecord, history: History) -> Life:
         from perdure.core.policies.verdicts import Stop, pack_stop, pack_verdict
 
         if not cause.records and history.handled and not isinstance(error, Cancelled):
-            notes.add(error, f"perdure: {_handled(history)}")
+            from perdure.core.execution.run_refusals import handled
+
+            notes.add(error, f"perdure: {handled(history)}")
         capture.add_output(error)
         fault = capture.encode(capture.to_fault(error))
         status = _how(error, call.spec.rules, run)
@@ -176,26 +181,20 @@ def _execute(call: Call, run: RunRecord, history: History) -> Life:
         final = status == "cancelled"  # what has failed, or was set aside, is gone on with
         ending = msgspec.msgpack.encode(Ending(status, fault, cause.records, cause.aftermath, stopped))
         unwind = Unwind(run, history, ok=False, final=final, fault=fault, cause=cause, ending=ending)
-        for line in (yield from _put_away(unwind)):
+        missed = yield from _put_away(unwind)
+        exits = history.exits(cause.records)
+        if not final and run.parent is None and history.notes_endings and (yield Asked(run)):
+            # Its end was asked for while it undid what it had done: what waits for the final end is due now.
+            status, history = "cancelled", (yield Recall(run, resumed=True))
+            missed = yield from _put_away(Unwind(run, history, ok=False, final=True, ending=_ending_of_child(None)))
+        for line in missed:
             notes.add(error, f"perdure: {line}")
         forget = (*cause.records, *_note_of_ending(history))
-        exits = history.exits(cause.records)
         trouble = yield End(run, status, fault, exits, forget=forget, aftermath=cause.aftermath, stopped=stopped)
         if trouble is not None:
             notes.add(error, f"perdure: that the run {_ENDED[status]} could not be saved: {trouble}")
         notes.add(error, f"perdure: run {run.id} {_ENDED[status]}; {_WAY_ON[status].format(shlex.quote(run.id))}")
         return Failed(error, outcome, 1, verdict=verdict)
-
-
-def _handled(history: History) -> str:
-    """That failures which the workflow has handled are not tried again, and what tries them."""
-    from perdure.core import commands
-
-    count = len(history.handled)
-    are = "1 failure that it has handled is" if count == 1 else f"{count} failures that it has handled are"
-    top, above = history.top()
-    way = commands.fork(top, above or f"#{min(history.handled)}")
-    return f"{are} history, which no run of the script tries again; to try from there: {way}"
 
 
 def _note_of_ending(history: History) -> tuple[int, ...]:

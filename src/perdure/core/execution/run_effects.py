@@ -215,6 +215,12 @@ class Unended(msgspec.Struct, frozen=True):
     undoing: bool = False
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """Has the end of the run been asked for? Answer: a bool."""
+
+    run: RunRecord
+
+
 class RecallEnding(msgspec.Struct, frozen=True):
     """What does the note of that number say of how the run is to end? Answer: an `Ending`, packed."""
 
@@ -258,7 +264,19 @@ class Ending(msgspec.Struct, frozen=True, array_like=True):
 
 
 RunEffect = (
-    Effect | Begin | StandBy | Recall | Body | Unwind | Undoable | Reopen | Unended | RecallEnding | Forget | End
+    Effect
+    | Begin
+    | StandBy
+    | Recall
+    | Body
+    | Unwind
+    | Undoable
+    | Reopen
+    | Unended
+    | Asked
+    | RecallEnding
+    | Forget
+    | End
 )
 
 

@@ -1,9 +1,10 @@
-"""Why a run is not begun, or not gone on with, in words: it has ended, it waits, it is another one."""
+"""Why a run is not begun, or not gone on with, in words: it has ended, waits, is another, or has handled failures."""
 
 from __future__ import annotations
 
 import shlex
 
+from perdure.core.execution.history import History
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
 from perdure.errors import Cancelled, OtherInputs, RunError, Suspended
@@ -60,3 +61,14 @@ def superseded(run: RunRecord, by: RunRecord) -> RunError:
         f"run {run.id} is superseded by its fork {by.id}, which stands on what it has done",
         f"name the fork: `perdure resume {fork}`, `perdure fork {fork} --from STEP` or `perdure cancel {fork}`",
     )
+
+
+def handled(history: History) -> str:
+    """That failures which the workflow has handled are not tried again, and what tries them."""
+    from perdure.core import commands
+
+    count = len(history.handled)
+    are = "1 failure that it has handled is" if count == 1 else f"{count} failures that it has handled are"
+    top, above = history.top()
+    way = commands.fork(top, above or f"#{min(history.handled)}")
+    return f"{are} history, which no run of the script tries again; to try from there: {way}"

@@ -31,6 +31,7 @@ from perdure.core.execution.effects import (
 from perdure.core.execution.run import unwinding
 from perdure.core.execution.run_effects import (
     Answer,
+    Asked,
     Begin,
     Body,
     End,
@@ -208,12 +209,8 @@ class AsyncDriver:
                     if not inner.forked:
                         broken_off(resources, inner, error)
                     raise
-            case RecallEnding():
-                return self._sync.recall_ending(effect, scope)
-            case Undoable():
-                return self._sync.undoable(effect, scope)
-            case Unended():
-                return self._sync.unended(effect, scope)
+            case RecallEnding() | Undoable() | Unended() | Asked():
+                return self._sync.look(effect, scope)
             case End():
                 return await self._end(effect)
         return await self._more[type(effect)](effect, scope)

@@ -316,6 +316,7 @@ class LocalEngine:
         unclean = self.call_off(msgspec.structs.replace(found, path=path))
         if unclean is None:
             return self.cancel(id, load)  # another process was faster
+        unclean += notices.left_parked(self.resources, found)
         return Cancellation(found.status, "ended", None, [*missed, *unclean] if unclean else [])
 
     def accept_changes(self, run: RunRecord) -> None:

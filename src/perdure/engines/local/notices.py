@@ -30,6 +30,9 @@ OFTEN = 60.0
 MOST = 1_000
 """Steps and runs that are remembered, so that a long-lived process does not keep all."""
 
+NAMED = 5
+"""Dead letters whose numbers are said."""
+
 
 def is_shown(observer: Observer | None) -> bool:
     """Does an observer show a person what happens, so that it need not be printed as well?"""
@@ -134,12 +137,28 @@ def undoes(resources: Resources, effect: Unwind) -> None:
     """A run that has failed, or was cancelled, takes back what it has done."""
     if effect.ok or is_shown(resources.observer):
         return
-    count = sum(kind == "undo" for _, kind in effect.history.to_clean())
-    if count:
+    count = effect.history.to_undo()
+    if count > 0:
         from perdure.core.redaction.printable import one_line
 
         steps = "1 completed step" if count == 1 else f"{count:,} completed steps"
         point_out(f"run {one_line(effect.run.id)} undoes {steps}")
+
+
+def left_parked(resources: Resources, run: RunRecord) -> list[str]:
+    """The dead letters that a cancelled run has left, those of its clean-ups: a line, if there are any."""
+    from perdure.core.commands import located, redrive
+    from perdure.store import dead_letters as letters
+
+    wanted = letters.Filter(status="parked", run=run.rid)
+    found = [str(letter.lid) for letter in letters.find(resources.store, wanted) if letter.holder is None]
+    if not found:
+        return []
+    numbers = ", ".join(found[:NAMED]) + (f" and {len(found) - NAMED:,} more" * (len(found) > NAMED))
+    which = (
+        f"dead letter {numbers} of a clean-up stays" if len(found) == 1 else f"dead letters {numbers} of clean-ups stay"
+    )
+    return [f"{which} parked; to try again: {located(redrive(run.id), resources.option)}"]
 
 
 def keeps(resources: Resources, run: RunRecord) -> None:

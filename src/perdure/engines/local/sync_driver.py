@@ -28,6 +28,7 @@ from perdure.core.execution.effects import (
 )
 from perdure.core.execution.run import unwinding
 from perdure.core.execution.run_effects import (
+    Asked,
     Begin,
     Body,
     End,
@@ -93,10 +94,11 @@ class SyncDriver:
             Recall: self.recall,
             Body: self._body,
             Unwind: self._unwind,
-            Undoable: self.undoable,
+            Undoable: self._undoable,
             Reopen: self._write,
-            Unended: self.unended,
-            RecallEnding: self.recall_ending,
+            Unended: self._unended,
+            Asked: self._asked,
+            RecallEnding: self._recall_ending,
             Forget: self._write,
             End: self._end,
             Resolve: self._write,
@@ -127,6 +129,10 @@ class SyncDriver:
             if scope is None:
                 raise
             scope.stop_for(error)
+
+    def look(self, effect: RecallEnding | Undoable | Unended | Asked, scope: Any) -> Any:
+        """Answer what is only read, on the thread of the caller."""
+        return self._perform[type(effect)](effect, scope)
 
     def learn_to_wait(self) -> None:
         """From now on it performs the effects of durable waits too."""
@@ -354,19 +360,23 @@ class SyncDriver:
                 broken_off(self._resources, inner, error)
             raise
 
-    def undoable(self, effect: Undoable, scope: Any) -> tuple[UndoableChild, ...]:
+    def _undoable(self, effect: Undoable, scope: Any) -> tuple[UndoableChild, ...]:
         """The child runs that are done and have something to be undone."""
         if effect.run.forked_from is not None:
             notices.keeps(self._resources, effect.run)
         return run_lifecycle.undoable(self._resources, effect.run)
 
-    def recall_ending(self, effect: RecallEnding, scope: Any) -> bytes:
+    def _recall_ending(self, effect: RecallEnding, scope: Any) -> bytes:
         """What a process noted before it began to undo."""
         return self._resources.store.record(effect.run.rid, effect.seq).input
 
-    def unended(self, effect: Unended, scope: Any) -> list[tuple[Start, bytes | None]]:
+    def _unended(self, effect: Unended, scope: Any) -> list[tuple[Start, bytes | None]]:
         """The child runs that have something to be put away."""
         return run_lifecycle.unended(self._resources, effect)
+
+    def _asked(self, effect: Asked, scope: Any) -> bool:
+        """Has the end of the run been asked for?"""
+        return self._resources.store.stopping(effect.run.rid)
 
     def _end(self, effect: End, scope: Any) -> StateError | None:
         resources = self._resources
