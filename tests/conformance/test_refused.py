@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ import pytest
 from tests.conformance.bench import Bench, ledger, note, steps
 from tests.conformance.conftest import Server
 
-from perdure import defer, step, workflow
+from perdure import aio, defer, step, workflow
 from perdure.api.lock import lock
 from perdure.engines.selection import cluster_at
-from perdure.errors import OptionError
+from perdure.errors import OptionError, UsageError
 
 
 @pytest.fixture
@@ -106,6 +107,32 @@ def deferring() -> None:
 def undoing() -> None:
     taken_back("not reached")
     raise ConnectionError
+
+
+@step
+async def ado(what: str) -> str:
+    note(what)
+    return what
+
+
+async def all_of_them() -> None:
+    await ado.map(["not reached"])
+
+
+@workflow
+def in_a_loop(kind: str) -> None:
+    calls = {"step": lambda: ado("not reached"), "wait": lambda: aio.sleep("1s"), "map": all_of_them}
+    asyncio.run(calls[kind]())
+
+
+@pytest.mark.parametrize("kind", ["step", "wait", "map"])
+def test_a_loop_of_a_sync_workflow_is_refused(bench: Bench, kind: str) -> None:
+    """Temporal does not know what happens in it."""
+    error = bench.run(in_a_loop, kind)
+    assert isinstance(error, UsageError), error
+    assert "event loop that a sync workflow runs itself" in error.what
+    assert "async def" in error.hint
+    assert ledger == []
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,9 @@ class Feature(Enum):
     ADAPTIVE_CONCURRENCY = auto()
     """`concurrency="auto"` of a map."""
 
+    OWN_LOOPS = auto()
+    """Durable calls in an event loop that a sync workflow runs itself."""
+
     MAP_PROCESSES = auto()
     """`processes=` of a map: its items in processes of their own."""
 
@@ -173,6 +176,10 @@ TEMPORAL = Capabilities(
             "there Temporal makes the attempts and tries them again",
             "give a number, such as concurrency=8",
             OptionError,
+        ),
+        Feature.OWN_LOOPS: Missing(
+            "a durable call in an event loop that a sync workflow runs itself is not supported on a cluster",
+            "make the workflow an async def, and await the call there; or run it with --engine local",
         ),
         Feature.MAP_PROCESSES: Missing(
             "processes= of a map is not supported on a cluster: there its workers execute the items",

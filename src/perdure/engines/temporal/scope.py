@@ -33,7 +33,7 @@ from perdure.engines.temporal.payloads import RunCommand
 from perdure.engines.temporal.published_values import PublishedValues
 from perdure.engines.temporal.queueing_steps import decide, queueing
 from perdure.engines.temporal.run_records import RunRecords
-from perdure.engines.temporal.unsupported import refuse_locks, unguarded
+from perdure.engines.temporal.unsupported import refuse_locks, refuse_own_loop, unguarded
 from perdure.engines.temporal.wait_effects import WAIT_EFFECTS, WaitEffects
 from perdure.errors import StopRun
 
@@ -215,7 +215,7 @@ class ClusterScope(BaseScope):
         from perdure.engines.temporal.lockstep_map import refuse_options
 
         refuse_options(options)
-
+        refuse_own_loop(self.loop)
         return await AsyncMap(self, spec, options).run(items, self.placing(bind))
 
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
@@ -273,7 +273,12 @@ class ClusterScope(BaseScope):
             raise
 
     async def drive_in_task(self, program: Program, *, in_branch: bool = False) -> Any:
-        """Carry a decision to its end in the current task, as `drive` does."""
+        """Carry a decision to its end in the current task, as `drive` does.
+
+        Raises:
+            UsageError: the loop is the workflow's own.
+        """
+        refuse_own_loop(self.loop)
         loop = cast(LockstepEventLoop, self.loop)
         answer: Any = None
         try:

@@ -63,6 +63,16 @@ def refuse_locks(spec: Spec) -> None:
         TEMPORAL.require(Feature.IF_LOCKED, owner=spec.owner, if_locked=rules.if_locked)
 
 
+def refuse_own_loop(loop: object) -> None:
+    """Refuse a durable call in a loop of the workflow's own: Temporal does not know what happens there.
+
+    Raises:
+        UsageError: there is no loop of the engine's, as in a sync workflow.
+    """
+    if loop is None:
+        TEMPORAL.require(Feature.OWN_LOOPS)
+
+
 def unguarded(guard: Guard) -> PerdureError:
     """The error of a step that has a breaker or a rate limit."""
     option = f"breaker {guard.service!r}" if guard.breaker is not None else f"the rate limit of {guard.step!r}"
