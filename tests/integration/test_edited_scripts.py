@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, make_dataclass
+from itertools import product
 from typing import Any
 
 import pytest
 
-from conftest import Machine, Scripts, Trouble
+from conftest import Died, Machine, Scripts, Trouble
 from perdure import step, workflow
 from perdure.errors import Drift, NotDecodable
 
@@ -338,3 +340,88 @@ def test_a_field_that_a_class_gains_with_a_default_is_no_change(scripts: Scripts
     assert "is unfinished, with other arguments" in said
     assert "is unfinished" not in (last := life("currency: str = 'eur'"))[2]
     assert last[:2] == (0, "RESULT 27\n")
+
+
+def orders(machine: Machine, *, gained: bool) -> Any:
+    """A script whose class has gained a field, and the workflows of which `ways` says how they are called."""
+    more: list[Any] = [("vip", bool, field(default=False))] if gained else []
+    order = make_dataclass("Order", [("n", int), *more])
+    order.__module__ = __name__
+    machine.boot()
+
+    def pay(of: Any) -> int:
+        machine.ran.append(of.n)
+        return int(of.n)
+
+    def body(of: Any) -> int:
+        found: int = paid(of)
+        end("part")
+        return found
+
+    for fn in (pay, body):
+        fn.__annotations__["of"] = order
+    body.__qualname__ = "body"  # at the top level of a file, as far as enqueueing looks
+    paid = step(pay)
+    part, once = workflow(body, name="part"), workflow(body, name="once", once=True)
+
+    @step(retry=None)
+    def end(of: str) -> None:
+        if of in machine.ran:
+            raise Trouble if "fails" in machine.ran else Died
+
+    ways: dict[str, Any] = {
+        "child": lambda: [part(order(1)), part(order(1)), part(order(2))],
+        "id": lambda: part.with_options(id="k")(order(1)),
+        "once": lambda: once(order(1)),
+        "enqueue": lambda: part.enqueue(order(1)),
+        "enqueue with id": lambda: part.with_options(id="k").enqueue(order(1)),
+        "enqueue once": lambda: once.enqueue(order(1)),
+    }
+
+    def main(way: str) -> None:
+        ways[way]()
+        end("main")
+
+    return workflow(main, name="main"), ways
+
+
+@pytest.mark.parametrize("how", ["dies", "fails"])
+@pytest.mark.parametrize(
+    ("way", "at"),
+    [
+        *product(["child", "id", "once"], ["part", "main"]),
+        *product(["enqueue", "enqueue with id", "enqueue once"], ["main"]),
+    ],
+)
+def test_runs_that_a_workflow_calls_are_the_same_when_a_class_has_gained_a_field(
+    machine: Machine, way: str, how: str, at: str
+) -> None:
+    """Begun or done, by their inputs, by an id, once or in a queue: none is executed, or put into a queue, again."""
+    main, _ = orders(machine, gained=False)
+    machine.ran += [at, how]
+    with suppress(Died, Trouble):
+        main(way)
+    machine.ran[:] = [each for each in machine.ran if type(each) is int]
+    main, _ = orders(machine, gained=True)
+    main(way)
+    queued = way.startswith("enqueue")
+    assert machine.ran == ([] if queued else [1, 1, 2] if way == "child" else [1])
+    runs = [name for name, _ in machine.runs() if name != "main"]
+    assert len(runs) == (3 if way == "child" else 1)
+
+
+@pytest.mark.parametrize("at", ["part", "main"])
+@pytest.mark.parametrize("way", ["id", "once"])
+def test_a_run_called_by_hand_is_the_same_when_a_class_has_gained_a_field(machine: Machine, way: str, at: str) -> None:
+    """A run with an id, and one that is run once, done or not; put into a queue, nothing is added."""
+    _, ways = orders(machine, gained=False)
+    machine.ran += [at, "fails"]
+    with suppress(Trouble):
+        ways[way]()
+    machine.ran[:] = [1]
+    _, ways = orders(machine, gained=True)
+    ways[way]()
+    ways[way]()
+    ways[{"id": "enqueue with id", "once": "enqueue once"}[way]]()
+    assert machine.ran == [1]
+    assert len(machine.runs()) == 1

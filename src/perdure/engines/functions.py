@@ -65,7 +65,7 @@ def named_call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], id: st
     if ended is None:
         ended = _ended[spec] = copy.copy(spec)
         ended.name, ended.record_kind = ENDED + spec.name, "builtin"
-    return Call(ended, (Call(_stands_for(CALLED, spec.name), (), {}, given, key), asked, id), {}, given, key)
+    return Call(ended, (Call(_stands_for(CALLED, spec.name), (asked,), {}, given, key), asked, id), {}, given, key)
 
 
 def _begin(call: Call) -> str:

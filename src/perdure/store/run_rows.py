@@ -55,6 +55,7 @@ class RunRows(RunQueries):
         self.noted: set[tuple[str, str]] = set()  # workflows and scripts beside which unfinished runs were looked for
         self.described: set[str] = set()  # scripts whose workflows are written down
         self.defaults: dict[tuple[str, str], dict[str, bytes]] = {}  # of workflows of scripts
+        self.of_before: dict[Any, Any] = {}  # see engines/local/runs_of_before.py
         self._taken: list[int] = []  # in the transaction under way
         self._nudges: dict[int, int] = {}  # of new runs: what `holder.nudges` was in the transaction that made them
         self._rings = False  # in the transaction under way: it makes a run ready, which a worker waits for

@@ -14,18 +14,46 @@ def are_inputs_of(recorded: bytes, call: Call) -> bool:
 
     Args:
         recorded: packed inputs of a call of the same step.
-        call: a call as the script makes it now.
+        call: a call as the script makes it now; one that stands for the beginning or the end of a run has the call of
+            the workflow among its arguments.
     """
     if codec.same_inputs(recorded, call.input):
         return True
-    values = [*call.args, *call.kwargs.values()]
-    if SCALARS.issuperset(map(type, values)) or call.spec.record_kind != "step":
+    asked = call
+    if call.spec.record_kind == "builtin":
+        asked = next((one for one in call.args if type(one) is Call and one.spec.kind == "workflow"), call)
+    if asked.spec.record_kind != "step" or not may_look_otherwise(asked):
         return False
-    spec = call.spec
-    given = [codec.plan(type(value), owner=spec.owner) for value in values]
-    try:
-        args, kwargs = spec.arguments(recorded, codec.InputReader([*spec.parameter_plans(), *given], owner=spec.owner))
-        now, _ = pack(spec.signature, tuple(args), kwargs)
-    except (NotDecodable, NotStorable, TypeError):
-        return False
-    return codec.same_inputs(now, call.input)
+    now = Renewed(asked, named=asked.input != call.input).of(recorded)
+    return now is not None and codec.same_inputs(now[0], call.input)
+
+
+def may_look_otherwise(call: Call) -> bool:
+    """Is there more than scalars among the arguments, which look as they always did?"""
+    return any(type(value) not in SCALARS for value in (*call.args, *call.kwargs.values()))
+
+
+class Renewed:
+    """Recorded inputs of one function as they would be recorded now.
+
+    Args:
+        call: of that function, as the script makes it now; the classes of its arguments may be restored.
+        named: the id of a run stands behind the arguments, as `codec.with_keyword` has put it there.
+    """
+
+    def __init__(self, call: Call, *, named: bool = False) -> None:
+        spec = self._spec = call.spec
+        self._named = named
+        given = [codec.plan(type(value), owner=spec.owner) for value in (*call.args, *call.kwargs.values())]
+        self._reader = codec.InputReader([*spec.parameter_plans(), *given], owner=spec.owner)
+
+    def of(self, recorded: bytes) -> tuple[bytes, bytes] | None:
+        """The packed inputs, and the key of a call with them; None if they are none of the function as it is now."""
+        spec = self._spec
+        try:
+            args, kwargs = spec.arguments(recorded, self._reader)
+            id = kwargs.popitem()[1] if self._named and kwargs else None
+            packed, canonical = pack(spec.signature, tuple(args), kwargs)
+        except (NotDecodable, NotStorable, TypeError):
+            return None
+        return (packed if id is None else codec.with_keyword(packed, "id", id)), codec.digest(canonical)

@@ -19,7 +19,8 @@ from perdure.engines.events import RunEnded, RunStopped, RunSuspended
 from perdure.engines.interface import Enqueued
 from perdure.engines.local import notices
 from perdure.engines.local.resources import Resources
-from perdure.engines.local.unfinished import as_begun, note_unfinished
+from perdure.engines.local.runs_of_before import as_begun
+from perdure.engines.local.unfinished import note_unfinished
 from perdure.engines.registry import is_known
 from perdure.engines.runtime import orphans
 from perdure.errors import NotFound, Released, StateError, StopRun, Suspended, UsageError
@@ -64,7 +65,9 @@ def start_of(
     identity, defaults = script_identity(path, state), None
     if resume is None and parent is None:
         call, defaults = _as_recorded(resources, call, identity)
-        call = as_begun(resources.store, call, identity, id)
+    if resume is None and (parent is None or rules.once):
+        once = rules.once and (id is None or parent is not None)
+        call = as_begun(resources.store, call, identity, id, once=once)
     start = Start(
         script=identity,
         path=path,
@@ -129,6 +132,10 @@ def queued_runs(
     spec, state, world = calls[0].spec, resources.store.path, resources.world
     path, wake, name = os.path.abspath(spec.file), how.wake(world.now()), spec.name
     script = script_identity(path, state)
+    once = spec.rules.once and how.id is None
+    asked = [_as_recorded(resources, each, script) for each in calls]
+    if once or how.id is not None:
+        asked = [(as_begun(resources.store, call, script, how.id, once=once), kept) for call, kept in asked]
     return [
         QueuedRun(
             Start(
@@ -141,7 +148,7 @@ def queued_runs(
                 fresh=f"{name}-{world.new_id()}" if id is None else id,
                 id=id,
                 named=id is not None,
-                once=spec.rules.once and how.id is None,
+                once=once,
             ),
             how.queue,
             how.priority,
@@ -149,7 +156,7 @@ def queued_runs(
             how.dedup,
             wake,
         )
-        for id, (call, kept) in zip(given, (_as_recorded(resources, each, script) for each in calls), strict=True)
+        for id, (call, kept) in zip(given, asked, strict=True)
     ]
 
 

@@ -91,6 +91,7 @@ class RunScope(BaseScope):
         self._own_stem: str | None = None
         self.abandoned = False
         self.waits: Any = None  # of a root and its child runs: see parking
+        self.children_of_before: dict[Any, Any] = {}  # see runs_of_before
         self.kin: list[Self] = []  # the scopes of a run and its child runs that execute
         self.tree: RunTree | None = None  # what its child runs have completed, if the script was edited meanwhile
         if parent is not None:

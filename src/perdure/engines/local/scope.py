@@ -23,6 +23,7 @@ from perdure.engines.interface import Enqueued, Given
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_lifecycle import start_of
 from perdure.engines.local.run_scope import RunScope
+from perdure.engines.local.runs_of_before import take_left_child
 from perdure.engines.runtime.thread_branches import current
 from perdure.engines.runtime.threads import in_pool
 from perdure.engines.runtime.timeouts import on_main_thread
@@ -254,6 +255,8 @@ class LocalScope(RunScope):
         return await_(self.bind_wait(wait.spec, wait.given, wait.key), self.history, wait)
 
     def _start(self, call: Call) -> Start:
+        if self.history.resumed:
+            take_left_child(self, call)
         id = child_id(self.id, call.spec.name, call.key, call.n)  # by the place in the parent: resumed, the same child
         return start_of(self.resources, call, self.run.path, id=id, parent=self.run.rid)
 

@@ -9,16 +9,11 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-import msgspec
-
 from perdure.config import settings
 from perdure.config.script_identity import point_out
 from perdure.core.execution.run_effects import Start
-from perdure.core.execution.spec import Call
 from perdure.core.records import RunRecord
-from perdure.core.values.extensions import SCALARS
 from perdure.engines.registry import is_known
-from perdure.errors import NotFound
 from perdure.store.runs import Store
 
 MOST_FOLDERS = 4
@@ -48,35 +43,6 @@ def note_unfinished(store: Store, start: Start) -> None:
             return
     if not runs:
         _note_moved(store, start)
-
-
-def as_begun(store: Store, call: Call, script: str, id: str | None) -> Call:
-    """The call of a workflow, by the inputs of the unfinished run that it goes on with.
-
-    They may look otherwise than those of the call: a class among them has gained a field with a default since.
-
-    Args:
-        store: the state file.
-        call: the workflow's function and arguments.
-        script: the identity of the script.
-        id: the id of the run, if the caller gave one.
-    """
-    for value in (*call.args, *call.kwargs.values()):
-        if type(value) not in SCALARS:
-            break
-    else:
-        return call
-    runs = [run for run in store.unfinished(call.spec.name) if run.script == script]
-    if id is not None:
-        with suppress(NotFound):
-            runs = [store.run(id)]
-    if all(run.key != call.key for run in runs):
-        from perdure.core.execution.recorded_inputs import are_inputs_of
-
-        for run in runs:
-            if run.workflow == call.spec.name and are_inputs_of(run.input, call):
-                return msgspec.structs.replace(call, key=run.key, input=run.input)
-    return call
 
 
 def _note_moved(store: Store, start: Start) -> None:
