@@ -72,6 +72,11 @@ class RunBegin(RunRows):
             return run
         return self.put_run(connection, run, parent=None)
 
+    def is_run_once(self, workflow: str, key: bytes, script: str) -> bool:
+        """Is there a run that stands for all of these inputs, if they are run to their end once?"""
+        found: Any = self.journal.read(lambda connection: self._one(connection, "find_once", workflow, key, script))
+        return found is not None
+
     def _same(self, connection: apsw.Connection, start: Start) -> Any:
         which = "find_once" if start.once else "find_unfinished"
         return self._one(connection, which, start.workflow, start.key, start.script)

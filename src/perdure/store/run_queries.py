@@ -296,18 +296,6 @@ class RunQueries:
         """The newest unfinished runs of a workflow that have no name of their own."""
         return [checked(RunRecord, row, self.path) for row in self._all("unfinished", workflow)]
 
-    def runs_after(self, rid: int, workflow: str, script: str) -> list[RunRecord]:
-        """The runs of a workflow of a script that go by their inputs, after that row number, in order."""
-        return [checked(RunRecord, row, self.path) for row in self._all("runs_after", rid, workflow, script)]
-
-    def children_of(self, rid: int, workflow: str) -> list[RunRecord]:
-        """The child runs of a run that are of that workflow, in order."""
-        return [checked(RunRecord, row, self.path) for row in self._all("children_of", rid, workflow)]
-
-    def is_run_once(self, workflow: str, key: bytes, script: str) -> bool:
-        """Is there a run of these inputs that stands for another, if they are run to their end once?"""
-        return bool(self._all("find_once", workflow, key, script))
-
     def unfinished_of_others(self, workflow: str, key: bytes, script: str) -> list[RunRecord]:
         """The newest unfinished runs of a script with these inputs, of other workflows than that one."""
         found = self._all("unfinished_of_others", workflow, key, script)

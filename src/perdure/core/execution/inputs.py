@@ -16,7 +16,7 @@ from perdure.core.callables import EMPTY, parameters_of, signature_of
 from perdure.core.execution.bound_values import bound_of
 from perdure.core.execution.closures import can_change
 from perdure.core.values import codec
-from perdure.core.values.extensions import StandIn
+from perdure.core.values.extensions import SCALARS, StandIn
 from perdure.errors import NotStorable
 
 if TYPE_CHECKING:
@@ -199,6 +199,11 @@ def _same(value: Any, default: Any) -> bool:
         return bool(value == default)
     except Exception:  # noqa: BLE001  a comparison of the user's that fails is no sign of equality
         return False
+
+
+def are_scalars(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Are the arguments scalars alone, which look as they always did, whatever becomes of classes?"""
+    return SCALARS.issuperset(map(type, args)) and (not kwargs or SCALARS.issuperset(map(type, kwargs.values())))
 
 
 def pack(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, bytes]:

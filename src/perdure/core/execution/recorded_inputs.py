@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from perdure.core.execution.inputs import pack
+from perdure.core.execution.inputs import are_scalars, pack
 from perdure.core.execution.spec import Call
 from perdure.core.values import codec
-from perdure.core.values.extensions import SCALARS
 from perdure.errors import NotDecodable, NotStorable
 
 
@@ -22,15 +21,10 @@ def are_inputs_of(recorded: bytes, call: Call) -> bool:
     asked = call
     if call.spec.record_kind == "builtin":
         asked = next((one for one in call.args if type(one) is Call and one.spec.kind == "workflow"), call)
-    if asked.spec.record_kind != "step" or not may_look_otherwise(asked):
+    if asked.spec.record_kind != "step" or are_scalars(asked.args, asked.kwargs):
         return False
     now = Renewed(asked, named=asked.input != call.input).of(recorded)
     return now is not None and codec.same_inputs(now[0], call.input)
-
-
-def may_look_otherwise(call: Call) -> bool:
-    """Is there more than scalars among the arguments, which look as they always did?"""
-    return any(type(value) not in SCALARS for value in (*call.args, *call.kwargs.values()))
 
 
 class Renewed:

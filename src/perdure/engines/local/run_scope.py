@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from perdure.core.execution.run_tree import RunTree
     from perdure.core.tick_verdicts import RunTick
     from perdure.engines.local.loop_writes import LoopWrites
+    from perdure.engines.local.runs_of_before import Left
     from perdure.engines.local.suspect_turn import SuspectTurn
     from perdure.store.attempt_logs import LogFile
     from perdure.store.batches import BatchRow
@@ -91,7 +92,7 @@ class RunScope(BaseScope):
         self._own_stem: str | None = None
         self.abandoned = False
         self.waits: Any = None  # of a root and its child runs: see parking
-        self.children_of_before: dict[Any, Any] = {}  # see runs_of_before
+        self.children_of_before: dict[Any, Left] = {}  # that are in no record
         self.kin: list[Self] = []  # the scopes of a run and its child runs that execute
         self.tree: RunTree | None = None  # what its child runs have completed, if the script was edited meanwhile
         if parent is not None:

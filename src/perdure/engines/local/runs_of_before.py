@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import Any
 
 import msgspec
 
 from perdure.core.execution.idempotency import child_id
-from perdure.core.execution.recorded_inputs import Renewed, are_inputs_of, may_look_otherwise
+from perdure.core.execution.inputs import are_scalars
 from perdure.core.execution.spec import Call
 from perdure.core.records import RunRecord
 from perdure.errors import NotFound
 from perdure.store.runs import Store
 
-if TYPE_CHECKING:
-    from perdure.engines.local.scope import LocalScope
+Left = dict[bytes, list[tuple[RunRecord, int]]]
+"""Child runs, with the occurrence that their ids stand for, by the key that their inputs would have now."""
 
 
 class Seen(msgspec.Struct):
@@ -40,7 +40,7 @@ def as_begun(store: Store, call: Call, script: str, id: str | None, *, once: boo
         id: the id of the run, if it does not follow from the inputs alone.
         once: if there is no run of that id, one of the same inputs will do, also one that is done.
     """
-    if not may_look_otherwise(call):
+    if are_scalars(call.args, call.kwargs):
         return call
     if id is not None:
         try:
@@ -52,6 +52,8 @@ def as_begun(store: Store, call: Call, script: str, id: str | None, *, once: boo
     else:
         runs = [run for run in store.unfinished(call.spec.name) if run.script == script]
     if all(run.key != call.key for run in runs):
+        from perdure.core.execution.recorded_inputs import are_inputs_of
+
         for run in runs:
             if run.workflow == call.spec.name and are_inputs_of(given := store.whole(run).input, call):
                 return msgspec.structs.replace(call, key=run.key, input=given)
@@ -63,10 +65,13 @@ def _run_once(store: Store, call: Call, script: str) -> list[RunRecord]:
     name = call.spec.name
     if call.named or store.is_run_once(name, call.key, script):
         return []
+    from perdure.core.execution.recorded_inputs import Renewed
+    from perdure.store import runs_by_inputs
+
     types = tuple(map(type, (*call.args, *call.kwargs.values())))
     seen = store.of_before.setdefault((script, name, types), Seen())
     renewed = Renewed(call)
-    for run in store.runs_after(seen.last, name, script):
+    for run in runs_by_inputs.after(store, seen.last, name, script):
         now = renewed.of(store.whole(run).input)
         if now is not None and now[1] != run.key:
             seen.runs.setdefault(now[1], []).append(run.rid)
@@ -76,39 +81,40 @@ def _run_once(store: Store, call: Call, script: str) -> list[RunRecord]:
     return sorted(left, key=lambda run: (run.status == "done", run.rid), reverse=True)
 
 
-def take_left_child(scope: LocalScope, call: Call) -> None:
+def take_left_child(store: Store, above: RunRecord, call: Call, known: dict[Any, Left]) -> None:
     """Let a call that has no record be that of a child run which an earlier life has begun, if one has its inputs.
 
     The id of a child run goes by the key of its inputs, which is then the recorded one.
 
     Args:
-        scope: of the run that calls.
+        store: the state file.
+        above: the run that calls.
         call: of the workflow; its key, occurrence and inputs become those of the child run.
+        known: what earlier calls of this life have found.
     """
-    if call.named or not may_look_otherwise(call):
+    if call.named or are_scalars(call.args, call.kwargs):
         return
     place = call.spec.name, tuple(map(type, (*call.args, *call.kwargs.values())))
-    left = scope.children_of_before.get(place)
+    left = known.get(place)
     if left is None:
-        left = scope.children_of_before.setdefault(place, _left_children(scope, call))
+        left = known.setdefault(place, _left_children(store, above, call))
     if runs := left.get(call.key):
         run, call.n = runs.pop(0)
         call.key, call.input = run.key, run.input
 
 
-def _left_children(scope: LocalScope, call: Call) -> dict[bytes, list[tuple[RunRecord, int]]]:
-    """The child runs that no record stands for and whose inputs would look otherwise now, by the key they would have.
+def _left_children(store: Store, above: RunRecord, call: Call) -> Left:
+    """The child runs that no record stands for and whose inputs would look otherwise now."""
+    from perdure.core.execution.recorded_inputs import Renewed
+    from perdure.store import runs_by_inputs
 
-    With each its occurrence, which only its id says.
-    """
-    store = scope.resources.store
-    name, above = call.spec.name, scope.run
+    name = call.spec.name
     recorded = [(key, n) for _, one, key, n, _, kind in store.each_index(above.rid) if one == name and kind == "step"]
     known = {child_id(above.id, name, key, n) for key, n in recorded}
-    runs = [run for run in store.children_of(above.rid, name) if run.id not in known]
+    runs = [run for run in runs_by_inputs.children(store, above.rid, name) if run.id not in known]
     most = Counter(key for key, _ in recorded) + Counter(run.key for run in runs)
     renewed = Renewed(call)
-    found: dict[bytes, list[tuple[RunRecord, int]]] = {}
+    found: Left = {}
     for run in map(store.whole, runs):
         now = renewed.of(run.input)
         if now is None or now[1] == run.key:

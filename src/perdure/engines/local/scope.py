@@ -256,7 +256,7 @@ class LocalScope(RunScope):
 
     def _start(self, call: Call) -> Start:
         if self.history.resumed:
-            take_left_child(self, call)
+            take_left_child(self.resources.store, self.run, call, self.children_of_before)
         id = child_id(self.id, call.spec.name, call.key, call.n)  # by the place in the parent: resumed, the same child
         return start_of(self.resources, call, self.run.path, id=id, parent=self.run.rid)
 

@@ -44,18 +44,6 @@ SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoc
 FROM run WHERE workflow = ? AND named = 0 AND parent IS NULL AND status IN ('running', 'failed', 'suspended')
 ORDER BY rid DESC LIMIT 50
 
--- name: runs_after
-SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from, wake, queue, priority, queue_key, dedup, hold, turn, steps
-FROM run NOT INDEXED WHERE rid > ? AND workflow = ? AND script = ? AND named = 0 ORDER BY rid
-
--- name: children_of
-SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
-       input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
-       timed_from, wake, queue, priority, queue_key, dedup, hold, turn, steps
-FROM run WHERE parent = ? AND workflow = ? ORDER BY rid
-
 -- name: add_function
 INSERT INTO function (run, kind, name, module, qualname, file, crc, code, defaults)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE (SELECT holder FROM run WHERE rid = ?1) IS NOT NULL
