@@ -22,6 +22,7 @@ from perdure.store import (
     keyed_requests,
     metrics,
     parking,
+    schedule_clock,
     schedule_copies,
     schedules,
     spending,
@@ -29,7 +30,6 @@ from perdure.store import (
     stop_notes,
     timeline,
 )
-from perdure.store.bell import Bell
 from perdure.store.changes import Changes
 from perdure.store.dead_letter_file import LetterFile, letter_details
 from perdure.store.keyed_requests import KEPT, KeyedRequest
@@ -296,15 +296,16 @@ def test_letters_that_are_exported_already_are_not_exported_again(machine: Machi
     assert letters.catch_up() == 0
 
 
-def test_a_tick_that_waited_for_a_removed_schedule_is_over(tmp_path: Path) -> None:
+def test_a_tick_that_waited_for_a_removed_schedule_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Declared again, the schedule does not wait for it; its worker is woken for the run of each tick."""
+    rung: list[Path] = []
+    monkeypatch.setattr(schedule_clock, "ring", rung.append)
     with world(tmp_path, "2026-11-27T12:30") as made:
         made.declare(spec="0 * * * *", missed="all")
-        with Bell(made.store.path) as bell, bell.listen() as ear:
-            made.advance(at("2026-11-27T13:30"))
-            assert ear.wait(0), "a run was made"
-            made.advance(at("2026-11-27T13:31"))
-            assert not ear.wait(0)
+        made.advance(at("2026-11-27T13:30"))
+        assert rung == [made.store.path], "a run was made"
+        made.advance(at("2026-11-27T13:31"))
+        assert rung == [made.store.path]
         made.advance(at("2026-11-27T14:30"))
         assert [tick.outcome for tick in made.ticks()] == ["started", "waiting"]
         schedules.remove(made.store, "nightly", made.now)
