@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from shlex import quote
 
-from perdure.core.records import CALLED, CLEAN_UPS, ENDED, RunRecord
-from perdure.core.values import codec
+from perdure.core.records import CLEAN_UPS, RunRecord
 from perdure.store import dead_letters
+from perdure.store.calls_by_id import begun_by, calls_by_id
 from perdure.store.runs import Store
 from perdure.store.unseen_results import fork_of, record_of, unseen_records
 
@@ -61,15 +61,9 @@ def _line(store: Store, run: RunRecord, resumed: bool, missed: Iterable[int], fo
 
 def _kept(store: Store, run: RunRecord, forked: set[str]) -> str:
     """Which results of runs by an id a run keeps in that fork, and how it gets those that their forks have."""
-    calls: dict[tuple[str, bytes, int], str] = {}
-    taken: list[tuple[int, str]] = []
-    for seq, name, key, n, _, kind in store.index(run.rid) if forked else ():
-        if kind == "builtin" and name.startswith(CALLED):
-            id = codec.to_builtins(store.record(run.rid, seq).output or b"")
-            if id in forked:
-                calls[name.removeprefix(CALLED), key, n] = id
-        elif kind == "builtin" and (called := calls.get((name.removeprefix(ENDED), key, n))) is not None:
-            taken.append((seq, called))
+    ended = calls_by_id(store, run) if forked else {}
+    ids = [(end, begun_by(store, run.rid, seq)) for seq, end in ended.items() if end is not None]
+    taken = sorted((end, id) for end, id in ids if id in forked)
     if not taken:
         return ""
     first, called = taken[0]

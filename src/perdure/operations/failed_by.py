@@ -11,10 +11,10 @@ import msgspec
 
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.fault import Fault
-from perdure.core.records import CALLED, ENDED, RunRecord
-from perdure.core.values import codec
+from perdure.core.records import RunRecord
 from perdure.errors import NotDecodable, NotFound
 from perdure.operations.why_waiting import Way
+from perdure.store.calls_by_id import begun_by, calls_by_id
 from perdure.store.runs import Store
 
 DEEP = 20
@@ -130,13 +130,7 @@ def _awaited(chain: list[Fault]) -> Iterator[str]:
 
 def _called(store: Store, run: RunRecord) -> Iterator[str]:
     """The ids of the runs that it has called and whose end it has not recorded, as it has of a failure it handled."""
-    begun: dict[tuple[str, bytes, int], int] = {}
-    for seq, name, key, n, *_, kind in store.index(run.rid):
-        if kind == "builtin" and name.startswith(CALLED):
-            begun[name.removeprefix(CALLED), key, n] = seq
-        elif kind == "builtin" and name.startswith(ENDED):
-            begun.pop((name.removeprefix(ENDED), key, n), None)
-    for seq in sorted(begun.values(), reverse=True)[:MOST]:
-        id = codec.to_builtins(store.whole(store.record(run.rid, seq)).output or b"")
-        if isinstance(id, str):
+    begun = [seq for seq, ended in calls_by_id(store, run).items() if ended is None]
+    for seq in sorted(begun, reverse=True)[:MOST]:
+        if (id := begun_by(store, run.rid, seq)) is not None:
             yield id

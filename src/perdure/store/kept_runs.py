@@ -8,8 +8,8 @@ from typing import Any
 import apsw
 
 from perdure.core.records import ENQUEUED, RunRecord
-from perdure.core.values import codec
 from perdure.errors import NotFound
+from perdure.store.calls_by_id import begun_by
 from perdure.store.forks import origin
 from perdure.store.runs import Store
 from perdure.store.statements import load
@@ -45,8 +45,8 @@ def kept_runs(store: Store, rid: int, status: str, option: str = "") -> str | No
 
     seqs, ids = store.journal.read(question)
     for seq in seqs:
-        id = codec.to_builtins(store.record(rid, seq).output or b"")
-        if isinstance(id, str) and id not in ids:
+        id = begun_by(store, rid, seq)
+        if id is not None and id not in ids:
             ids.append(id)
     return _line(store, "runs that it has called or enqueued are not undone with it", ids, option)
 
@@ -72,10 +72,11 @@ def enqueued_again(store: Store, source: RunRecord, point: int, option: str = ""
     )
     ids = []
     for (seq,) in begun:
-        record = store.record(source.rid, seq)
-        id = codec.to_builtins(record.output or b"")
+        if seq < point or not store.record(source.rid, seq).name.startswith(ENQUEUED):
+            continue
+        id = begun_by(store, source.rid, seq)
         own = f"{origin(store, source, seq).id}."  # with which the ids that perdure makes for its runs begin
-        if seq >= point and record.name.startswith(ENQUEUED) and isinstance(id, str) and id.startswith(own):
+        if id is not None and id.startswith(own):
             ids.append(id)
     what = f"runs that {source.id} has enqueued after that point stay, and are enqueued again"
     return _line(store, what, [id for id in ids if _named(store, id)], option)
