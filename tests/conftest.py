@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -155,6 +157,16 @@ class FakeWorld:
     def new_id(self) -> str:
         self._ids += 1
         return f"{self._ids:010d}"
+
+
+def replace_sleep(monkeypatch: pytest.MonkeyPatch, sleep: Callable[[float], object]) -> None:
+    """Let this thread, and those that begin later, sleep so. What an earlier test has left behind sleeps as before."""
+    others, real = {*threading.enumerate()} - {threading.current_thread()}, time.sleep
+
+    def slept(seconds: float) -> None:
+        (real if threading.current_thread() in others else sleep)(seconds)
+
+    monkeypatch.setattr(time, "sleep", slept)
 
 
 class Machine:

@@ -52,6 +52,7 @@ ALLOWED = {
     "integration/watched.py::hoard": "takes memory by and by until it is killed",
     "integration/test_retry_storm.py": "in a loop whose time is virtual",
     "integration/race_programs.py": "likewise",
+    "conftest.py::replace_sleep": "spares the threads of others",
 }
 """Files, folders and functions that may, and why."""
 
@@ -69,6 +70,8 @@ def offences(source: str) -> list[tuple[str, int, str]]:
         for node in ast.walk(top):
             if isinstance(node, ast.Call) and _sleeps(node, constants):
                 found.append((function, node.lineno, f"sleeps: {ast.unparse(node)}"))
+            elif isinstance(node, ast.Call) and _replaces_sleep(node):
+                found.append((function, node.lineno, f"replaces the sleep of all threads: {ast.unparse(node)}"))
             elif isinstance(node, ast.Assert) and (_reads_clock(node.test) or read & _names(node.test)):
                 found.append((function, node.lineno, f"asserts on a clock: {ast.unparse(node)}"))
     return found
@@ -98,6 +101,12 @@ def _sleeps(call: ast.Call, constants: dict[str, Any]) -> bool:
     seconds = call.args[0]
     value = constants.get(seconds.id) if isinstance(seconds, ast.Name) else getattr(seconds, "value", None)
     return not isinstance(value, int | float) or 0 < value < HANGS
+
+
+def _replaces_sleep(call: ast.Call) -> bool:
+    """Whether threads that an earlier test has left behind sleep otherwise too. conftest has `replace_sleep` for it."""
+    arguments = ", ".join(map(ast.unparse, call.args))
+    return _called(call) == "monkeypatch.setattr" and arguments.startswith(("time, 'sleep'", "'time.sleep'"))
 
 
 def _reads_clock(node: ast.AST) -> bool:
@@ -139,6 +148,8 @@ def test_what_is_allowed_is_there() -> None:
         "assert time.monotonic() - began < 2",
         "took = time.perf_counter() - began\n    assert took < 1",
         "until = time.time() + 10\n    while True:\n        assert time.time() < until",
+        'monkeypatch.setattr(time, "sleep", slept.append)',
+        'monkeypatch.setattr("time.sleep", slept.append)',
     ],
 )
 def test_the_guard_sees_it(line: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from conftest import FakeWorld, Trouble
+from conftest import FakeWorld, Trouble, replace_sleep
 from perdure.api.breaker import Breaker
 from perdure.api.rate import Rate
 from perdure.core.policies import rate as rates
@@ -25,7 +25,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeWorld:
     state, world = tmp_path / "state.db", FakeWorld()
     monkeypatch.setenv("PERDURE_STATE", str(state))
     monkeypatch.setitem(guards._alone, state, guards.Guards(state, world))
-    monkeypatch.setattr("time.sleep", world.sleep)
+    replace_sleep(monkeypatch, world.sleep)
     return world
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import perdure
-from conftest import FakeWorld, Machine, Trouble
+from conftest import FakeWorld, Machine, Trouble, replace_sleep
 from perdure import Retry, step, workflow
 from perdure.api.breaker import Breaker
 from perdure.operations.location import Location
@@ -157,7 +156,7 @@ def test_the_lock_that_a_run_waits_for(machine: Machine, monkeypatch: pytest.Mon
     holder = threading.Thread(target=hold)
     holder.start()
     taken.wait(60)
-    monkeypatch.setattr(time, "sleep", sleep)
+    replace_sleep(monkeypatch, sleep)
     try:
         wcs_locked()
     finally:
