@@ -11,10 +11,10 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -159,14 +159,17 @@ class FakeWorld:
         return f"{self._ids:010d}"
 
 
-def replace_sleep(monkeypatch: pytest.MonkeyPatch, sleep: Callable[[float], object]) -> None:
-    """Let this thread, and those that begin later, sleep so. What an earlier test has left behind sleeps as before."""
-    others, real = {*threading.enumerate()} - {threading.current_thread()}, time.sleep
+def replace(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, other: Callable[..., Any]) -> None:
+    """Replace a function or a class of the whole process for this thread, and those that begin later.
 
-    def slept(seconds: float) -> None:
-        (real if threading.current_thread() in others else sleep)(seconds)
+    What an earlier test has left behind goes on with the real one.
+    """
+    others, real = {*threading.enumerate()} - {threading.current_thread()}, getattr(owner, name)
 
-    monkeypatch.setattr(time, "sleep", slept)
+    def replaced(*args: Any, **options: Any) -> Any:
+        return (real if threading.current_thread() in others else other)(*args, **options)
+
+    monkeypatch.setattr(owner, name, replaced)
 
 
 class Machine:

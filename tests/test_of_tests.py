@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ TESTS = Path(__file__).parent
 CLOCKS = ("time", "monotonic", "perf_counter", "process_time", "thread_time", "monotonic_ns", "perf_counter_ns")
 WORDS = ("sleep", "Event().wait", *(f"time.{clock}" for clock in CLOCKS))
 """A file without any of these neither sleeps nor reads a clock."""
+LIBRARY = "|".join(sorted(sys.stdlib_module_names - {"sys"}))  # what hangs on `sys` are values
+REPLACES = re.compile(rf"\w*patch\.setattr\((?:[\"']?(?:{LIBRARY})\.|(?:[\w.]+\.)?(?:{LIBRARY}),)")
+"""A function or a class of Python's library is replaced, for the whole process."""
 HANGS = 60
 """Seconds: who sleeps that long is meant to be stopped."""
 
@@ -52,7 +56,6 @@ ALLOWED = {
     "integration/watched.py::hoard": "takes memory by and by until it is killed",
     "integration/test_retry_storm.py": "in a loop whose time is virtual",
     "integration/race_programs.py": "likewise",
-    "conftest.py::replace_sleep": "spares the threads of others",
 }
 """Files, folders and functions that may, and why."""
 
@@ -60,7 +63,7 @@ ALLOWED = {
 def offences(source: str) -> list[tuple[str, int, str]]:
     """Where a file sleeps or asserts on a clock: the function at the top level, the line, and what it does."""
     found: list[tuple[str, int, str]] = []
-    if not any(word in source for word in WORDS):
+    if not (any(word in source for word in WORDS) or REPLACES.search(source)):
         return found
     tree = ast.parse(source)
     constants = {name: node.value for name, node in _assigned(tree.body) if isinstance(node, ast.Constant)}
@@ -70,8 +73,8 @@ def offences(source: str) -> list[tuple[str, int, str]]:
         for node in ast.walk(top):
             if isinstance(node, ast.Call) and _sleeps(node, constants):
                 found.append((function, node.lineno, f"sleeps: {ast.unparse(node)}"))
-            elif isinstance(node, ast.Call) and _replaces_sleep(node):
-                found.append((function, node.lineno, f"replaces the sleep of all threads: {ast.unparse(node)}"))
+            elif isinstance(node, ast.Call) and _replaces_for_all(node):
+                found.append((function, node.lineno, f"replaces it for all threads: {ast.unparse(node)}"))
             elif isinstance(node, ast.Assert) and (_reads_clock(node.test) or read & _names(node.test)):
                 found.append((function, node.lineno, f"asserts on a clock: {ast.unparse(node)}"))
     return found
@@ -103,10 +106,11 @@ def _sleeps(call: ast.Call, constants: dict[str, Any]) -> bool:
     return not isinstance(value, int | float) or 0 < value < HANGS
 
 
-def _replaces_sleep(call: ast.Call) -> bool:
-    """Whether threads that an earlier test has left behind sleep otherwise too. conftest has `replace_sleep` for it."""
-    arguments = ", ".join(map(ast.unparse, call.args))
-    return _called(call) == "monkeypatch.setattr" and arguments.startswith(("time, 'sleep'", "'time.sleep'"))
+def _replaces_for_all(call: ast.Call) -> bool:
+    """Whether a function of Python's library is replaced for all threads, also those that an earlier test has left
+    behind. conftest has `replace` for it.
+    """
+    return REPLACES.match(ast.unparse(call)) is not None
 
 
 def _reads_clock(node: ast.AST) -> bool:
@@ -150,6 +154,8 @@ def test_what_is_allowed_is_there() -> None:
         "until = time.time() + 10\n    while True:\n        assert time.time() < until",
         'monkeypatch.setattr(time, "sleep", slept.append)',
         'monkeypatch.setattr("time.sleep", slept.append)',
+        'monkeypatch.setattr(threading.Thread, "start", refuse)',
+        'patch.setattr(module.os, "open", refuse)',
     ],
 )
 def test_the_guard_sees_it(line: str) -> None:
@@ -157,7 +163,16 @@ def test_the_guard_sees_it(line: str) -> None:
     assert [name for name, _, _ in offences(f"async def test_it():\n    {line}\n")] == ["test_it"]
 
 
-@pytest.mark.parametrize("line", ["await asyncio.sleep(0)", "time.sleep(3600)", "event.wait(60)", "world.sleep(5)"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "await asyncio.sleep(0)",
+        "time.sleep(3600)",
+        "event.wait(60)",
+        "world.sleep(5)",
+        'monkeypatch.setattr(sys, "stderr", None)',
+    ],
+)
 def test_the_guard_lets_be(line: str) -> None:
     """Turns of a loop, hangs, nets, and clocks that are injected."""
     assert offences(f"async def test_it():\n    {line}\n") == []

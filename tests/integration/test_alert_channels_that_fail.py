@@ -15,6 +15,7 @@ import pytest
 from channels import chat, failed, refusal
 from sinks import CHAT, PATIENCE, TOKEN, Sink, TelegramSink, answering, serving
 
+from conftest import replace
 from perdure.alerts.channels import http as request
 from perdure.alerts.channels import send_timeout
 from perdure.alerts.channels.target_address import parse
@@ -138,7 +139,7 @@ def test_name_resolution_that_hangs_is_given_up_and_sends_nothing_late(
         release.wait(PATIENCE)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    replace(monkeypatch, socket, "getaddrinfo", slow)
     with pytest.raises(AlertError, match="no answer within"):
         request.post(f"http://{hook.address}/x", b"{}", seconds=0.2)
     release.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ import pytest
 from sinks import Sink, serving
 
 import perdure
-from conftest import Machine
+from conftest import Machine, replace
 from perdure import Decision, step, workflow
 from perdure.alerts.channels import apprise_channel
 from perdure.cli import main
@@ -31,7 +32,7 @@ def refund(timeout: str | None) -> Decision:
 @pytest.fixture
 def say(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Answers the newest run, from another process as it were, with the clock of the machine; what was said."""
-    monkeypatch.setattr("time.time", machine.world.now)
+    replace(monkeypatch, time, "time", machine.world.now)
     answering = approvals.answering
     monkeypatch.setattr(
         approvals,

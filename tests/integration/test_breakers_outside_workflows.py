@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conftest import FakeWorld, Trouble, replace_sleep
+from conftest import FakeWorld, Trouble, replace
 from perdure.api.breaker import Breaker
 from perdure.api.rate import Rate
 from perdure.core.policies import rate as rates
@@ -25,7 +26,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeWorld:
     state, world = tmp_path / "state.db", FakeWorld()
     monkeypatch.setenv("PERDURE_STATE", str(state))
     monkeypatch.setitem(guards._alone, state, guards.Guards(state, world))
-    replace_sleep(monkeypatch, world.sleep)
+    replace(monkeypatch, time, "sleep", world.sleep)
     return world
 
 

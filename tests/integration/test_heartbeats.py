@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from sinks import Sink, answering, serving
 
-from conftest import Scripts
+from conftest import Scripts, replace
 from perdure.alerts import heartbeat, heartbeat_thread
 from perdure.alerts.channels.send_timeout import SECONDS
 
@@ -71,7 +71,7 @@ def test_the_last_heartbeat_is_waited_for_but_not_for_ever(monkeypatch: pytest.M
         def join(self, timeout: float | None = None) -> None:
             waited.append(timeout)
 
-    monkeypatch.setattr(heartbeat_thread.threading, "Thread", Thread)
+    replace(monkeypatch, heartbeat_thread.threading, "Thread", Thread)
     monkeypatch.setattr(heartbeat_thread, "ping", lambda *_: release.wait())
     for last in ("success", "fail", ""):
         heartbeats = heartbeat_thread.HeartbeatThread("http://127.0.0.1:1/check", "nightly-1")

@@ -13,7 +13,7 @@ from types import FrameType
 import pytest
 
 import perdure
-from conftest import Machine, Scripts
+from conftest import Machine, Scripts, replace
 from perdure import step, workflow
 from perdure.engines.runtime import command
 from perdure.errors import StepTimeout
@@ -224,7 +224,7 @@ def test_what_breaks_in_just_when_a_program_has_begun_is_not_waited_with(monkeyp
         def end(self) -> None:
             ended.append(True)
 
-    monkeypatch.setattr(threading, "Lock", Cut)
+    replace(monkeypatch, threading, "Lock", Cut)
     with pytest.raises(KeyboardInterrupt):
         command._uninterrupted(lambda: None, Started())
     assert ended == [True]
@@ -271,9 +271,9 @@ def test_what_breaks_in_between_its_fork_and_its_end_leaves_no_program(
         long()
 
     handled: list[int] = []
-    monkeypatch.setattr(subprocess, "Popen", Broken)
+    replace(monkeypatch, subprocess, "Popen", Broken)
     if where == "before it is waited for":
-        monkeypatch.setattr(command.Program, "wait", wait)
+        replace(monkeypatch, command.Program, "wait", wait)
     with pytest.raises((KeyboardInterrupt, StepTimeout)):
         flow()
     until(lambda: not is_alive(begun[0]), "the end of the program")
@@ -291,8 +291,8 @@ def test_a_program_whose_output_no_thread_can_read_is_ended(monkeypatch: pytest.
     def start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(subprocess, "Popen", Noted)
-    monkeypatch.setattr(threading.Thread, "start", start)
+    replace(monkeypatch, subprocess, "Popen", Noted)
+    replace(monkeypatch, threading.Thread, "start", start)
     with pytest.raises(RuntimeError, match="can't start"):
         command.Program(["sleep", "1000"])
     assert not is_alive(begun[0])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import perdure
-from conftest import FakeWorld, Machine, Trouble, replace_sleep
+from conftest import FakeWorld, Machine, Trouble, replace
 from perdure import Retry, step, workflow
 from perdure.api.breaker import Breaker
 from perdure.operations.location import Location
@@ -156,7 +157,7 @@ def test_the_lock_that_a_run_waits_for(machine: Machine, monkeypatch: pytest.Mon
     holder = threading.Thread(target=hold)
     holder.start()
     taken.wait(60)
-    replace_sleep(monkeypatch, sleep)
+    replace(monkeypatch, time, "sleep", sleep)
     try:
         wcs_locked()
     finally:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import datetime
 
 import pytest
 
 import perdure
-from conftest import Machine, replace_sleep
+from conftest import Machine, replace
 from perdure import step, workflow
 from perdure.errors import OptionError, UsageError
 
@@ -49,7 +50,7 @@ def test_where_nothing_may_wait(machine: Machine) -> None:
 def test_outside_of_a_workflow_sleep_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the function of that name in the library of Python does."""
     slept: list[float] = []
-    replace_sleep(monkeypatch, slept.append)
+    replace(monkeypatch, time, "sleep", slept.append)
     perdure.sleep("2m")
     assert slept == [120]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from alert_world import Chat, Clock, by_digest, down, failed
 
+from conftest import replace
 from perdure.alerts import atomic_files
 from perdure.alerts.alert import RECOVERED, Alert
 from perdure.alerts.spool import KEPT, Spool
@@ -34,7 +35,7 @@ def test_an_alert_is_on_the_disk_before_put_returns(spool: Spool, monkeypatch: p
         synced.append(os.readlink(f"/proc/self/fd/{descriptor}") if os.path.exists("/proc/self/fd") else "")
         real(descriptor)
 
-    monkeypatch.setattr(atomic_files.os, "fsync", fsync)
+    replace(monkeypatch, atomic_files.os, "fsync", fsync)
     chat = Chat()
     spool.put(failed("ValueError: x"), [chat])
     (file,) = (spool.folder / chat.digest).glob("*.json")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
 
 import pytest
 
+from conftest import replace
 from perdure.catalogue import rules as catalogue
 from perdure.catalogue.rules import assess_for
 from perdure.config import settings
@@ -101,7 +103,8 @@ def test_a_plug_in_gives_the_path_of_a_file(tmp_path, monkeypatch, caplog):
 
     (tmp_path / "good.toml").write_text('[[rule]]\nkind = "throttled"\nclass = ["good.Busy"]\n')
     (tmp_path / "bad.toml").write_text('[[rule]]\nkind = "trottled"\nclass = ["good.Busy"]\n')
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Point("good"), Point("bad"), Point("gone")])
+    points = [Point("good"), Point("bad"), Point("gone")]
+    replace(monkeypatch, importlib.metadata, "entry_points", lambda group: points)
     found = catalogue.plugin_rules.__wrapped__()
     busy = type("Busy", (Exception,), {"__module__": "good"})()
     assert assess(busy, 0.0, Rules(found)).kind == "throttled"

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raised_errors import Declined, again, raised
 
+from conftest import replace
 from perdure import errors
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.capture import Fault, restore, to_fault
@@ -99,7 +100,7 @@ def test_a_name_in_the_data_never_reaches_code(label, monkeypatch):
 
     fault = Fault(module=label[0], qualname=label[1], bases=[label], message="text", attributes={"a": b"\x01"})
     before = set(sys.modules)
-    monkeypatch.setattr(builtins, "__import__", forbidden)
+    replace(monkeypatch, builtins, "__import__", forbidden)
     back = restored(fault, "__main__")
     monkeypatch.undo()
     assert set(sys.modules) == before

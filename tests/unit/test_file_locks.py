@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from filelock import lock_descriptor as by_filelock
 
+from conftest import replace
 from perdure.config import file_locks
 from perdure.config.file_locks import lock_descriptor, unlock_descriptor
 
@@ -41,7 +42,7 @@ def test_what_file_systems_say_of_a_lock_that_is_held(number: int, monkeypatch: 
     def refuse(descriptor: int, operation: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(file_locks.fcntl, "flock", refuse)
+    replace(monkeypatch, file_locks.fcntl, "flock", refuse)
     assert not lock_descriptor(0)
 
 
@@ -51,6 +52,6 @@ def test_a_failure_is_not_taken_for_a_lock_that_is_held(monkeypatch: pytest.Monk
     def fail(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(file_locks.fcntl, "flock", fail)
+    replace(monkeypatch, file_locks.fcntl, "flock", fail)
     with pytest.raises(OSError, match=os.strerror(errno.ENOLCK)):
         lock_descriptor(0)

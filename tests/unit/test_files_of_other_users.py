@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import replace
 from perdure.alerts import atomic_files
 from perdure.errors import StateReadOnly, StateUntrusted
 from perdure.operations.doctor import examine
@@ -185,8 +186,8 @@ def locked_out(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
             refuse(name)
             return real_stat(name, **more)
 
-        monkeypatch.setattr(os, "open", opening)
-        monkeypatch.setattr(os, "stat", looking)
+        replace(monkeypatch, os, "open", opening)
+        replace(monkeypatch, os, "stat", looking)
 
     return lock_out
 

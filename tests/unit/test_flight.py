@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import replace
 from perdure.core.execution.crash_loop import WIDTH
 from perdure.store import flight_record
 from perdure.store.flight_recorder import Recorder, Slot
@@ -134,7 +135,7 @@ def test_a_full_disk_does_no_harm(recorder: Recorder, monkeypatch: pytest.Monkey
         raise OSError(28, "No space left on device")
 
     begin(recorder)
-    monkeypatch.setattr(os, "pwrite", full)
+    replace(monkeypatch, os, "pwrite", full)
     slots = [begin(recorder, n=n) for n in range(200)]
     found = flight_record.read(recorder.path)
     assert found is not None

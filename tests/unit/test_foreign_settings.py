@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import replace
 from perdure.config import project_file, settings
 
 OTHER = 65534
@@ -132,5 +133,5 @@ def test_a_folder_that_may_not_be_searched_has_no_settings(tmp_path: Path, monke
     def closed(path: object) -> os.stat_result:
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr(project_file.os, "lstat", closed)
+    replace(monkeypatch, project_file.os, "lstat", closed)
     assert project_file._read_trusted(tmp_path / "pyproject.toml", [], None) is None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from conftest import replace
 from perdure.core.loading import Loading
 
 
@@ -70,6 +71,6 @@ def test_garbage_of_before_is_still_found() -> None:
 
 def test_what_is_loaded_already_costs_no_count_of_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each run asks for its engine: a program that has put away a million objects does not wait for their count."""
-    monkeypatch.setattr(gc, "get_freeze_count", lambda: pytest.fail("it counts what a program has put away"))
+    replace(monkeypatch, gc, "get_freeze_count", lambda: pytest.fail("it counts what a program has put away"))
     with Loading("gc"):
         assert gc.isenabled()

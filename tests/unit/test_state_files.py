@@ -14,6 +14,7 @@ from typing import Any
 import apsw
 import pytest
 
+from conftest import replace
 from perdure.core.execution.run_effects import Begin, End, Start, Taken
 from perdure.core.records import sealed_row
 from perdure.errors import NotFound, StateBusy, StateCorrupt, StateError, StateForeign, StateIO, StateReadOnly
@@ -317,7 +318,7 @@ def read_only_home(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The state file of a killed process, on a medium that keeps no index of its journal; to root it is one in name."""
     left = killed(path)
     left.with_name("state.db-shm").unlink()
-    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
+    replace(monkeypatch, os, "access", lambda path, mode: mode != os.W_OK)
     return left
 
 

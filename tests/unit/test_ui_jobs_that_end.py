@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from conftest import replace
 from perdure.core.timestamps import moment
 from perdure.operations.location import Location
 from perdure.web import jobs
@@ -17,7 +18,7 @@ from perdure.web import jobs
 def test_the_end_of_a_job_is_when_it_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """However much later it is looked at; and it is under way as long as that is not noted."""
     now = [5.0]
-    monkeypatch.setattr(jobs.time, "time", lambda: now[0])
+    replace(monkeypatch, jobs.time, "time", lambda: now[0])
 
     def start(*about: Any, **more: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -36,7 +37,7 @@ def test_the_end_of_a_job_is_when_it_ended(monkeypatch: pytest.MonkeyPatch, tmp_
             started.watch.join()
         return fstat(descriptor)
 
-    monkeypatch.setattr(jobs.os, "fstat", ends)
+    replace(monkeypatch, jobs.os, "fstat", ends)
     seen = server.get(id)
     assert (seen.ended, seen.outcome) == (None, "under way"), "it ended while it was looked at"
     now[0] = 99.0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import replace
 from perdure.alerts.watchdog.client import LastException, Settings, Watchdog, describe_exception
 from perdure.core.redaction.secret import Secret
 from perdure.errors import Drift, StopRun
@@ -26,7 +27,7 @@ def spawned(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         started.append(words)
         raise OSError("no process can be made")
 
-    monkeypatch.setattr(os, "posix_spawn", refuse)
+    replace(monkeypatch, os, "posix_spawn", refuse)
     return started
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from conftest import replace
 from perdure.alerts.watchdog import client
 from perdure.store.flight_recorder import Recorder
 
@@ -21,7 +22,7 @@ class Watched:
 
     def __init__(self, module: Any, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
         self.time = 1000.0
-        monkeypatch.setattr(module.time, "monotonic", lambda: self.time)
+        replace(monkeypatch, module.time, "monotonic", lambda: self.time)
         self.recorder = recorder
         self.process = module.WatchdogProcess(-1, -1, os.getpid(), "", str(recorder.path), "")
         self.reports: list[tuple[str, bytes]] = []
