@@ -122,7 +122,7 @@ def sources(store: Store, run: RunRecord) -> Iterator[RunRecord]:
 
 
 class _Fork:
-    """One fork, inside a transaction; `parent` is of a child run that is forked with its parent."""
+    """One fork, inside a transaction; `above` is that of its parent, if it is of a child run."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class _Fork:
         before: int,
         now: float,
         child_id: ChildId,
-        parent: int | None = None,
+        above: _Fork | None = None,
     ) -> None:
         self._store = store
         self._execute: Callable[..., Any] = connection.execute
@@ -143,15 +143,17 @@ class _Fork:
         self._before = before
         self._now = now
         self._child_id = child_id
-        self._parent = parent
+        self._above = above
+        self._rid = 0
         self._forks: dict[int, int] = {}  # of the runs that it is a child of, and their forks
-        self._pending = source.status not in ("done", "cancelled")  # something of it may have to be put away
+        # May something of it have to be put away? What a child run did ends with the run that had called it.
+        self._pending: bool = source.status not in ("done", "cancelled") if above is None else above._pending
         self._index = store.index_in(connection, source.rid)
 
     def make(self) -> Forked:
         """Make it; what was re-driven counts as done."""
         source, before = self._source, self._before
-        rid = self._add()
+        rid = self._rid = self._add()
         made = Forked(rid)
         forks = self._forks | {source.rid: rid}
         for one, _ in self._line():
@@ -162,7 +164,7 @@ class _Fork:
         for seq, name, key, n, status, kind in self._index:
             if seq < before and kind == "step" and (child := self._child_of(seq, name, key, n)) is not None:
                 if status == "done" and self._has_results(child):
-                    made += self._fork_child(child, self._child_id(self._new_id, name, key, n), rid, forks)
+                    made += self._fork_child(child, self._child_id(self._new_id, name, key, n), forks)
                     self._execute(_SQL["drop_step"], (rid, seq))  # it is called again, and comes to its new result
                     seen.append(seq)
                 else:
@@ -185,7 +187,7 @@ class _Fork:
         self._store.exempt_in(self._connection, rid, stretches)
         made += self._letters(rid)
         made += self._children(rid)
-        if self._parent is None:
+        if self._above is None:
             signals.hand_on(self._store, self._connection, source.rid, rid)
             command_lines.copy(self._connection, source.rid, rid, self._store.path)
         run = self._store.run_in(self._connection, rid)
@@ -201,7 +203,7 @@ class _Fork:
             source,
             rid=0,
             id=self._new_id,
-            parent=self._parent,
+            parent=None if self._above is None else self._above._rid,
             status="running",
             holder=hid,
             epoch=0,
@@ -360,10 +362,10 @@ class _Fork:
         found = self._execute(_SQL["child"], (self._child_id(maker.id, name, key, n),)).fetchone()
         return None if found is None else self._store.run_in(self._connection, found[0])
 
-    def _fork_child(self, child: RunRecord, new_id: str, rid: int, forks: dict[int, int]) -> Forked:
+    def _fork_child(self, child: RunRecord, new_id: str, forks: dict[int, int]) -> Forked:
         """Fork a child run, as a whole."""
         every: int = self._execute(_SQL["next_number"], (child.rid,)).fetchone()[0]
-        fork = _Fork(self._store, self._connection, child, new_id, every, self._now, self._child_id, rid)
+        fork = _Fork(self._store, self._connection, child, new_id, every, self._now, self._child_id, self)
         fork._forks = forks
         return fork.make()
 

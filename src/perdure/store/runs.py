@@ -115,7 +115,7 @@ class Store(RunBegin):
     def reopen(self, effect: Reopen, now: float) -> Operation:
         """An operation that lets a child run that is done be undone, as it notes: returns False if it is not done.
 
-        Its record in the parent goes with it, and so does that of the calls that it had deferred, which are due again.
+        Its records in the parent go with it, and so does that of the calls that it had deferred, which are due again.
         """
         parent, child = effect.run, effect.child
 
@@ -125,8 +125,7 @@ class Store(RunBegin):
             run = self._run(connection, child.start.rid)
             if run.status != "done" or run.parent != parent.rid:
                 return False
-            if child.seq:
-                self.take_back(connection, parent.rid, [child.seq])
+            self.take_back(connection, parent.rid, child.seqs)
             if effect.again:
                 from perdure.store import due_letters
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Generator
 from functools import partial
-from math import inf
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import msgspec
@@ -236,7 +235,7 @@ def _put_away(effect: Unwind) -> Generator[RunEffect, Any, list[str]]:
         if effect.history.ending is not None:  # of them all, one whose undoing was broken off had come last
             for start, _ in (yield Unended(effect.run, undoing=True)):
                 missed += (yield from call_off(start, fault=effect.fault, final=effect.final)) or []
-        effect = msgspec.structs.replace(effect, children=(yield Undoable(effect.run)))
+        effect = msgspec.structs.replace(effect, children=(yield Undoable(effect.run, effect.final)))
     if effect.history.to_clean() or effect.children:
         missed += yield effect
     return missed
@@ -246,7 +245,7 @@ def unwinding(effect: Unwind, find: Find) -> Generator[Any, Any, list[str]]:
     """What puts away what a run has left, with `find` to find the steps: its own, and what child runs have done."""
     from perdure.core.execution.cleanup import unwind
 
-    children = [(child.seq or inf, partial(_undo_child, effect, child)) for child in effect.children]
+    children = [(child.place, partial(_undo_child, effect, child)) for child in effect.children]
     return unwind(effect.history, find, ok=effect.ok, final=effect.final, children=children, ending=effect.ending)
 
 

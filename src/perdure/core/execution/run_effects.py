@@ -152,13 +152,15 @@ class Apart(msgspec.Struct, frozen=True):
 
 
 class UndoableChild(msgspec.Struct, frozen=True):
-    """A child run that has something to be undone; `seq` is the number of its record in the parent.
+    """A child run that has something to be undone; `seqs` are the numbers of the records that stand on it.
 
-    0: there is none, since the child, or the parent, was left before it was written. `done`: the child has ended.
+    There may be none, since the child, or the parent, was left before one was written. `place`: when it is undone, as
+    if it were the record of that number. `done`: the child has ended.
     """
 
     start: Start
-    seq: int = 0
+    place: float
+    seqs: tuple[int, ...] = ()
     done: bool = True
 
 
@@ -180,16 +182,17 @@ class Unwind(msgspec.Struct, frozen=True):
 
 
 class Undoable(msgspec.Struct, frozen=True):
-    """Which child runs of a run are done or unfinished, and have something to be undone?
+    """Which child runs of a run are done or unfinished, and have something to be undone at this end, `final` or not?
 
     Answer: a tuple of UndoableChild.
     """
 
     run: RunRecord
+    final: bool
 
 
 class Reopen(msgspec.Struct, frozen=True):
-    """A child run that is done is to be undone: it is unfinished from here on, and its record in the parent gone.
+    """A child run that is done is to be undone: it is unfinished from here on, and its records in the parent gone.
 
     `again`: the parent may be gone on with, and makes it again then; what it had deferred is due at its next end, too.
     `ending`: how it is to end, packed; noted in it, so that whoever goes on after a death undoes the rest first.

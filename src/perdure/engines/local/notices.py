@@ -15,8 +15,7 @@ from perdure.config.script_identity import point_out
 from perdure.core.durations import show
 from perdure.core.exceptions import capture
 from perdure.core.execution.effects import Wait
-from perdure.core.execution.idempotency import is_child
-from perdure.core.execution.run_effects import Body, Unwind
+from perdure.core.execution.run_effects import Body, Undoable, Unwind
 from perdure.core.records import RunRecord
 from perdure.engines.events import Observer
 from perdure.engines.local.resources import Resources
@@ -161,17 +160,18 @@ def left_parked(resources: Resources, run: RunRecord) -> list[str]:
     return [f"{which} parked; to try again: {located(redrive(run.id), resources.option)}"]
 
 
-def keeps(resources: Resources, run: RunRecord) -> None:
+def keeps(resources: Resources, effect: Undoable) -> None:
     """A fork that has failed, or was cancelled, does not take back what child runs have done that its source called."""
-    from perdure.store import listing
+    from perdure.engines.local.child_runs import kept_of_source
 
-    kept = listing.kept_undos(resources.store, run.rid)
-    count = sum(number for id, number in kept.items() if not is_child(id, run.id))
+    run = effect.run
+    count, ever = kept_of_source(resources, effect)
     if count and _first_time(resources, ("keeps", run.rid, run.epoch)):
         from perdure.core.redaction.printable import one_line
 
         steps = "1 step" if count == 1 else f"{count:,} steps"
-        point_out(f"run {one_line(run.id)} does not undo {steps} of child runs that its source had called")
+        until = "" if ever else " until it is cancelled"
+        point_out(f"run {one_line(run.id)} does not undo {steps} of child runs that its source had called{until}")
 
 
 def keeps_runs(resources: Resources, run: RunRecord, status: str) -> None:

@@ -10,8 +10,8 @@ from perdure.config import command_line, settings
 from perdure.config.script_identity import script_identity, whole_path
 from perdure.core.exceptions import capture
 from perdure.core.execution.history import History
-from perdure.core.execution.idempotency import child_id, is_child
-from perdure.core.execution.run_effects import End, Recall, Start, UndoableChild, Unended
+from perdure.core.execution.idempotency import child_id
+from perdure.core.execution.run_effects import End, Recall, Start
 from perdure.core.execution.spec import OWN_LOCK, Call
 from perdure.core.records import RunRecord
 from perdure.engines import functions
@@ -244,32 +244,6 @@ def end_orphans(resources: Resources, effect: Recall) -> None:
 
     lineage = [run.id for run in sources(resources.store, effect.run)]
     orphans.end_left(effect.run.id, lineage, effect.died)
-
-
-def unended(resources: Resources, effect: Unended) -> list[tuple[Start, bytes | None]]:
-    """The child runs of a run that have something to be put away, and what those have failed with that have."""
-    run, store = effect.run, resources.store
-    found: list[tuple[Start, bytes | None]] = []
-    for child in store.undoing(run.rid) if effect.undoing else store.unended(run.rid):
-        names = (child.script, child.path, child.workflow, child.key, child.input)
-        start = Start(*names, fresh="", parent=run.rid, rid=child.rid, ends=True)
-        found.append((start, child.output if child.status == "failed" else None))
-    return found
-
-
-def undoable(resources: Resources, run: RunRecord) -> tuple[UndoableChild, ...]:
-    """The child runs of a run that have something to be undone; none that a fork has from its source."""
-    children = [child for child in resources.store.undoable(run.rid) if is_child(child.id, run.id)]
-    if not children:
-        return ()
-    index = resources.store.index(run.rid)
-    places = {child_id(run.id, name, key, n): seq for seq, name, key, n, _, kind in index if kind == "step"}
-    found = []
-    for child in children:
-        names = (child.script, child.path, child.workflow, child.key, child.input)
-        start = Start(*names, fresh="", parent=run.rid, rid=child.rid, ends=True)
-        found.append(UndoableChild(start, places.get(child.id, 0), child.status == "done"))
-    return tuple(found)
 
 
 def end_operation(resources: Resources, effect: End) -> Operation:

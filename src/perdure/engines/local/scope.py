@@ -258,7 +258,9 @@ class LocalScope(RunScope):
         if self.history.resumed:
             take_left_child(self.resources.store, self.run, call, self.children_of_before)
         id = child_id(self.id, call.spec.name, call.key, call.n)  # by the place in the parent: resumed, the same child
-        return start_of(self.resources, call, self.run.path, id=id, parent=self.run.rid)
+        start = start_of(self.resources, call, self.run.path, id=id, parent=self.run.rid)
+        call.key, call.input = start.key, start.input  # as the run was begun, whose inputs may look otherwise now
+        return start
 
     def left_child(self, workflow: str, key: bytes) -> str | None:
         """See core/execution/drift.py: Left."""

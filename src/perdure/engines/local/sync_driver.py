@@ -45,7 +45,7 @@ from perdure.core.execution.run_effects import (
 )
 from perdure.core.execution.spec import Call, Spec
 from perdure.engines.events import RunResumed, RunStarted, RunWaits, StepReplayed, notify_parked
-from perdure.engines.local import notices, run_lifecycle
+from perdure.engines.local import child_runs, notices, run_lifecycle
 from perdure.engines.local.attempt import pauses
 from perdure.engines.local.broken_off import broken_off, broken_off_outside
 from perdure.engines.local.function_body import FunctionBody
@@ -363,8 +363,8 @@ class SyncDriver:
     def _undoable(self, effect: Undoable, scope: Any) -> tuple[UndoableChild, ...]:
         """The child runs that are done and have something to be undone."""
         if effect.run.forked_from is not None:
-            notices.keeps(self._resources, effect.run)
-        return run_lifecycle.undoable(self._resources, effect.run)
+            notices.keeps(self._resources, effect)
+        return child_runs.undoable(self._resources, effect)
 
     def _recall_ending(self, effect: RecallEnding, scope: Any) -> bytes:
         """What a process noted before it began to undo."""
@@ -372,7 +372,7 @@ class SyncDriver:
 
     def _unended(self, effect: Unended, scope: Any) -> list[tuple[Start, bytes | None]]:
         """The child runs that have something to be put away."""
-        return run_lifecycle.unended(self._resources, effect)
+        return child_runs.unended(self._resources, effect)
 
     def _asked(self, effect: Asked, scope: Any) -> bool:
         """Has the end of the run been asked for?"""

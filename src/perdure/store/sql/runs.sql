@@ -149,7 +149,8 @@ ORDER BY r.rid DESC
 
 -- name: undoable
 WITH RECURSIVE below (child, rid) AS (
-    SELECT rid, rid FROM run WHERE parent = ? AND status IN ('done', 'running', 'suspended')
+    SELECT rid, rid FROM run
+    WHERE parent = ? AND status IN ('done', 'running', 'suspended') AND superseded_by IS NULL
     UNION
     SELECT b.child, r.rid FROM run r JOIN below b ON r.parent = b.rid WHERE r.status IN ('done', 'running', 'suspended')
 )
