@@ -10,8 +10,9 @@ import pytest
 import perdure
 from conftest import Died, Machine, Trouble
 from perdure import step, workflow
+from perdure.core.execution.idempotency import child_id
 from perdure.errors import HasDeadLetters, OptionError, RunError, Suspended
-from perdure.store import listing
+from perdure.store import forks, listing
 
 
 def test_called_again_it_returns_what_was_recorded(machine: Machine) -> None:
@@ -361,3 +362,55 @@ def test_what_others_stand_on_is_not_undone_with_its_first_caller(machine: Machi
         first()
     assert other() == 1
     assert machine.ran == ["make 1", "make 2", "unmake 2"]
+
+
+@pytest.mark.parametrize("left", ["undone", "interrupted", "forked"])
+def test_it_is_undone_with_the_caller_that_has_executed_it(machine: Machine, left: str) -> None:
+    """Though another had begun it; who has gone on with it undoes it, and makes it again, also if it calls it twice."""
+    made: list[str] = []
+    broken: dict[str, type[BaseException]] = {"account": Died, "caller": Trouble}
+
+    @step(name="once.unmake")
+    def unmake(what: str) -> None:
+        made.remove(what)
+
+    @step(name="once.make", undo=unmake)
+    def make(what: str) -> str:
+        made.append(what)
+        return what
+
+    def gate(name: str) -> None:
+        if name in broken:
+            raise broken[name]
+
+    @workflow(name="once.account", once=True)
+    def account() -> str:
+        found = make("account")
+        gate("account")
+        return found
+
+    def body() -> list[str]:
+        found = [account(), account()]
+        gate("caller")
+        return found
+
+    first, caller = workflow(body, name="once.first"), workflow(body, name="once.other")
+    if left != "interrupted":
+        del broken["account"]
+    with pytest.raises((Died, Trouble)):
+        first()
+    assert made == (["account"] if left == "interrupted" else [])
+    broken.pop("account", None)
+    machine.boot()
+    if left == "forked":
+        store, caller = machine.engine.store, first
+        (source,) = store.runs()
+        store.journal.write((), forks.fork(store, source, "fork-1", 1, machine.world.now(), child_id))
+        machine.boot()
+    with pytest.raises(Trouble):
+        caller()
+    assert made == []
+    machine.boot()
+    broken.clear()
+    assert caller() == ["account", "account"]
+    assert made == ["account"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import perdure
-from conftest import Machine, Trouble
+from conftest import Died, Machine, Trouble
 from perdure import step, workflow
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.spec import spec_of
@@ -25,7 +25,7 @@ broken: set[str] = set()
 
 def effect(what: str) -> None:
     if what.partition(" ")[0] in broken:
-        raise Trouble(what)
+        raise Died if "die" in broken else Trouble(what)
     done.append(what)
 
 
@@ -109,10 +109,10 @@ def end(machine: Machine, function: Callable[[], Any], *works_not: str) -> RunRe
     return machine.engine.store.runs()[0]
 
 
-def fork(machine: Machine, source: RunRecord, new_id: str = "fork-1") -> RunRecord:
-    """A fork that has all records of the source."""
+def fork(machine: Machine, source: RunRecord, new_id: str = "fork-1", before: int = 0) -> RunRecord:
+    """A fork that has the records of the source before that number, or all."""
     store = machine.engine.store
-    before = max([record.seq for record in store.all_records(source.rid)], default=0) + 1
+    before = before or max([record.seq for record in store.all_records(source.rid)], default=0) + 1
     store.journal.write((), forks.fork(store, source, new_id, before, machine.world.now(), child_id))
     machine.boot()
     return machine.engine.store.run(new_id)
@@ -236,6 +236,26 @@ def test_a_fork_that_fails_undoes_what_its_source_could_not(machine: Machine) ->
     fork(machine, run)
     end(machine, flat, "pay")
     assert done == ["book seat", "cancel seat"]
+
+
+@pytest.mark.parametrize("before", [1, 2], ids=["behind the point", "before it"])
+def test_what_child_runs_of_an_unfinished_source_have_done_is_undone_at_the_final_end_of_the_fork(
+    machine: Machine, before: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The fork stands on it until then, also if it fails, and says so; a fork of the fork answers for it as well."""
+    broken.update({"pay", "die"})
+    with pytest.raises(Died):
+        trip()
+    source = end(machine, lambda: None)
+    fork(machine, source, before=before)
+    run = end(machine, trip, "pay")
+    assert done == ["book seat", "clean", *(["book seat", "clean", "cancel seat"] if before == 1 else [])]
+    assert (
+        "does not undo 1 step of child runs that its source had called until it is cancelled" in capsys.readouterr().err
+    )
+    fork(machine, run, "fork-2")
+    assert machine.engine.cancel("fork-2", lambda run: None).outcome == "ended"
+    assert done.count("book seat") == done.count("cancel seat") == 3 - before
 
 
 def test_nothing_is_made_any_more_for_a_run_that_was_cancelled(machine: Machine) -> None:
