@@ -45,7 +45,7 @@ from perdure.core.execution.run_effects import (
 )
 from perdure.core.execution.spec import Call, Spec
 from perdure.engines.events import RunResumed, RunStarted, RunWaits, StepReplayed, notify_parked
-from perdure.engines.local import child_runs, notices, run_lifecycle
+from perdure.engines.local import notices, run_lifecycle
 from perdure.engines.local.attempt import pauses
 from perdure.engines.local.broken_off import broken_off, broken_off_outside
 from perdure.engines.local.function_body import FunctionBody
@@ -364,6 +364,8 @@ class SyncDriver:
         """The child runs that are done and have something to be undone."""
         if effect.run.forked_from is not None:
             notices.keeps(self._resources, effect)
+        from perdure.engines.local import child_runs
+
         return child_runs.undoable(self._resources, effect)
 
     def _recall_ending(self, effect: RecallEnding, scope: Any) -> bytes:
@@ -372,6 +374,8 @@ class SyncDriver:
 
     def _unended(self, effect: Unended, scope: Any) -> list[tuple[Start, bytes | None]]:
         """The child runs that have something to be put away."""
+        from perdure.engines.local import child_runs
+
         return child_runs.unended(self._resources, effect)
 
     def _asked(self, effect: Asked, scope: Any) -> bool:
