@@ -48,8 +48,8 @@ class Mutant(NamedTuple):
 
 
 def _places(tree: ast.AST) -> Iterator[ast.AST]:
-    """What can be changed, each once: inside of functions only, and no type is."""
-    seen = set()
+    """What can be changed, each once: inside of functions only, and no annotation is, for none is evaluated."""
+    seen = set(_annotated(tree))
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for statement in function.body:
@@ -57,6 +57,13 @@ def _places(tree: ast.AST) -> Iterator[ast.AST]:
                     if node not in seen and _change(copy.copy(node)) is not None:
                         seen.add(node)
                         yield node
+
+
+def _annotated(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.walk(tree):
+        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            if annotation is not None:
+                yield from ast.walk(annotation)
 
 
 def _change(node: ast.AST) -> str | None:
