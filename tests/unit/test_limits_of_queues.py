@@ -11,7 +11,7 @@ import pytest
 from test_claims import NOW, RUN, SERVED
 
 from perdure.store import claims, queue_listing
-from perdure.store.queue import QueueRow
+from perdure.store.queue import AFTER_OTHERS, QueueRow
 from perdure.store.runs import Store
 
 
@@ -125,3 +125,53 @@ def test_what_waits_in_a_queue_is_cancelled_by_draining_it(store: Store) -> None
     assert [(store.run(id).status, store.run(id).ended) for id in ("b", "c")] == [("cancelled", NOW + 5)] * 2
     assert store.run("a").status == "running"
     assert begins(store) == ["other"]
+
+
+def stands(store: Store, id: str, now: float = NOW) -> tuple[int, str, int | None]:
+    place = queue_listing.place_of(store, store.run(id), now)
+    assert place.queue == "mail"
+    return place[1:]
+
+
+def test_why_a_run_has_not_begun(store: Store) -> None:
+    """What keeps it from beginning, if not those before it; a limit is named with the reason."""
+    add(store, "a1", "a2", queue_key="a", priority=5, turn=1)
+    add(store, "b1", queue_key="b", priority=5, turn=2)
+    add(store, "late", priority=5, wake=NOW + 9)
+    add(store, "held", hold="edited")
+    add(store, "after", hold=AFTER_OTHERS)
+    found = [stands(store, id) for id in ("a1", "held", "after")]
+    assert found == [(0, "", None), (0, "hold", None), (0, "after", None)]
+    assert stands(store, "late") == (0, "time", None)
+    assert stands(store, "late", NOW + 9) == (3, "", None)
+    queue_listing.set_paused(store, "mail", True)
+    assert stands(store, "b1") == (2, "paused", None)
+    assert stands(store, "late") == (0, "time", None)
+    queue_listing.set_paused(store, "mail", False)
+    declare(store, per_key=1)
+    assert begins(store, most=1) == ["a1"]
+    assert stands(store, "a2") == (0, "key", 1)
+    assert stands(store, "b1") == (1, "", None)
+    declare(store, per_key=1, concurrency=1)
+    assert stands(store, "a2") == (0, "slots", 1)
+    declare(store, rate=1, seconds=60.0)
+    assert stands(store, "b1") == (1, "", None)
+    assert begins(store, most=1) == ["a2"]
+    assert stands(store, "b1") == (0, "rate", None)
+    assert stands(store, "b1", NOW + 60) == (0, "", None)
+
+
+def test_what_is_in_each_queue(store: Store) -> None:
+    """By name: what waits, what has its time to come, what is executed; a queue without a row is seen by its runs."""
+    declare(store, concurrency=1)
+    add(store, "a", "b", "c", priority=5, turn=1)
+    add(store, "later", wake=NOW + 1e9)
+    begins(store, most=1)
+    add(store, "elsewhere", queue="archive", priority=5, turn=1)
+    found = queue_listing.all_queues(store)
+    assert list(found) == ["archive", "mail"]
+    assert found["archive"][0] is None
+    assert msgspec.structs.astuple(found["archive"][1]) == (1, 0, 0)
+    row, counts = found["mail"]
+    assert row is not None
+    assert (row.concurrency, msgspec.structs.astuple(counts)) == (1, (2, 1, 1))
