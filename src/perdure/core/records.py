@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final, Literal, Self, get_args
 
 import msgspec
@@ -32,7 +31,7 @@ _LATEST = 253_402_300_800.0
 
 def is_time(value: float | None) -> bool:
     """Is that a time that perdure writes, in seconds since the epoch? None is none."""
-    return value is None or (math.isfinite(value) and -_LATEST < value < _LATEST)
+    return value is None or -_LATEST < value < _LATEST
 
 
 CLEAN_UPS: Final = ("deferred", "undone")
