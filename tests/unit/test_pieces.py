@@ -172,3 +172,18 @@ def test_it_is_known_whether_a_large_value_is_whole(store: Store, forget: str) -
     assert complete(large) is (not forget)
     checked = store.journal.read(lambda connection: pieces.check(connection, b"", 1000))
     assert [whole for _, whole in checked] == [True] * count(store)
+
+
+def test_a_manifest_of_manifests_is_whole_piece_by_piece(store: Store) -> None:
+    """Where digests are pieces themselves: each is looked at, and one that is gone is missed."""
+    data = random.Random(1).randbytes(2_500_000)
+    stored = kept(store, 1, data)
+    assert manifest(stored).level == 1
+    assert read(store, stored) == data
+    number = len(cut(data))
+
+    def digests(connection: apsw.Connection) -> list[bytes]:
+        return list(pieces._digests(connection, stored))
+
+    assert store.journal.read(digests) == [key for key, _ in cut(data)]
+    assert count(store) > number

@@ -15,7 +15,7 @@ from perdure.config import secrets
 from perdure.core.redaction.text import redact
 from perdure.core.signal_links import Link, read, sign
 from perdure.errors import BadToken, LinkExpired, OptionError, StateCorrupt, StateUntrusted
-from perdure.store.link_keys import file_of, keys_of
+from perdure.store.link_keys import VARIABLE, common_keys, file_of, keys_of
 
 KEY, OLD = bytes(32), bytes([1]) * 32
 LINK = Link("approval", "order-7", "", "", "0123456789ab", 1_000)
@@ -108,3 +108,30 @@ def test_a_key_that_others_can_read_or_that_is_none(tmp_path: Path) -> None:
     os.symlink(tmp_path / "other", path)
     with pytest.raises(Exception, match=r"state\.db-key"):
         keys_of(state, make=True)
+
+
+def test_keys_of_a_cluster_are_those_of_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All its machines need them: none is made."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert common_keys() == []
+    with pytest.raises(OptionError, match="no key for it"):
+        common_keys(make=True)
+    monkeypatch.setenv(VARIABLE, f"{'a' * 32} {'b' * 32}")
+    first, second = common_keys(make=True)
+    assert common_keys() == [first, second]
+    monkeypatch.setenv(VARIABLE, "b" * 32)
+    assert common_keys() == [second]
+    monkeypatch.setenv(VARIABLE, f"{'a' * 32} b")
+    with pytest.raises(OptionError, match="fewer than"):
+        common_keys()
+
+
+def test_no_key_is_made_where_the_environment_names_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor where there is one."""
+    state = tmp_path / "state.db"
+    monkeypatch.setenv(VARIABLE, "a" * 32)
+    assert len(keys_of(state, make=True)) == 1
+    assert not file_of(state).exists()
+    monkeypatch.delenv(VARIABLE)
+    assert keys_of(state) == []
+    assert keys_of(state, make=True) == keys_of(state, make=True)

@@ -11,9 +11,11 @@ import pytest
 from conftest import Died, Machine
 from perdure import workflow
 from perdure.api.step import step
+from perdure.core.exceptions.attempt_notes import AttemptNote, cut, note
 from perdure.core.execution import crash_loop
 from perdure.core.execution.already_running import refused, who
 from perdure.core.execution.branch import NO_INPUTS, Branch, busy
+from perdure.core.execution.call_extras import Extras, label_of
 from perdure.core.execution.crash_loop import MARGIN, WIDTH, CrashLine, fitted, stuck
 from perdure.core.execution.history import History
 from perdure.core.execution.map_faults import ENOUGH, ProgramFaults
@@ -338,3 +340,87 @@ def test_one_item_beside_a_letter_says_nothing_of_the_program() -> None:
     tally.ended(3, 1, dead=True, replayed=False)
     assert faults.verdict() is None
     assert ProgramFaults(Tally(), 3).verdict() is None
+
+
+@pytest.mark.parametrize(
+    ("key", "label"),
+    [
+        ("order  7\n", "order 7"),
+        ("", None),
+        (" \n", None),
+        (7, "7"),
+        (2.5, "2.5"),
+        (True, "True"),
+        (("a", 7), "a, 7"),
+        ([1.5, "b"], "1.5, b"),
+        ((), None),
+        (("a", None), None),
+        (None, None),
+        ({"a": 1}, None),
+        ("x" * 120, "x" * 120),
+        ("x" * 121, "x" * 117 + "..."),
+    ],
+)
+def test_a_key_as_a_label(key: Any, label: str | None) -> None:
+    """One line of at most 120 characters; a key that says nothing in a line has none."""
+    assert label_of(key) == label
+
+
+def test_how_long_a_call_has_waited_and_for_what() -> None:
+    """From when it would have begun without waiting; less than a millisecond is none."""
+    extras = Extras()
+    extras.wait("rate", 2.0)
+    extras.wait("retry", 0.25)
+    extras.wait("rate", 0.5)
+    extras.wait("breaker", 0.0005)
+    extras.began(100.0)
+    extras.began(101.0)
+    assert extras.at == 100.0 - 2.7505
+    batch, asked, waits, label = extras.columns()
+    assert (batch, asked, waits, label) == (None, 3750, '{"rate":2500,"retry":250}', None)
+    plain = Extras()
+    plain.began(100.0)
+    assert plain.columns() == (None,) * 4
+    assert plain.asked == 0.0
+
+
+def test_attempts_that_said_the_same_are_one_line() -> None:
+    """Of many different ones the first and the last are shown, and how many lines are left out."""
+
+    def said(*messages: str) -> list[AttemptNote]:
+        return [AttemptNote("OSError", message) for message in messages]
+
+    assert note("step 's'", said("no"), 2.0, "why") == ["perdure: step 's' failed at its first attempt, after 2 s; why"]
+    assert note("step 's'", said("no", "no", "yes", ""), 2.0)[1:] == [
+        "  1-2. OSError: no",
+        "  3. OSError: yes",
+        "  4. OSError",
+    ]
+    eight = [f"m{n}" for n in range(1, 9)]
+    assert note("s", said(*eight), 2.0)[1:] == [f"  {n}. OSError: m{n}" for n in range(1, 9)]
+    many = [line.strip() for line in note("s", said(*(f"m{n}" for n in range(1, 21))), 2.0)[1:]]
+    assert many == [
+        *(f"{n}. OSError: m{n}" for n in range(1, 5)),
+        "... 13 lines left out",
+        *(f"{n}. OSError: m{n}" for n in range(18, 21)),
+    ]
+    (_, line, _) = note("s", said("x" * 500, "y"), 2.0)
+    assert line == "  1. OSError: " + "x" * (200 - len("OSError: ") - 3) + "..."
+    assert cut("x" * 200, 200) == "x" * 200
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("invalid token: unexpectedly ended", "invalid token: unexpectedly ended"),
+        ("token: abcde1", "token: ***"),
+        ("token: abcd1", "token: abcd1"),
+        ("token: abCdef", "token: ***"),
+        ("token: Abcdef", "token: Abcdef"),
+        ("token: " + "a" * 20, "token: ***"),
+        ("token: " + "a" * 19, "token: " + "a" * 19),
+    ],
+)
+def test_a_word_behind_a_name_of_secrets_is_one_if_it_is_no_prose(text: str, hidden: str) -> None:
+    """A digit, a capital inside, or twenty letters; from six characters on."""
+    assert redact(text) == hidden

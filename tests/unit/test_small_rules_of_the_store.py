@@ -351,3 +351,24 @@ def test_a_file_that_is_kept_holds_what_was_given(tmp_path: Path) -> None:
     artifacts.keep(folder, b"content")
     assert artifacts.find(digest, "it", tmp_path / "state.db").read_bytes() == b"content"
     assert [path.name for path in folder.iterdir()] == [digest]
+
+
+def test_a_run_that_is_over_is_not_asked_to_stop(machine: Machine) -> None:
+    """One that can be gone on with keeps from when on it was asked, whoever executes it next."""
+
+    @step(name="unstopped", retry=None)
+    def unstopped() -> None:
+        raise Trouble
+
+    @workflow(name="to_be_stopped")
+    def fails() -> None:
+        unstopped()
+
+    small_rules([1])
+    with pytest.raises(Trouble):
+        fails()
+    store = machine.engine.store
+    done, failed = store.runs(status="done")[0].id, store.runs(status="failed")[0].id
+    for id, stop in ((done, None), (failed, 5.0), (failed, 5.0)):
+        run, by = store.ask_to_stop(id, 5.0 if store.run(id).stop is None else 9.0)
+        assert (run.id, by, store.run(id).stop) == (id, None, stop)

@@ -54,11 +54,11 @@ def label_of(key: Any) -> str | None:
     """A key as a label; None if it says nothing in a line."""
     if isinstance(key, str):
         text = key
-    elif isinstance(key, bool | int | float):
+    elif isinstance(key, int | float):
         text = repr(key)
     elif isinstance(key, tuple | list) and key and all(isinstance(each, str | int | float) for each in key):
         text = ", ".join(map(str, key))
     else:
         return None
     text = " ".join(text.split())
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..." if text else None
+    return (text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}...") or None
