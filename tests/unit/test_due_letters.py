@@ -25,7 +25,7 @@ broken: set[str] = set()
 
 def effect(what: str) -> None:
     if what.partition(" ")[0] in broken:
-        raise Died if "die" in broken else Trouble(what)
+        raise Died if what == "pay" and "die" in broken else Trouble(what)
     done.append(what)
 
 
@@ -86,6 +86,14 @@ def trip() -> str:
 @workflow(name="due_order")
 def order() -> int:
     dead = items()
+    pay()
+    return dead
+
+
+@workflow(name="due_items_paid")
+def items_paid() -> int:
+    dead = len(book.map(["late"]).dead)
+    clean()
     pay()
     return dead
 
@@ -190,15 +198,67 @@ def test_an_undoing_of_a_run_that_is_done_is_refused_in_files_of_before(machine:
     assert "cancel seat" not in done
 
 
-def test_a_run_does_not_go_on_while_what_it_stands_on_is_being_taken_back(machine: Machine) -> None:
-    """A process re-drives the letter of its undoing at that moment."""
-    end(machine, flat, "pay", "cancel")
+@pytest.mark.parametrize("function", [flat, order], ids=["its undoing", "a call of a child run"])
+def test_nobody_has_a_run_while_a_letter_of_it_is_redriven(machine: Machine, function: Any) -> None:
+    """It would stand on what is being taken back, or neither see nor undo what is being made."""
+    run = end(machine, function, "pay", "cancel" if function is flat else "late")
     store = machine.engine.store
     store.journal.write((), dead_letters.claim(store, 1, machine.world.now()))
-    with pytest.raises(AlreadyRunning, match="dead letter 1 is being re-driven"):
-        flat()
+    for meddle in (function, lambda: machine.engine.cancel(run.id, lambda run: None)):
+        with pytest.raises(AlreadyRunning, match="dead letter 1 is being re-driven"):
+            meddle()
     store.journal.write((), dead_letters.release(store, 1, machine.world.now()))
-    assert flat() == "seat"
+    assert machine.engine.store.run(run.id).stop is None
+    function()
+    assert machine.engine.store.run(run.id).status == "done"
+
+
+@pytest.mark.parametrize("then", ["cancel", "fail", "fork before", "fork behind"])
+@pytest.mark.parametrize("function", [items_paid, order])
+def test_what_is_redriven_when_its_run_has_gone_on_is_undone_with_it_all_the_same(
+    machine: Machine, function: Any, then: str
+) -> None:
+    """Also if the run is a child that is done, whose parent a death has left."""
+    broken.update({"pay", "late", "die"} if function is order else {"pay", "late"})
+    with pytest.raises((Died, Trouble)):
+        function()
+    run = end(machine, lambda: None)
+    assert redrive(machine).seen is False
+    assert done.count("late late") == 1
+    if then == "cancel":
+        assert machine.engine.cancel(run.id, lambda run: None).outcome == "ended"
+    else:
+        if then != "fail":
+            fork(machine, run, before=0 if then == "fork before" else 1)
+        end(machine, function, "pay")
+        if then != "fail":
+            assert machine.engine.cancel("fork-1", lambda run: None).outcome == "ended"
+    assert done.count("cancel late") == done.count("late late")
+    assert done.count("cancel seat") == done.count("book seat")
+    if then == "fail":
+        function()
+        assert done.count("late late") == 2
+
+
+def test_a_call_that_can_be_undone_is_not_redriven_while_its_run_is_executed(machine: Machine) -> None:
+    """The end that the run comes to would not know of it."""
+    found: list[AlreadyRunning] = []
+
+    @step(name="due meanwhile")
+    def meanwhile() -> None:
+        store = machine.engine.store
+        with pytest.raises(AlreadyRunning) as refusal:
+            store.journal.write((), dead_letters.claim(store, 1, machine.world.now(), undoable=True))
+        found.append(refusal.value)
+
+    @workflow(name="due_long")
+    def long() -> None:
+        items()
+        meanwhile()
+
+    run = end(machine, long, "late")
+    (refusal,) = found
+    assert f"dead letter 1 is a call with undo= of run {run.id}, which pid " in refusal.what
 
 
 @pytest.mark.parametrize("redriven", [False, True])

@@ -10,7 +10,7 @@ from perdure.core.records import RunRecord
 from perdure.errors import NotFound
 from perdure.operations.processes import process_of
 from perdure.store import crashes, lives, step_pages
-from perdure.store.forks import behind as behind_point
+from perdure.store.lineage import behind as behind_point
 from perdure.store.runs import Store
 
 SHOWN = 12

@@ -19,7 +19,7 @@ from perdure.core.timestamps import moment
 from perdure.errors import PerdureError
 from perdure.operations.kept_counts import counted
 from perdure.operations.stored_failures import verdict_of
-from perdure.store import forks, step_pages
+from perdure.store import lineage, step_pages
 from perdure.store.runs import Store
 
 
@@ -117,7 +117,7 @@ def steps_of(store: Store, run: RunRecord, records: Sequence[StepRecord], show: 
     """
     tries = step_pages.tries_of(store, run.rid, [(one.name, one.key, one.n) for one in records])
     letters = step_pages.letters_of(store, run.rid, [one.seq for one in records])
-    behind = forks.behind(store, run)
+    behind = lineage.behind(store, run)
     return [
         _step(
             store.shown(one),

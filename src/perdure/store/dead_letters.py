@@ -157,18 +157,24 @@ def holding(store: Store, letter: LetterRecord) -> HolderInfo | None:
 # -- redriving --------------------------------------------------------------------------------------------------------
 
 
-def claim(store: Store, lid: int, now: float) -> Operation:
+def claim(store: Store, lid: int, now: float, *, undoable: bool = False) -> Operation:
     """An operation that takes a letter for re-driving, if it is free: returns a Claim.
+
+    Args:
+        store: the state file.
+        lid: the letter's number.
+        now: seconds since the epoch.
+        undoable: its call can be undone, which only an end of the run does that begins afterwards.
 
     Raises, in the operation:
         RunError: it is not parked any more, or how its run has ended speaks against its call.
-        AlreadyRunning: it is being re-driven at this moment.
+        AlreadyRunning: it is being re-driven at this moment, or its run is executed, and that speaks against it.
     """
 
     def operation(connection: apsw.Connection) -> Claim:
         letter = _free(store, connection, lid, "re-driven")
         run = store.run_in(connection, letter.run)
-        due_letters.refuse(store, connection, letter, run)
+        due_letters.refuse(store, connection, letter, run, undoable=undoable)
         if letter.holder is not None:
             store.holder.bury(connection, letter.holder)  # a letter is re-driven by one process at a time
         record = store.record_in(connection, letter.run, letter.seq)
@@ -212,7 +218,8 @@ def resolve(store: Store, effect: Resolve, now: float) -> Operation:
     """An operation that resolves a letter with the record of its success: returns whether the run will see it.
 
     It does if the run is unfinished, is not executed, and its workflow has not gone on to another step since: the
-    record of the dead letter becomes one that is done, in the same transaction.
+    record of the dead letter becomes one that is done, in the same transaction. If its workflow has gone on, its next
+    end undoes the call all the same.
 
     Raises, in the operation:
         StateCorrupt: this process does not hold the letter any more.
@@ -236,28 +243,27 @@ def resolve(store: Store, effect: Resolve, now: float) -> Operation:
 def _replace(store: Store, connection: apsw.Connection, letter: LetterRecord, effect: Resolve, output: bytes) -> bool:
     run = store.run_in(connection, letter.run)
     record = store.record_in(connection, letter.run, letter.seq)
+    top = store.root_in(connection, letter.run)
     ended = ("done",) if record.kind == "undone" else ("done", "cancelled")  # a fork of it may stand on what is undone
-    if record.status != "dead" or run.status in ended:
-        return False
-    if run.holder is not None and store.holder.living(connection, run.holder) is not None:
-        return False
-    clean_up = record.kind in CLEAN_UPS  # which no call of the workflow's claims
-    if (
-        not clean_up
-        and next(connection.execute(_SQL["moved_past"], (letter.run, letter.seq, record.name, record.kind)))[0]
-    ):
+    if record.status != "dead" or top.status in ended or due_letters.executed(store, connection, run) is not None:
         return False
     first, *others = effect.rows
-    started, ms, attempts = first[STARTED], first[MS], first[ATTEMPTS]
-    changed = {"status": "done", "output": output, "started": started, "ms": ms, "attempts": attempts}
-    crc = msgspec.structs.replace(record, **changed).checksum(letter.run)
-    connection.execute(_SQL["replace_step"], (*changed.values(), crc, letter.run, letter.seq))
+    past = record.kind not in CLEAN_UPS and (  # which no call of the workflow's claims
+        run.status in ended
+        or next(connection.execute(_SQL["moved_past"], (letter.run, letter.seq, record.name, record.kind)))[0]
+    )
+    if not past:
+        started, ms, attempts = first[STARTED], first[MS], first[ATTEMPTS]
+        changed = {"status": "done", "output": output, "started": started, "ms": ms, "attempts": attempts}
+        crc = msgspec.structs.replace(record, **changed).checksum(letter.run)
+        connection.execute(_SQL["replace_step"], (*changed.values(), crc, letter.run, letter.seq))
     # What goes with the record (that it can be undone, say) comes behind all that is there.
     (last,) = next(connection.execute(_SQL["last_number"], (letter.run,)))
     for seq, row in enumerate(others, last + 1):
-        store.add_row(connection, sealed_row((letter.run, seq, *row[NAME:])))
+        known = (first if past else row)[OUTPUT]  # the run has gone on without the result, which is for its end alone
+        store.add_row(connection, sealed_row((letter.run, seq, *row[NAME:OUTPUT], known, *row[OUTPUT + 1 :])))
     store.take_back(connection, letter.run, effect.drop)
-    return True
+    return not past
 
 
 # -- editing and dropping ---------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import msgspec
 
+from perdure.core.execution.already_running import being_redriven
 from perdure.core.execution.redrive import takes_back
 from perdure.core.letter_record import WHOLE_RUN, LetterRecord
 from perdure.core.records import CLEAN_UPS, RunRecord
@@ -30,16 +31,33 @@ def gone_on_with(store: RunRows, connection: apsw.Connection, run: RunRecord, no
     """A run that has failed is gone on with: what an undoing that has failed would take back, it stands on again.
 
     Its next end decides anew.
-
-    Raises:
-        AlreadyRunning: such an undoing is being re-driven at this moment.
     """
-    parked = _letters(store, connection, run.rid, "parked")
-    undoings = [letter for letter in parked if _kind(store, connection, letter) == "undone"]
-    for letter in undoings:
-        refuse_redriven(store, connection, letter, f"go on with run {run.id}")
-    for letter in undoings:
-        supersede(store, connection, letter, now)
+    for letter in _letters(store, connection, run.rid, "parked"):
+        if _kind(store, connection, letter) == "undone":
+            supersede(store, connection, letter, now)
+
+
+def redriven(store: RunRows, connection: apsw.Connection, rid: int) -> tuple[int, HolderInfo] | None:
+    """A letter of a run, or of one of its child runs, that is being re-driven, and by whom; None if there is none.
+
+    Nobody goes on with the run, ends it or forks it meanwhile: it would not see what comes of that, nor undo it.
+    """
+    rows = connection.execute(_SQL["redriven"], (rid,)).fetchall()
+    for letter in (checked(LetterRecord, row, store.path) for row in rows):
+        if (by := _redriven_by(store, connection, letter)) is not None:
+            return letter.lid, by
+    return None
+
+
+def executed(store: RunRows, connection: apsw.Connection, run: RunRecord) -> tuple[RunRecord, HolderInfo] | None:
+    """Which of a run and those that it is a child of is executed, and by whom; None if none is."""
+    while True:
+        by = None if run.holder is None else store.holder.living(connection, run.holder)
+        if by is not None:
+            return run, by
+        if run.parent is None:
+            return None
+        run = store.run_in(connection, run.parent)
 
 
 def undone_with_its_parent(store: RunRows, connection: apsw.Connection, rid: int, now: float) -> None:
@@ -103,28 +121,30 @@ def undoing_forked(
     return True
 
 
-def refuse(store: RunRows, connection: apsw.Connection, letter: LetterRecord, run: RunRecord) -> None:
-    """See that a parked letter may be re-driven.
+def refuse(
+    store: RunRows, connection: apsw.Connection, letter: LetterRecord, run: RunRecord, *, undoable: bool = False
+) -> None:
+    """See that a parked letter may be re-driven; `undoable`: its call can be undone.
 
     Raises:
         RunError: its run, or one that this is a child of, has ended in a way that leaves it nothing to be done for.
-        AlreadyRunning: it is an undoing, and its run is executed at this moment.
+        AlreadyRunning: it is an undoing, or can be undone, and its run is executed at this moment.
     """
     kind = _kind(store, connection, letter)
-    if kind == "undone":
-        if run.status == "done":
-            raise RunError(
-                f"dead letter {letter.lid} would take back what run {run.id} stands on, which is done",
-                f"drop it: perdure dlq drop {letter.lid}",
-            )
-        by = None if run.holder is None else store.holder.living(connection, run.holder)
-        if by is not None:
-            raise AlreadyRunning(
-                f"dead letter {letter.lid} is an undoing of run {run.id}, which pid {by.pid} on {by.host} executes",
-                "wait until that run has ended",
-            )
-    if kind not in CLEAN_UPS and (above := _cancelled_with(store, connection, run)) is not None:
-        raise of_cancelled(letter, above)
+    if kind == "undone" and run.status == "done":
+        raise RunError(
+            f"dead letter {letter.lid} would take back what run {run.id} stands on, which is done",
+            f"drop it: perdure dlq drop {letter.lid}",
+        )
+    if (kind == "undone" or undoable) and (found := executed(store, connection, run)) is not None:
+        above, by = found
+        what = "is an undoing" if kind == "undone" else "is a call with undo="
+        raise AlreadyRunning(
+            f"dead letter {letter.lid} {what} of run {above.id}, which pid {by.pid} on {by.host} executes",
+            "wait until that run has ended",
+        )
+    if kind not in CLEAN_UPS and (above_it := _cancelled_with(store, connection, run)) is not None:
+        raise of_cancelled(letter, above_it)
 
 
 def why_superseded(store: RunRows, connection: apsw.Connection, letter: LetterRecord) -> RunError:
@@ -156,10 +176,7 @@ def refuse_redriven(store: RunRows, connection: apsw.Connection, letter: LetterR
     """
     by = _redriven_by(store, connection, letter)
     if by is not None:
-        raise AlreadyRunning(
-            f"dead letter {letter.lid} is being re-driven by pid {by.pid} on {by.host}",
-            f"wait until that has ended, then {then}",
-        )
+        raise being_redriven(letter.lid, by, then)
 
 
 def supersede(store: RunRows, connection: apsw.Connection, letter: LetterRecord, now: float) -> None:

@@ -6,7 +6,7 @@ what.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from shlex import quote
 from typing import Any
 
@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from perdure.core import records
+from perdure.core.execution.already_running import being_redriven
 from perdure.core.execution.run_refusals import superseded
 from perdure.core.letter_record import LetterRecord
 from perdure.core.records import UNDO_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepRecord
@@ -26,6 +27,8 @@ from perdure.store.runs import Store
 from perdure.store.statements import load
 
 _SQL = load("forks.sql")
+
+_THEN = "fork the run"
 
 ChildId = Callable[[str, str, bytes, int], str]
 """The id of a child run, by the id of its parent and the name, the key and the occurrence of the call."""
@@ -82,40 +85,13 @@ def _refuse(store: Store, connection: apsw.Connection, run: RunRecord) -> None:
             f"run {run.id} is executed by pid {by.pid} on {by.host}",
             f"wait until it has ended, or `perdure cancel {quote(run.id)}`: a fork takes over what it has done",
         )
+    if (redriven := due_letters.redriven(store, connection, run.rid)) is not None:
+        raise being_redriven(*redriven, _THEN)
     if connection.execute(_SQL["undoing"], (run.rid,)).fetchone() is not None:
         raise RunError(
             f"run {run.id} was left while it was being undone: what a fork would take over may be undone in part",
             f"end that first: perdure resume {quote(run.id)}, or perdure cancel {quote(run.id)}",
         )
-
-
-# -- lineage ----------------------------------------------------------------------------------------------------------
-
-
-def origin(store: Store, run: RunRecord, seq: int) -> RunRecord:
-    """The run that made the record of that number, which its forks have copied."""
-    while run.forked_from is not None and run.forked_at is not None and seq < run.forked_at:
-        run = store.run_by_number(run.forked_from)
-    return run
-
-
-def behind(store: Store, run: RunRecord) -> Callable[[int], bool]:
-    """Is the record of a number of what a run did behind the point from which it was forked, and which the fork makes
-    again? The runs that it was forked from are looked up once."""
-    lineage = [run, *sources(store, run)]
-
-    def is_behind(seq: int) -> bool:
-        made = next((one for one in lineage if one.forked_at is None or seq >= one.forked_at), lineage[-1])
-        return made.forked_at is not None and made.forked_last is not None and made.forked_at <= seq <= made.forked_last
-
-    return is_behind
-
-
-def sources(store: Store, run: RunRecord) -> Iterator[RunRecord]:
-    """The run that it was forked from, the one that this was forked from, and so on."""
-    while run.forked_from is not None:
-        run = store.run_by_number(run.forked_from)
-        yield run
 
 
 # -- making one -------------------------------------------------------------------------------------------------------
@@ -303,7 +279,10 @@ class _Fork:
                     rows[seq] = _row(rid, record)
                     continue
                 undoable += 1
-                rows[about] = _row(rid, _unclaimed(self._store.record_in(self._connection, self._source.rid, about)))
+                made = self._store.record_in(self._connection, self._source.rid, about)
+                if made.status == "dead":  # it was re-driven since: the note has the result
+                    made = msgspec.structs.replace(made, status="done", output=record.output)
+                rows[about] = _row(rid, _unclaimed(made))
             rows[seq] = _row(rid, _unclaimed(record))
         return [rows[seq] for seq in sorted(rows)], undoable
 
@@ -315,7 +294,6 @@ class _Fork:
         if self._source.status == "cancelled":
             due_letters.revive(self._store, self._connection, self._source.rid, self._now)
         for letter in self._letters_in("parked", self._source.rid):
-            self._refuse_redriven(letter)
             if due_letters.undoing_forked(self._store, self._connection, letter, self._before, rid, self._now):
                 continue
             if 0 < letter.seq < self._before:
@@ -340,7 +318,7 @@ class _Fork:
                 continue
             for letter in self._letters_in("parked", fork):
                 if 0 < letter.seq < before:
-                    self._refuse_redriven(letter)
+                    due_letters.refuse_redriven(self._store, self._connection, letter, _THEN)
                     parking.put(self._connection, letter, run=rid, holder=None)
                     moved += 1
             self._copy_attempts(rid, fork)
@@ -348,9 +326,6 @@ class _Fork:
 
     def _supersede(self, letter: LetterRecord) -> None:
         parking.put(self._connection, letter, status="superseded", holder=None, changed=self._now)
-
-    def _refuse_redriven(self, letter: LetterRecord) -> None:
-        due_letters.refuse_redriven(self._store, self._connection, letter, "fork the run")
 
     # -- child runs ---------------------------------------------------------------------------------------------------
 
@@ -402,7 +377,6 @@ class _Fork:
         count = 0
         for one in self._family(run):
             for letter in self._letters_in("parked", one):
-                self._refuse_redriven(letter)
                 if not due_letters.undoing_forked(self._store, self._connection, letter, 0, 0, self._now):
                     self._supersede(letter)
                     count += 1

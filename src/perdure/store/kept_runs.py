@@ -10,7 +10,7 @@ import apsw
 from perdure.core.records import ENQUEUED, RunRecord
 from perdure.errors import NotFound
 from perdure.store.calls_by_id import begun_by
-from perdure.store.forks import origin
+from perdure.store.lineage import origin
 from perdure.store.runs import Store
 from perdure.store.statements import load
 

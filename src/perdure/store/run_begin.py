@@ -164,10 +164,14 @@ class RunBegin(RunRows):
         locked = self.locks.obstacle(connection, start.lock, who, rid=run.rid)
         if locked is not None:
             return locked
-        if run.status in ("failed", "parked") and not start.ends and parking.are_there(connection):
+        if run.status != "queued" and parking.are_there(connection):
             from perdure.store import due_letters
 
-            due_letters.gone_on_with(self, connection, run, now)
+            if start.parent is None and (redriven := due_letters.redriven(self, connection, run.rid)) is not None:
+                letter, by = redriven
+                return Held(run, by, None, letter)
+            if run.status in ("failed", "parked") and not start.ends:
+                due_letters.gone_on_with(self, connection, run, now)
         died = None
         if run.holder is not None and not self.holder.is_me(run.holder):
             died = self.holder.number_here(connection, run.holder)

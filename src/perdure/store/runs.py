@@ -216,6 +216,7 @@ class Store(RunBegin):
 
         Raises:
             NotFound: there is none.
+            AlreadyRunning: no process executes it, and a dead letter of it is being re-driven.
         """
         rid = self.run(id).rid
 
@@ -223,6 +224,11 @@ class Store(RunBegin):
             run = self._run(connection, rid)
             by = None if run.holder is None else self.holder.living(connection, run.holder)
             if by is not None or run.status not in ("done", "cancelled"):
+                from perdure.core.execution.already_running import being_redriven
+                from perdure.store import due_letters
+
+                if by is None and (redriven := due_letters.redriven(self, connection, rid)) is not None:
+                    raise being_redriven(*redriven, f"cancel run {id}")
                 # Kept also if no process executes it: whoever ends it now may die in the midst of its clean-ups.
                 self.put_run(connection, run, stop=now if run.stop is None else run.stop)
             return run, by

@@ -9,7 +9,7 @@ import msgspec
 
 from perdure.core.execution.idempotency import child_id
 from perdure.core.records import RunRecord
-from perdure.store.forks import origin
+from perdure.store.lineage import origin
 from perdure.store.runs import Store
 from perdure.store.statements import load
 

@@ -13,11 +13,19 @@ from perdure.errors import AlreadyRunning, Skipped
 def refused(call: Call, start: Start, answer: Held | Locked) -> AlreadyRunning:
     """Somebody has the run, or its lock: for a script that is begun again, nothing is to be done then."""
     what = who(answer)
+    if isinstance(answer, Held) and answer.letter:
+        return AlreadyRunning(what, f"wait until that has ended, then go on with run {answer.run.id}")
     if answer.by is None and not (isinstance(answer, Locked) and answer.run is not None):
         return AlreadyRunning(what, "wait until it has ended, or start another run under an id: with_options(id=...)")
     if call.spec.rules.if_locked == "fail" or start.parent is not None:  # a parent run needs the result: no skipping
         return AlreadyRunning(what, 'run again when it is free, or wait for it: if_locked="wait"')
     return Skipped(what, "do nothing: it goes on there by itself; `perdure ps` shows it")
+
+
+def being_redriven(lid: int, by: HolderInfo, then: str) -> AlreadyRunning:
+    """That somebody re-drives a dead letter, and what is to be done `then`."""
+    what = f"dead letter {lid} is being re-driven by pid {by.pid} on {by.host}"
+    return AlreadyRunning(what, f"wait until that has ended, then {then}")
 
 
 def who(answer: Held | Locked) -> str:
@@ -27,6 +35,8 @@ def who(answer: Held | Locked) -> str:
     by = answer.by
     if by is None:
         return f"run {answer.run.id} is already running in this process"
+    if answer.letter:
+        return f"dead letter {answer.letter} is being re-driven by pid {by.pid} on {by.host}"
     return f"run {answer.run.id} is already running: {_process(by, by.started)}, {_last(answer.last)}"
 
 

@@ -126,7 +126,8 @@ def _read(record: StepRecord, history: History) -> Generator[Effect, Any, _Clean
     module, step, seq, undone = noted
     result: StepRecord = yield Load(None, seq, peek=True)
     key = undone_key(undone, record.key, record.n)
-    given = ONE_ARGUMENT + result.output
+    # One that was re-driven after the run had gone on without it is a dead letter to that still.
+    given = ONE_ARGUMENT + (result if result.status == "done" else record).output
     name = clean_up_name("undone", step)
     return _Cleaning("undone", module, step, name, given, key, history.undone[key], (seq, record.seq))
 

@@ -317,8 +317,8 @@ def _taking(call: Call, start: Start) -> Generator[RunEffect, Any, Answer]:
 
 
 def _waits_for_place(answer: Answer, call: Call, start: Start) -> TypeGuard[Held | Locked]:
-    if isinstance(answer, Held) and start.once and start.parent is not None:
-        return True  # another run has called it first, and its result is this one's too
+    if isinstance(answer, Held) and ((start.once and start.parent is not None) or (start.attach and answer.letter)):
+        return True  # another run has called it first, and its result is this one's too; or nobody executes it yet
     attaches = start.attach and isinstance(answer, Held)
     return call.spec.rules.if_locked == "wait" and _in_the_way(answer) and not attaches
 

@@ -56,11 +56,15 @@ class HolderInfo(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """The run is taken. `by` is None if this very process has it; `last` is the newest record."""
+    """The run is taken. `by` is None if this very process has it; `last` is the newest record.
+
+    `letter` is the number of a dead letter of it that is being re-driven: that is why.
+    """
 
     run: RunRecord
     by: HolderInfo | None
     last: StepRecord | None
+    letter: int = 0
 
 
 class Locked(msgspec.Struct, frozen=True):

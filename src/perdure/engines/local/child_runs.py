@@ -12,7 +12,7 @@ from perdure.core.records import RunRecord
 from perdure.engines.local.resources import Resources
 from perdure.errors import NotFound
 from perdure.store import listing
-from perdure.store.forks import origin, sources
+from perdure.store.lineage import origin, sources
 from perdure.store.runs import Store
 
 

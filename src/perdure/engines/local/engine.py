@@ -293,6 +293,7 @@ class LocalEngine:
             NotFound: there is no such run.
             UsageError: it is a child run.
             RunError: it is superseded by its fork.
+            AlreadyRunning: a dead letter of it is being re-driven, and no process executes it.
             StateError: the state file cannot be used.
         """
         run = self.store.run(id)

@@ -22,7 +22,7 @@ from perdure.engines.runtime.own_loop import OwnLoop
 from perdure.errors import NotDecodable, PerdureError, StateError, StopRun
 from perdure.store import dead_letters
 from perdure.store.dead_letters import Claim
-from perdure.store.forks import origin
+from perdure.store.lineage import origin
 
 Find = Callable[[RunRecord, StepRecord], Spec]
 """The step of a record, as the script has it now. May raise anything."""
@@ -178,8 +178,11 @@ class Redriver:
             letter = dead_letters.get(store, lid)
             run, record = store.run_by_number(letter.run), store.record(letter.run, letter.seq)
             spec = self._find(run, record)
-            self._call(record, spec, letter.input, lid)  # refused before it counts as an attempt to re-drive
-            claim: Claim = store.journal.write((), dead_letters.claim(store, lid, engine.world.now()))
+            # What cannot be called is refused before it counts as an attempt to re-drive.
+            undoable = self._call(record, spec, letter.input, lid).spec.undo is not None
+            claim: Claim = store.journal.write(
+                (), dead_letters.claim(store, lid, engine.world.now(), undoable=undoable)
+            )
         except StateError:
             raise
         except Exception as refusal:  # noqa: BLE001  also what a script raises when it is loaded

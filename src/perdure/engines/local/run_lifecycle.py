@@ -210,7 +210,7 @@ def top_of(store: Store, run: RunRecord) -> tuple[str, str]:
 
 def _find_children_of_source(store: Store, run: RunRecord, history: History) -> None:
     """What child runs have spent that a fork has from its source, under the ids that they would have in the fork."""
-    from perdure.store.forks import origin
+    from perdure.store.lineage import origin
 
     spent = history.spent_by_children
     for seq, name, key, n, _, kind in store.index(run.rid):
@@ -240,7 +240,7 @@ def _defines(store: Store, run: RunRecord, name: str, kind: str | None) -> bool:
 def end_orphans(resources: Resources, effect: Recall) -> None:
     """Programs that an earlier process has started for steps of the run do not run beside what is made again."""
     import perdure.engines.runtime.command  # so that an error of a program, read back, is of its own class  # noqa: F401
-    from perdure.store.forks import sources
+    from perdure.store.lineage import sources
 
     lineage = [run.id for run in sources(resources.store, effect.run)]
     orphans.end_left(effect.run.id, lineage, effect.died)
