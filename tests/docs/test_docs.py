@@ -12,6 +12,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,13 @@ PAGES = [
 BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n+)?```(?P<kind>python|py|console)\n(?P<body>.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\(([\w./-]+\.\w+)(?:#[\w-]+)?\)")
 NEEDS = re.compile(r"^<!-- needs: (\S+) -->$", re.MULTILINE)
+PLAIN = re.compile(
+    r"(?P<variables>(?:[A-Z_]+=[\w:/.]* )*)(?P<program>python|perdure)"
+    r"(?P<words>(?: (?:[\w./:=@-]+|'[^']*'|\"[^\"$`\\]*\"))*)(?P<errors> 2>/dev/null| 2>&1)?"
+    r"(?: \| (?P<filter>(?:cut|grep|head|sort|tail) [^\n]*)|(?P<code>; echo \"exit code \$\?\"))?"
+)
+"""One command of Python's. A shell would do no more than start it, hand its output to others or show its exit code."""
+VARIABLES = {"PYTHONUNBUFFERED": "1"}
 CLUSTER = "temporal"  # pages that need a cluster have a test of their own, with one
 
 
@@ -37,20 +45,53 @@ def pages_with_code() -> list[Path]:
 
 def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PERDURE_", "WORKFLOW_"))}
-    return kept | {"PYTHONUNBUFFERED": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return kept | VARIABLES | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
-def run(command: list[str], folder: Path) -> tuple[int, str]:
-    done = warm.run(
-        command, cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300
+def run(
+    command: list[str], folder: Path, stderr: int = subprocess.STDOUT, given: str | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    return warm.run(
+        command,
+        cwd=folder,
+        env=environment() | variables,
+        input=given,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        timeout=300,
     )
+
+
+def typed(line: str, folder: Path) -> tuple[int, str]:
+    """What a shell makes of that line. One command of Python's begins warm, as the shell would start it."""
+    plain = PLAIN.fullmatch(line)
+    if plain is None:
+        done = run(["bash", "-c", line], folder)
+        return done.returncode, done.stdout
+    program = [] if plain["program"] == "python" else [str(Path(sys.executable).parent / "perdure")]
+    errors = {" 2>/dev/null": subprocess.DEVNULL, " 2>&1": subprocess.STDOUT}.get(
+        plain["errors"], subprocess.PIPE if plain["filter"] else subprocess.STDOUT
+    )
+    variables = dict(each.split("=", 1) for each in plain["variables"].split())
+    done = run([sys.executable, *program, *shlex.split(plain["words"])], folder, errors, **variables)
+    if plain["code"]:
+        return 0, f"{done.stdout}exit code {done.returncode}\n"
+    if plain["filter"]:
+        filtered = run(["bash", "-c", plain["filter"]], folder, given=done.stdout)
+        return filtered.returncode, (done.stderr or "") + filtered.stdout
     return done.returncode, done.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def begins_warm() -> None:
+    warm.begins_with(VARIABLES)
 
 
 def check_console(body: str, folder: Path) -> None:
     for part in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
         command, _, expected = part.partition("\n")
-        status, printed = run(["bash", "-c", command], folder)
+        status, printed = typed(command, folder)
         if status == -9:
             printed += "Killed\n"
         pattern = "\n".join(line.rstrip() for line in expected.strip().splitlines())
@@ -78,8 +119,8 @@ def test_code_on_the_page_runs_and_prints_what_it_says(page: Path, tmp_path: Pat
         elif block["kind"] == "python":
             script = tmp_path / "block.py"
             script.write_text(block["body"])
-            status, printed = run([sys.executable, str(script)], tmp_path)
-            assert status == 0, f"{block['body']}\n{printed}"
+            done = run([sys.executable, str(script)], tmp_path)
+            assert done.returncode == 0, f"{block['body']}\n{done.stdout}"
 
 
 def test_the_pages_for_one_machine_are_run() -> None:
