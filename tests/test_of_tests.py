@@ -178,6 +178,18 @@ def test_the_guard_lets_be(line: str) -> None:
     assert offences(f"async def test_it():\n    {line}\n") == []
 
 
+def test_no_test_misses_what_an_id_could_hold() -> None:
+    """Run ids, ports and signatures are chance: once in a while, one holds any text of three characters."""
+    by_chance = re.compile(r"[\"']([0-9abcdefghjkmnpqrstvwxyz_-]{1,3})[\"'] not in ")
+    assert by_chance.search('assert "7-" not in said')
+    paths = [path for path in TESTS.rglob("*.py") if path != Path(__file__)]
+    assert [
+        f"{path.relative_to(TESTS)}: {found[0]}"
+        for path in paths
+        for found in by_chance.finditer(path.read_text("utf-8"))
+    ] == []
+
+
 def test_modules_that_tests_name_are_there() -> None:
     """Also in the tests that take minutes: one that is renamed is found at once."""
     named: dict[str, Path] = {}

@@ -12,7 +12,7 @@ from perdure import step, workflow
 from perdure.engines.local import run_lifecycle
 from perdure.errors import CrashLoop
 
-TRIP = (
+SEATS = (
     HEAD
     + """
 @step
@@ -23,7 +23,13 @@ def cancel_seat(seat: str) -> None:
 def book(seat: str) -> str:
     note(f"book {seat}")
     return seat
+"""
+)
+"""What the scripts book, and cancel."""
 
+TRIP = (
+    SEATS
+    + """
 @step
 def look(seat: str) -> str:
     note(f"look {seat}")
@@ -98,17 +104,8 @@ def test_a_parent_that_is_cancelled_undoes_it_as_well(shop: Shop) -> None:
 
 
 KEPT = (
-    HEAD
+    SEATS
     + """
-@step
-def cancel_seat(seat: str) -> None:
-    note(f"cancel {seat}")
-
-@step(undo=cancel_seat)
-def book(seat: str) -> str:
-    note(f"book {seat}")
-    return seat
-
 @workflow
 def inner(seat: str) -> str:
     return book(seat)

@@ -92,7 +92,7 @@ def test_every_view(chrome: Any, ui: Ui):
         shown = page.locator("main").inner_text()
         assert "\\u202e" in shown
         assert not set(shown) & HIDDEN
-        wrong = [line for line in one.said if "404" not in line]  # of the run that there is not
+        wrong = [line for line in one.said if "status of 404" not in line]  # of the run that there is not
         assert wrong == []
 
 

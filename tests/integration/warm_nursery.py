@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +17,8 @@ import warm
 from perdure.crashtest import lives
 
 VARIABLES = {"PYTHONHASHSEED": lives.FIRST["PYTHONHASHSEED"], "PYTHONDONTWRITEBYTECODE": "1"}
-SCRIPTS = ("asyncio", "json", "random", "sqlite3", "urllib.request", "uuid")
-"""What the scripts import."""
+SCRIPTS = ("asyncio", "json", "random", "sqlite3", "urllib.request", "uuid", *filter(find_spec, ("aiohttp", "httpx")))
+"""What the scripts import, as far as it is installed."""
 
 
 def start(words: list[str], **options: Any) -> subprocess.Popen[Any]:
