@@ -34,6 +34,8 @@ ROOM = 2 << 30
 """Bytes: the tests use less than half of that."""
 
 PYTEST = ("-m", "pytest", "-p", "no:cacheprovider")
+TEMPLATE = "src/perdure/skill/perdure/assets/template.py"
+"""What `perdure new` writes."""
 OF_SOURCE = ("layers", "public_surface", "of_tests", "error_texts")
 
 
@@ -51,7 +53,7 @@ CHECKS = (
     (
         (
             ("-m", "mypy"),
-            ("-m", "mypy", "tests/typing"),
+            ("-m", "mypy", "tests/typing", TEMPLATE),
             (*PYTEST, *units("m", "z")),
         ),
         (
@@ -59,7 +61,7 @@ CHECKS = (
             ("-m", "ruff", "check", "."),
             # Where PYTHONDONTWRITEBYTECODE is set, each process that tests start would compile all modules anew.
             ("-m", "compileall", "-q", "src", "tests"),
-            ("-m", "pyright", "tests/typing"),
+            ("-m", "pyright", "tests/typing", TEMPLATE),
             (*PYTEST, *units("a", "l"), *(f"tests/test_{name}.py" for name in OF_SOURCE)),
         ),
         (
@@ -67,10 +69,10 @@ CHECKS = (
             ("-m", "pytest", "-rs", "-m", "browser", "tests/integration/test_ui_in_a_browser.py"),
         ),
     ),
-    # Four at a time, a file on one side: much of their time is spent waiting for processes. What needs a cluster is
+    # Six at a time, a file on one side: much of their time is spent waiting for processes. What needs a cluster is
     # on two sides and comes first (tests/conftest.py), and the last files are small ones.
     (
-        *("-m", "pytest", "-n", "4", "--dist", "loadfile", "--no-loadscope-reorder"),
+        *("-m", "pytest", "-n", "6", "--dist", "loadfile", "--no-loadscope-reorder"),
         *(f"tests/{each}" for each in PARTS),
     ),
 )
