@@ -10,11 +10,10 @@ import hashlib
 import os
 import platform
 import re
-import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,6 +22,7 @@ import msgspec
 
 from perdure.core.execution.idempotency import idempotency_key
 from perdure.core.redaction.printable import one_line
+from perdure.crashtest import opened_files
 from perdure.crashtest.commits import Commits
 from perdure.engines.interface import StepContext, here
 
@@ -36,9 +36,6 @@ _HEADER = re.compile(r"""\bidempotency-key['"]?\s*[:,]\s*b?['"]?([^\r\n'",})]+)"
 """The header by which services know a request (draft-ietf-httpapi-idempotency-key-header), as bytes or in a dict."""
 
 LOOPBACK = ("localhost", "ip6-localhost", "::1", "")
-
-LOGGERS = {("logging", "_open"), ("loguru._file_sink", "_create_file")}
-"""Module and function that open a file for lines of a log."""
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC | os.O_CREAT
 
@@ -283,18 +280,18 @@ class Effects:
         if not place.startswith(self._folder):
             return
         what = place[len(self._folder) :]
-        if _is_log():
+        if opened_files.is_log():
             self.effect("log", what)
             return
         step = self._step()[0]
         self._reached("change", step)
         if append:
-            self.effect("append", what, size=_size(place))
+            self.effect("append", what, size=opened_files.size(place))
             return
         self.effect("write", what)
         anew = flags & (os.O_TRUNC | os.O_EXCL) if isinstance(flags, int) else 0
         if anew:
-            self._reached("cut", step, lambda: _opened(place, flags))
+            self._reached("cut", step, lambda: opened_files.opened(place, flags))
 
     def _database(self, name: Any) -> None:
         path = os.fsdecode(name) if isinstance(name, bytes | os.PathLike) else str(name)
@@ -315,7 +312,7 @@ class Effects:
         place = self._allowed(path)
         if not place.startswith(self._folder):
             return
-        if _is_log():
+        if opened_files.is_log():
             self.effect("log", place[len(self._folder) :])
         else:
             self._reached("change", self._step()[0])
@@ -325,7 +322,7 @@ class Effects:
         if isinstance(path, int):
             return ""
         place = os.path.realpath(os.fsdecode(path))
-        if not f"{place}{os.sep}".startswith((*self._roots, self._of_process)) and not _is_device(place):
+        if not f"{place}{os.sep}".startswith((*self._roots, self._of_process)) and not opened_files.is_device(place):
             self._deny("path", place, "it lies outside of the copy; take a path beside the script, or --copy DIR")
         return place
 
@@ -374,40 +371,6 @@ def _text(sent: object) -> str:
 
 def _mentions(sent: Sequence[object], key: str) -> bool:
     return any(key in _text(each) for each in sent)
-
-
-def _is_log() -> bool:
-    """Does a logger open or turn over its file?"""
-    frame: Any = sys._getframe(2)
-    for _ in range(DEEPEST):
-        if frame is None:
-            return False
-        module = frame.f_globals.get("__name__")
-        if (module, frame.f_code.co_name) in LOGGERS or module == "logging.handlers":
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _size(place: str) -> int:
-    try:
-        return os.stat(place).st_size
-    except OSError:
-        return 0
-
-
-def _opened(place: str, flags: int) -> None:
-    """What the call to come would do to the file before anything is written."""
-    with suppress(OSError):
-        os.close(os.open(place, flags, 0o666))
-
-
-def _is_device(place: str) -> bool:
-    """Is it something like /dev/null or a terminal? What lies in /dev/shm outlives the process, as other files do."""
-    try:
-        return place.startswith("/dev/") and stat.S_ISCHR(os.stat(place).st_mode)
-    except OSError:
-        return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -22,7 +22,6 @@ from perdure.engines import registry
 from perdure.engines.events import AttemptStarted, Event
 from perdure.engines.interface import StepContext, here
 from perdure.engines.local import engine as local
-from perdure.engines.local.run_monitor import RunMonitor
 from perdure.errors import NotFound, OptionError
 from perdure.operations.dead_letters import LetterView, Selection, list_letters
 from perdure.operations.diagnose import diagnose
@@ -30,12 +29,11 @@ from perdure.operations.diagnose_finding import Finding
 from perdure.operations.location import locate
 from perdure.testing.calls_under_way import CallsUnderWay
 from perdure.testing.clock import Clock
+from perdure.testing.collected_alerts import CollectingMonitor
 from perdure.testing.ledger import Ledger
 
 if TYPE_CHECKING:
     from perdure.alerts.alert import Alert
-    from perdure.core.execution.run_effects import End
-    from perdure.core.records import RunRecord
 
 Where = Literal["before-save", "after-save", "effect"]
 WHERE = get_args(Where)
@@ -257,7 +255,7 @@ class TestRun:
         engine = local._engines[self.state] = local.LocalEngine(self.state, world=self.clock)
         # Nothing of it has to outlive the machine.
         engine.store.journal.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
-        engine.resources.monitor = _Collecting(engine, self.alerts)
+        engine.resources.monitor = CollectingMonitor(engine, self.alerts)
         engine.observer = self
         engine.store.journal.around = self._commit
         self._crash = None
@@ -328,29 +326,6 @@ class TestRun:
         # What is executed in a process of its own is found there by its name, so it has to be asked before.
         spec.fn, spec.stub = functools.wraps(real)(astub if spec.is_async else stub), or_before
         self._restore.append(restore)
-
-
-class _Collecting(RunMonitor):
-    """Collects the alerts that are due, and sends none; nothing watches this process."""
-
-    def __init__(self, engine: local.LocalEngine, alerts: list[Alert]) -> None:
-        super().__init__(engine.store, engine.world.now)
-        self._alerts = alerts
-
-    def began(self, run: RunRecord, spec: Spec) -> None:
-        """Nothing is noted outside of the state file."""
-
-    def stopped(self, run: RunRecord, error: BaseException) -> None:
-        """A crash is the test's own."""
-
-    def ended(self, effect: End) -> None:
-        """A run has ended."""
-        from perdure.alerts.run_alerts import end_alert
-
-        if effect.run.parent is None:
-            alert = end_alert(self._store, effect.run, effect.status, effect.output, "", open_incident=False)
-            if alert is not None:
-                self._alerts.append(alert)
 
 
 def _no_step(name: str) -> NotFound:
