@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+
 TOKEN = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw9"
 CHAT = "-1001234567890"
 
@@ -187,3 +189,15 @@ def answering(behave: Callable[[Any, threading.Event], None]) -> Iterator[int]:
         over.set()
         listener.close()
         thread.join(PATIENCE)
+
+
+@pytest.fixture
+def telegram() -> Iterator[TelegramSink]:
+    with serving(TelegramSink()) as sink:
+        yield sink  # type: ignore[misc]
+
+
+@pytest.fixture
+def hook() -> Iterator[Sink]:
+    with serving(Sink()) as sink:
+        yield sink

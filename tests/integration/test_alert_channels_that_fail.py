@@ -7,13 +7,12 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from channels import chat, failed, refusal
-from sinks import CHAT, PATIENCE, TOKEN, Sink, TelegramSink, answering, serving
+from sinks import CHAT, PATIENCE, TOKEN, Sink, TelegramSink, answering, hook, serving, telegram
 
 from conftest import replace
 from perdure.alerts.channels import http as request
@@ -21,17 +20,7 @@ from perdure.alerts.channels import send_timeout
 from perdure.alerts.channels.target_address import parse
 from perdure.errors import AlertError
 
-
-@pytest.fixture
-def telegram() -> Iterator[TelegramSink]:
-    with serving(TelegramSink()) as sink:
-        yield sink  # type: ignore[misc]
-
-
-@pytest.fixture
-def hook() -> Iterator[Sink]:
-    with serving(Sink()) as sink:
-        yield sink
+__all__ = ["hook", "telegram"]
 
 
 def test_apprise_says_why_it_failed_without_the_address(hook: Sink) -> None:

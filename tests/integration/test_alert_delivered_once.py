@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from channels import chat, failed
-from sinks import CHAT, PATIENCE, TOKEN, Sink, TelegramSink, serving
+from sinks import CHAT, PATIENCE, TOKEN, Sink, TelegramSink, hook, telegram
 
 import perdure
 import warm
@@ -18,19 +16,9 @@ from perdure.alerts import sender
 from perdure.alerts.channels.target_address import parse
 from perdure.alerts.spool import Spool
 
+__all__ = ["hook", "telegram"]
+
 SOURCE = Path(perdure.__file__).parents[1]
-
-
-@pytest.fixture
-def telegram() -> Iterator[TelegramSink]:
-    with serving(TelegramSink()) as sink:
-        yield sink  # type: ignore[misc]
-
-
-@pytest.fixture
-def hook() -> Iterator[Sink]:
-    with serving(Sink()) as sink:
-        yield sink
 
 
 def run(code: str, folder: Path, **env: str) -> subprocess.Popen[str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from channels import chat, failed
-from sinks import CHAT, TOKEN, Sink, TelegramSink, serving
+from sinks import CHAT, TOKEN, Sink, TelegramSink, hook, telegram
 
 from perdure.alerts.channels import apprise_process
 from perdure.alerts.channels import http as request
 from perdure.alerts.channels.target_address import parse
+
+__all__ = ["hook", "telegram"]
 
 NAUGHTY = Path(__file__).parents[1] / "naughty" / "blns.json"
 
@@ -97,18 +98,6 @@ FORMS = ("text", "html", "markdown")
 def some(remainder: int) -> list[str]:
     """Those that are nastier, and every third of the list: with all three remainders, it is the whole of it."""
     return [*json.loads(NAUGHTY.read_text(encoding="utf-8"))[remainder::3], *NASTY]
-
-
-@pytest.fixture
-def telegram() -> Iterator[TelegramSink]:
-    with serving(TelegramSink()) as sink:
-        yield sink  # type: ignore[misc]
-
-
-@pytest.fixture
-def hook() -> Iterator[Sink]:
-    with serving(Sink()) as sink:
-        yield sink
 
 
 def accept_json(hook: Sink) -> None:
