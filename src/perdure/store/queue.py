@@ -128,7 +128,7 @@ def add(
         if start.id is not None and start.id in made:  # the same id twice among these
             ids.append(start.id)
             continue
-        store.insert_run(connection, _record(connection, rid, each, now, turns))
+        store.insert_run(connection, _record(store, connection, rid, each, now, turns))
         store.keep_defaults(connection, start)
         rid += 1
         if same is not None:
@@ -140,7 +140,7 @@ def add(
 
 def add_one(store: Runs, connection: apsw.Connection, queued: QueuedRun, now: float) -> RunRecord:
     """Queue a run whose id no other has."""
-    return store.insert_run(connection, _record(connection, store.next_run_in(connection), queued, now, {}))
+    return store.insert_run(connection, _record(store, connection, store.next_run_in(connection), queued, now, {}))
 
 
 def let_begin(store: Runs, connection: apsw.Connection, run: RunRecord, now: float) -> RunRecord:
@@ -173,7 +173,7 @@ def _refuse_other(before: QueuedRun | RunRecord, now: QueuedRun) -> None:
 
 
 def _record(
-    connection: apsw.Connection, rid: int, queued: QueuedRun, now: float, turns: dict[tuple[Any, ...], int]
+    store: Runs, connection: apsw.Connection, rid: int, queued: QueuedRun, now: float, turns: dict[tuple[Any, ...], int]
 ) -> RunRecord:
     start = queued.start
     named = not start.once  # by its inputs a run is found that is the only one of them
@@ -196,27 +196,43 @@ def _record(
         queue_key=queued.queue_key,
         dedup=queued.dedup,
         hold=queued.hold,
-        turn=None if later else _turn(connection, queued.queue, queued.priority, queued.queue_key, turns),
+        turn=None if later else _turn(store, connection, queued.queue, queued.priority, queued.queue_key, turns),
     )
 
 
 def _turn(
-    connection: apsw.Connection, queue: str, priority: int, key: str | None, turns: dict[tuple[Any, ...], int]
+    store: Runs,
+    connection: apsw.Connection,
+    queue: str,
+    priority: int,
+    key: str | None,
+    turns: dict[tuple[Any, ...], int],
 ) -> int:
     """The turn of a new run; `turns` remembers, within a transaction, what the file said."""
     served = turns.get((queue, priority))
     if served is None:
-        row: Any = connection.execute(_SQL["get_turn"], (queue, priority)).fetchone()
-        served = turns[queue, priority] = 0 if row is None else row[2]
+        served = turns[queue, priority] = _turn_served(store.path, connection, queue, priority)
     if key is None:
         return served + 1
     place = (queue, priority, key)
     last = turns.get(place)
     if last is None:
-        row = connection.execute(_SQL["last_turn_of_key"], (queue, key, priority)).fetchone()
+        row: Any = connection.execute(_SQL["last_turn_of_key"], (queue, key, priority)).fetchone()
         last = row[0] or 0
     turn = turns[place] = max(served, last) + 1
     return turn
+
+
+def _turn_served(path: Path, connection: apsw.Connection, queue: str, priority: int) -> int:
+    """The turn of a queue that began last at a priority.
+
+    Raises:
+        StateCorrupt: its row is not as it was written.
+    """
+    row: Any = connection.execute(_SQL["get_turn"], (queue, priority)).fetchone()
+    if row is not None and not sound(row):
+        raise corrupt(path)
+    return 0 if row is None else row[2]
 
 
 # -- beginning ---------------------------------------------------------------------------------------------------------
@@ -245,10 +261,7 @@ def begun(store: Runs, connection: apsw.Connection, run: RunRecord, now: float, 
     priority = PRIORITY if run.priority is None else run.priority
     place = (run.queue, priority)
     if place not in served.turns:
-        before: Any = connection.execute(_SQL["get_turn"], place).fetchone()
-        if before is not None and not sound(before):
-            raise corrupt(store.path)
-        served.turns[place] = 0 if before is None else before[2]
+        served.turns[place] = _turn_served(store.path, connection, *place)
     if run.turn is not None and run.turn > served.turns[place]:
         served.turns[place] = run.turn
         connection.execute(_SQL["put_turn"], sealed(*place, run.turn))
@@ -266,7 +279,7 @@ def give_turn(
 ) -> RunRecord:
     """A queued run gets its turn; `started` is since when it might have begun."""
     queue, priority = run.queue or DEFAULT, PRIORITY if run.priority is None else run.priority
-    turn = _turn(connection, queue, priority, run.queue_key, turns)
+    turn = _turn(store, connection, queue, priority, run.queue_key, turns)
     since = now if run.wake is None else min(max(run.wake, run.created), now)
     changed = {"wake": None, "hold": None, "turn": turn, "queue": queue, "priority": priority, "started": since}
     return store.put_run(connection, run, **changed)
