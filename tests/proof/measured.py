@@ -193,6 +193,10 @@ class Tests:
         """Test functions that execute a line of a module."""
         return self._by_line.get(module, {}).get(line, set())
 
+    def seconds(self, names: Sequence[str]) -> float:
+        """How long test functions took, together; one that was not timed counts as a second."""
+        return sum(self._seconds.get(name, 1.0) for name in names)
+
     def of(self, module: str, line: int, seconds: float) -> list[str]:
         """Test functions that execute a line: the shortest, as many as take so many seconds together.
 
@@ -205,13 +209,13 @@ class Tests:
         """
         turns: Counter[str] = Counter()
         ordered = []
-        for name in sorted(self.executing(module, line), key=lambda name: (self._seconds.get(name, 1.0), name)):
+        for name in sorted(self.executing(module, line), key=lambda name: (self.seconds([name]), name)):
             file = name.partition("::")[0]
             turns[file] += 1
             ordered.append((not file.startswith("tests/unit/"), turns[file], name))
         chosen: list[str] = []
         for _, _, name in sorted(ordered):
-            seconds -= self._seconds.get(name, 1.0)
+            seconds -= self.seconds([name])
             if seconds >= 0 or not chosen:
                 chosen.append(name)
         return chosen

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import resource
 import signal
@@ -29,8 +30,10 @@ TESTS_SECONDS = 30.0
 """So long the tests of a mutant took, together, when they were measured; what takes longer is not run."""
 CPU_SECONDS = 45
 """A mutant that computes for longer hangs, which is noticed."""
-SECONDS = 600
-"""So does one that waits for longer, on a machine that may have much else to do."""
+SECONDS, TIMES = 60, 15
+"""So does one whose tests take longer than so many seconds and so many times what they took when they were measured:
+the machine may have much else to do.
+"""
 MEMORY = 4 << 30
 """Bytes of a process with a mutant."""
 
@@ -95,7 +98,7 @@ class Trial:
                 with contextlib.suppress(BaseException):
                     status = self._noticed(tests, code, told.name, files)
                 os._exit(status)
-            status = _ended(pid)
+            status = _ended(pid, SECONDS + math.ceil(TIMES * self._tests.seconds(tests)))
             test = Path(told.name).read_text(encoding="utf-8")
         if status is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
             return "hangs", test
@@ -128,8 +131,8 @@ class Trial:
         return 0
 
 
-def _ended(pid: int) -> int | None:
-    """The status of a process that has ended; None if it takes too long."""
+def _ended(pid: int, seconds: int) -> int | None:
+    """The status of a process that has ended; None if it takes longer than that."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.setpgid(pid, pid)
     done, status = 0, 0
@@ -138,7 +141,7 @@ def _ended(pid: int) -> int | None:
         raise TimeoutError
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(SECONDS)
+    signal.alarm(seconds)
     try:
         done, status = os.waitpid(pid, 0)
     except TimeoutError:
