@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from test_claims import NOW, RUN, SERVED
 
-from perdure.store import claims, queue_listing
+from perdure.store import claims, queue_listing, queue_order
 from perdure.store.queue import AFTER_OTHERS, QueueRow
 from perdure.store.runs import Store
 
@@ -175,3 +175,31 @@ def test_what_is_in_each_queue(store: Store) -> None:
     row, counts = found["mail"]
     assert row is not None
     assert (row.concurrency, msgspec.structs.astuple(counts)) == (1, (2, 1, 1))
+
+
+def test_whether_a_run_that_waited_may_go_on(store: Store) -> None:
+    """Not if that makes one too many of its queue or of its key; a pause and the rate are for runs that begin."""
+
+    def goes_on(**of: Any) -> bool:
+        run = msgspec.structs.replace(RUN, **{"queue": "mail", **of})
+        found: bool = store.journal.read(lambda connection: queue_order.has_slot(store, connection, run))
+        return found
+
+    assert goes_on()
+    declare(store, rate=1, seconds=60.0)
+    queue_listing.set_paused(store, "mail", True)
+    assert goes_on(queue_key="a")
+    queue_listing.set_paused(store, "mail", False)
+    declare(store, per_key=1)
+    add(store, "a", queue_key="a")
+    assert goes_on(queue_key="a")
+    assert begins(store) == ["a"]
+    assert [goes_on(queue_key=key) for key in ("a", "b", None)] == [False, True, True]
+    declare(store, concurrency=2)
+    assert goes_on(queue_key="a")
+    declare(store, concurrency=1)
+    assert not goes_on()
+    assert goes_on(queue="other")
+    assert goes_on(queue=None)
+    ends(store, "a")
+    assert goes_on()
