@@ -48,8 +48,12 @@ class Mutant(NamedTuple):
 
 
 def _places(tree: ast.AST) -> Iterator[ast.AST]:
-    """What can be changed, each once: inside of functions only, and no annotation is, for none is evaluated."""
-    seen = set(_annotated(tree))
+    """What can be changed, each once, inside of functions.
+
+    What changes nothing that they do is left as it is: annotations, which are not evaluated, and `strict=True` of zip,
+    which states that lengths are equal.
+    """
+    seen = {part for node in ast.walk(tree) for idle in _idle(node) for part in ast.walk(idle)}
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for statement in function.body:
@@ -59,11 +63,16 @@ def _places(tree: ast.AST) -> Iterator[ast.AST]:
                         yield node
 
 
-def _annotated(tree: ast.AST) -> Iterator[ast.AST]:
-    for node in ast.walk(tree):
-        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
-            if annotation is not None:
-                yield from ast.walk(annotation)
+def _idle(node: ast.AST) -> Iterator[ast.AST]:
+    match node:
+        case ast.AnnAssign(annotation=annotation) | ast.arg(annotation=ast.AST() as annotation):
+            yield annotation
+        case ast.FunctionDef(returns=ast.AST() as returns) | ast.AsyncFunctionDef(returns=ast.AST() as returns):
+            yield returns
+        case ast.Call(func=ast.Name("zip"), keywords=keywords):
+            for keyword in keywords:
+                if isinstance(keyword.value, ast.Constant) and keyword.value.value is True:
+                    yield keyword
 
 
 def _change(node: ast.AST) -> str | None:
