@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,21 +11,17 @@ from perdure import workflow
 from perdure.api.step import step
 from perdure.core.exceptions.attempt_notes import AttemptNote, cut, note
 from perdure.core.execution import crash_loop
-from perdure.core.execution.already_running import refused, who
 from perdure.core.execution.branch import NO_INPUTS, Branch, busy
 from perdure.core.execution.call_extras import Extras, label_of
 from perdure.core.execution.crash_loop import MARGIN, WIDTH, CrashLine, fitted, stuck
 from perdure.core.execution.history import History
-from perdure.core.execution.map_faults import ENOUGH, ProgramFaults
-from perdure.core.execution.map_items import Job, Tally
 from perdure.core.execution.result_check import ensure
-from perdure.core.execution.run_effects import Held, HolderInfo, Locked, Start
 from perdure.core.execution.spec import Call, Spec, spec_of
-from perdure.core.records import RunRecord, is_time
-from perdure.core.redaction.text import redact
+from perdure.core.records import is_time
+from perdure.core.redaction.text import bounded, redact
 from perdure.core.values import codec
 from perdure.core.values.describe import describe_inputs_against
-from perdure.errors import AlreadyRunning, CrashLoop, EnsureFailed, Skipped, TooLarge
+from perdure.errors import CrashLoop, EnsureFailed, NotStorable, TooLarge
 
 
 class Carrier:
@@ -202,21 +196,6 @@ def test_the_name_of_a_login_is_hidden_if_it_is_as_long_as_a_key() -> None:
     assert redact("https://short:@host/") == "https://***:***@host/"
 
 
-def test_how_the_items_of_a_map_have_ended() -> None:
-    """In the order of the input, in whatever order they end; numbers that are all wanted are not copied."""
-    tally = Tally()
-    assert (tally.last(), list(tally.results()), tally.letters()) == (0, [], [])
-    for index, seq in ((1, 3), (0, 4), (2, 9)):
-        tally.ended(index, seq, dead=False, replayed=index == 1)
-    assert list(tally.results()) == [4, 3, 9]
-    assert tally.results() is tally.results()
-    tally.ended(4, 11, dead=True, replayed=False)
-    tally.ended(5, 3_000_000_000, dead=False, replayed=True)
-    assert list(tally.results()) == [4, 3, 9, 3_000_000_000]
-    assert (tally.letters(), tally.last()) == ([11], 3_000_000_000)
-    assert (tally.done, tally.dead, tally.skipped) == (4, 1, 2)
-
-
 def test_long_inputs_are_shown_from_their_first_difference_on() -> None:
     """What fits into 200 characters is shown whole."""
 
@@ -234,112 +213,6 @@ def test_long_inputs_are_shown_from_their_first_difference_on() -> None:
     assert shown.endswith("...")
     assert "same mine" in shown
     assert 190 < len(shown) <= 200
-
-
-def refusal(rules: Any, answer: Held | Locked, parent: int | None = None) -> AlreadyRunning:
-    spec = a_spec()
-    spec.rules = rules
-    call = Call(spec, (), {}, b"", b"k")
-    start = Start("s.py", "/s.py", "w", b"k", b"", "w-1", parent=parent)
-    return refused(call, start, answer)
-
-
-def test_who_has_a_run_is_said_and_what_to_do() -> None:
-    """A script that is begun again has nothing to do then; who needs the result is told how to wait."""
-    run = RunRecord(
-        0, "r-1", "s.py", "/s.py", "w", bytes(16), True, None, "running", None, 0, b"", None, 1.0, 1.0, None, 0
-    )
-    by = HolderInfo("token", 77, "host", 1.0)
-    record = SimpleNamespace(seq=3, name="charge")
-    skips, fails = SimpleNamespace(if_locked="skip"), SimpleNamespace(if_locked="fail")
-    held = Held(run, by, None)
-    assert type(refusal(skips, held)) is Skipped
-    for found in (refusal(fails, held), refusal(skips, held, parent=1)):
-        assert type(found) is AlreadyRunning
-        assert 'if_locked="wait"' in found.hint
-        assert re.fullmatch(r"run r-1 is already running: pid 77 on host since \S+ \S+, no step saved yet", found.what)
-    own = refusal(skips, Held(run, None, None))
-    assert (type(own), own.what) == (AlreadyRunning, "run r-1 is already running in this process")
-    assert "with_options(id=...)" in own.hint
-    block = Locked("till", None)
-    assert type(refusal(skips, block)) is AlreadyRunning
-    assert who(block) == "lock 'till' is taken by this process"
-    suspended = Locked("till", None, 1.0, run)
-    assert type(refusal(skips, suspended)) is Skipped
-    assert who(suspended) == "lock 'till' is taken by run r-1 of workflow 'w', which is suspended"
-    assert re.fullmatch(r"lock 'till' is taken: pid 77 on host since \S+ \S+", who(Locked("till", by, 1.0)))
-    whole = who(Locked("till", by, 1.0, run, record))  # type: ignore[arg-type]
-    assert whole.endswith(", run r-1 of workflow 'w', last saved step: #3 charge")
-
-
-def failed_items(tally: Tally, total: int | None, many: int) -> ProgramFaults:
-    faults = ProgramFaults(tally, total)
-    for index in range(many):
-        assert faults.admits(job_of(index), tried=False, quiet=index == 0)
-        faults.aside.append((job_of(index), failed_by("likely")))
-    return faults
-
-
-def job_of(index: int) -> Job:
-    return Job(index, Call(a_spec(), (index,), {}, b"", b"k"), None)
-
-
-def failed_by(program: str) -> Any:
-    return SimpleNamespace(program=program)
-
-
-def test_a_program_that_fails_each_item_is_tried_on_a_sample() -> None:
-    """Ten items one after the other, then one of each tenth of the rest, the last of each, while nothing else runs."""
-    faults = failed_items(Tally(), 110, ENOUGH)
-    assert faults.suspected
-    tried = [index for index in range(10, 110) if faults.admits(job_of(index), tried=False, quiet=True)]
-    assert tried == list(range(19, 110, 10))
-    assert len(faults.held) == 90
-    assert not faults.exhausted
-    assert (faults.keeps(job_of(19)), faults.keeps(job_of(20))) == (False, True)
-    assert faults.verdict() == faults.first() == faults.aside[0]
-
-
-def test_what_is_not_tried_while_a_program_is_suspected() -> None:
-    """What is beside others, what an earlier life has tried, and all of an input without a known end."""
-    faults = failed_items(Tally(), 12, ENOUGH)
-    assert not faults.admits(job_of(10), tried=False, quiet=False)
-    assert not faults.admits(job_of(10), tried=True, quiet=True)
-    assert faults.admits(job_of(10), tried=False, quiet=True), "each is one, where fewer than a sample are left"
-    unknown = failed_items(Tally(), None, ENOUGH)
-    assert not unknown.admits(job_of(10), tried=False, quiet=True)
-    assert unknown.exhausted
-    few = failed_items(Tally(), 12, ENOUGH - 1)
-    assert not few.suspected
-    assert not few.exhausted
-    assert not few.keeps(job_of(9))
-    assert not few.admits(job_of(9), tried=True, quiet=True)
-    assert few.admits(job_of(9), tried=False, quiet=False)
-
-
-def test_a_success_shows_that_the_program_works() -> None:
-    """What has failed are dead letters then, but for a fault that is the program's in any case."""
-    tally = Tally()
-    faults = failed_items(tally, 12, ENOUGH)
-    tally.ended(10, 1, dead=False, replayed=False)
-    assert not faults.suspected
-    assert faults.verdict() is None
-    faults.aside.insert(0, (job_of(30), failed_by("certain")))
-    faults.aside.insert(0, (job_of(40), failed_by("certain")))
-    found = faults.verdict()
-    assert found is not None
-    assert found[0].index == 30
-    assert [job.index for job, _ in faults.to_park()] == [*range(10), 30, 40]
-
-
-def test_one_item_beside_a_letter_says_nothing_of_the_program() -> None:
-    """Alone it does."""
-    tally = Tally()
-    faults = failed_items(tally, 12, 1)
-    assert faults.verdict() == faults.aside[0]
-    tally.ended(3, 1, dead=True, replayed=False)
-    assert faults.verdict() is None
-    assert ProgramFaults(Tally(), 3).verdict() is None
 
 
 @pytest.mark.parametrize(
@@ -424,3 +297,41 @@ def test_attempts_that_said_the_same_are_one_line() -> None:
 def test_a_word_behind_a_name_of_secrets_is_one_if_it_is_no_prose(text: str, hidden: str) -> None:
     """A digit, a capital inside, or twenty letters; from six characters on."""
     assert redact(text) == hidden
+
+
+@pytest.mark.parametrize("name", ["read", "write"])
+def test_what_can_be_read_or_written_is_named_as_an_open_file(name: str) -> None:
+    """One of the two is enough: a pipe has one end."""
+    with pytest.raises(NotStorable, match="an open file or connection"):
+        codec.pack_value(type("Port", (), {name: None})(), owner="step 's'")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "said"),
+    [(int, 5, None), (int, "5", "what it returns is of type str"), (list[int], ["5"], "holds something of type str")],
+)
+def test_what_is_returned_unlike_its_annotation_is_said(annotation: Any, value: Any, said: str | None) -> None:
+    """With both types, and without the value; it is kept."""
+    plan = codec.plan(annotation, owner="step 's'")
+    told: list[str] = []
+    plan.on_unlike = told.append
+    data, back = plan.round_trip(value)
+    assert (back, plan.unpack(data)) == (value, value)
+    assert len(told) == (said is not None)
+    assert said is None or (said in told[0] and told[0].startswith("step 's' is declared -> "))
+
+
+def test_the_middle_of_a_long_text_is_left_out_between_words() -> None:
+    """A quarter of it in front, the rest at the end; where there is no space near, in the middle of a word."""
+    words = " ".join(f"{n:05}" for n in range(1000))
+    short = bounded(words, 400)
+    front, left_out, end = short.split("\n")
+    assert words.startswith(front)
+    assert words.endswith(end)
+    assert words[len(front)] == " "
+    assert end.startswith(" ")
+    assert 94 <= len(front) <= 100
+    assert 294 <= len(end) <= 300
+    assert left_out == f"  [... {len(words) - len(front) - len(end)} characters left out ...]"
+    assert bounded("x" * 400, 400) == "x" * 400
+    assert bounded("x" * 401, 400).split("\n")[::2] == ["x" * 100, "x" * 300]

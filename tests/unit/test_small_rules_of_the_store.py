@@ -15,7 +15,6 @@ from test_claims import RUN
 import perdure
 from conftest import Machine, Trouble
 from perdure import step, workflow
-from perdure.core.exceptions import capture
 from perdure.core.execution.spending import Bounds
 from perdure.errors import StateCorrupt
 from perdure.store import (
@@ -374,56 +373,6 @@ def test_a_run_that_is_over_is_not_asked_to_stop(machine: Machine) -> None:
     for id, stop in ((done, None), (failed, 5.0), (failed, 5.0)):
         run, by = store.ask_to_stop(id, 5.0 if store.run(id).stop is None else 9.0)
         assert (run.id, by, store.run(id).stop) == (id, None, stop)
-
-
-def test_a_run_that_is_parked_as_a_whole_is_one_letter(machine: Machine) -> None:
-    """Parked again it is the same one, with what it failed with last; a good end resolves it while it waits."""
-    small_rules([1])
-    store = machine.engine.store
-    (run,) = store.runs()
-    path = store.path
-
-    def letter() -> tuple[object, ...]:
-        (one,) = dead_letters.find(store, dead_letters.Filter())
-        return one.lid, one.seq, one.status, one.changed, one.error, one.exported
-
-    def park(error: Exception, now: float, terms: parking.Terms = parking.TERMS) -> parking.Parking:
-        fault = capture.encode(capture.to_fault(error))
-        made: parking.Parking = store.journal.write(
-            (), lambda connection: parking.park_run(connection, path, run, fault, terms, now)
-        )
-        return made
-
-    def done(now: float) -> None:
-        store.journal.write((), lambda connection: parking.run_done(connection, path, run.rid, now))
-
-    assert not store.journal.read(parking.are_there)
-    done(1.0)
-    first = park(ValueError("no"), 2.0)
-    assert store.journal.read(parking.are_there)
-    assert (first.parked, letter()[1:]) == ([letter()[0]], (0, "parked", 2.0, "ValueError", None))
-    done(3.0)
-    assert letter()[2:4] == ("resolved", 3.0)
-    done(4.0)
-    assert letter()[2:4] == ("resolved", 3.0)
-    assert park(KeyError("no"), 5.0, parking.Terms(10, export=True)) == first
-    assert letter()[2:] == ("parked", 5.0, "KeyError", 0)
-
-
-def test_so_many_letters_are_kept(machine: Machine) -> None:
-    """The oldest of those that wait make room, with the attempts of their calls; they are still known."""
-    small_rules([3, 3, 3])
-    store = machine.engine.store
-    (run,) = store.runs()
-    before = list(dead_letters.find(store, dead_letters.Filter()))
-    assert len(before) == 3
-    parked: parking.Parking = store.journal.write(
-        (), lambda connection: parking.park(connection, store.path, [(run.rid, 99)], {}, parking.Terms(2), 9.0)
-    )
-    assert sorted(parked.evicted) == sorted(letter.lid for letter in before)[:2]
-    left = list(dead_letters.find(store, dead_letters.Filter(status="evicted")))
-    assert {letter.lid for letter in left} == set(parked.evicted)
-    assert {letter.changed for letter in left} == {9.0}
 
 
 def test_what_another_connection_commits_is_another_version(store: Store) -> None:
