@@ -85,6 +85,26 @@ def main() -> str:
     keep(seen)
     return f"{seen} in {os.getcwd()}"
 """,
+    "runs, signals and values that a step leaves once": """
+@workflow
+def send(n: int) -> int:
+    return n
+@workflow(once=True)
+def count(n: int) -> int:
+    return n
+@step
+def hand_on(n: int) -> int:
+    id = send.with_options(id="one").enqueue(n).id
+    count.enqueue(n)
+    perdure.signal(id, "go", n, id="first")
+    perdure.publish("at", n)
+    perdure.schedule(send, "0 3 * * *", name="nightly", args=[n])
+    return n
+@workflow
+def main() -> int:
+    send.enqueue(2)
+    return hand_on(1)
+""",
     "async branches, retries and an accepted repetition": """
 tried = set()
 @step(retry=perdure.Retry(attempts=3, delay="30s"))

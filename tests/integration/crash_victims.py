@@ -77,6 +77,22 @@ async def main() -> int:
     return await notify(1)
 """,
     ),
+    "a run enqueued without an id": (
+        "unsafe",
+        "ask",
+        """
+@workflow
+def send(n: int) -> int:
+    return n
+@step
+def ask(n: int) -> int:
+    send.enqueue(n)
+    return n
+@workflow
+def main() -> int:
+    return ask(1)
+""",
+    ),
     "a line appended to a file": (
         "unsafe",
         "note",

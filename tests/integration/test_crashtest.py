@@ -50,7 +50,8 @@ def port() -> Iterator[int]:
 
 def tried(folder: Path, text: str, port: int, patience: float = 60, kills: int = 4, **more: object) -> Report:
     """What killing that script has found; a few kills are enough for what is planted here."""
-    return crashtest(target(folder, HEAD.format(port=port) + text, **more), kills=kills, seconds=600, patience=patience)
+    script = target(folder, HEAD.format(port=port) + text, workflow="main", **more)
+    return crashtest(script, kills=kills, seconds=600, patience=patience)
 
 
 @pytest.mark.parametrize("planted", FAULTS)

@@ -13,6 +13,7 @@ import msgspec
 from perdure.crashtest.effects import Refusal
 from perdure.crashtest.file_contents import contents
 from perdure.crashtest.judge import Finding, Repeated, differences, left_alone, repeated, replayed, said
+from perdure.crashtest.kept_rows import AGAIN
 from perdure.crashtest.lives import FIRST, OTHER, Laboratory, Life, Target, World
 from perdure.crashtest.outcome import Outcome
 from perdure.crashtest.points import RUN, Point
@@ -311,7 +312,7 @@ class _Kills:
     def _judge(self, point: Point, first: Life, end: End) -> None:
         folder = self._laboratory.target.folder
         if end.life.outcome is not None and end.life.outcome.end == "over":  # it had failed when it was killed
-            end.life.outcome = self._reference.outcome()
+            end.life.outcome = msgspec.structs.replace(self._reference.outcome(), kept=end.life.outcome.kept)
         lives = [first, end.life]
         again = repeated(self._reference, lives, point, folder)
         for each in again:
@@ -334,7 +335,7 @@ def _unsafe(each: Repeated) -> Finding:
     where = effect.step or "the workflow's own code"
     times = "twice" if each.times == 2 else f"{each.times} times"
     text = f"{where}: {effect.what} {_done[effect.kind]} {times}, killed {said(each.killed)}"
-    fix = (
+    fix = AGAIN.get(effect.kind) or (
         'send perdure.idempotency_key(), or leave it alone in its step: "# perdure: repeatable REASON"'
         if effect.step
         else "put it into a step: what stands between steps is done again each time the run is resumed"
@@ -342,7 +343,14 @@ def _unsafe(each: Repeated) -> Finding:
     return Finding("unsafe", effect.step, text, fix, effect.at, each.killed)
 
 
-_done = {"http": "sent", "mail": "sent", "append": "appended to", "program": "started"}
+_done = {
+    "http": "sent",
+    "mail": "sent",
+    "append": "appended to",
+    "program": "started",
+    "enqueue": "enqueued",
+    "signal": "sent",
+}
 
 
 def _end(world: World, life: Life, oracle: str | None) -> End:

@@ -10,6 +10,8 @@ from types import ModuleType
 from typing import Any
 
 from perdure.crashtest.effects import SAFE_METHODS, Effect, Effects
+from perdure.crashtest.kept_rows import enqueued, sent
+from perdure.engines.interface import StepContext, here
 
 
 def watch(effects: Effects) -> None:
@@ -24,6 +26,8 @@ def watch(effects: Effects) -> None:
         "sqlite3": lambda module: _sqlite(module, effects),
         "concurrent.futures.thread": lambda module: _thread_pool(module, effects),
         "perdure.engines.runtime.command": _programs,
+        "perdure.api.enqueue": lambda module: _enqueues(module, effects),
+        "perdure.api.signals": lambda module: _signals(module, effects),
     }
     for name in [name for name in patches if name in sys.modules]:
         patches.pop(name)(sys.modules[name])
@@ -56,6 +60,32 @@ def _then(load: Callable[[ModuleType], None], patch: Callable[[ModuleType], None
         patch(module)
 
     return exec_module
+
+
+def _enqueues(module: Any, effects: Effects) -> None:
+    """Runs that are put into queues, but by the workflow itself, where that and its record are one transaction."""
+    around = module._around
+
+    def asked(spec: Any) -> Any:
+        scope = around(spec)
+        if scope is None:
+            effects.effect("enqueue", enqueued(spec.name))
+        return scope
+
+    module._around = asked
+
+
+def _signals(module: Any, effects: Effects) -> None:
+    """Signals, but those of the workflow itself, which have an id."""
+    checked = module._checked
+
+    def asked(run: Any, event: Any, *more: Any) -> Any:
+        packed = checked(run, event, *more)
+        if (context := here.get()) is None or isinstance(context, StepContext):
+            effects.effect("signal", sent(event))
+        return packed
+
+    module._checked = asked
 
 
 def _http_client(module: Any, effects: Effects) -> None:

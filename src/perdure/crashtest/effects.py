@@ -44,7 +44,8 @@ class Effect(msgspec.Struct):
     """Something that a workflow did to the world.
 
     Attributes:
-        kind: "http", "mail", "append", "write", "sqlite", "program", or "log" for a file that a logger has opened.
+        kind: "http", "mail", "append", "write", "sqlite", "program", "log" for a file that a logger has opened, or
+            "enqueue" or "signal".
         what: the method and address, the path or the program.
         step: in which step; empty in the workflow's own code.
         call: the idempotency key of the call; empty outside of steps.

@@ -10,6 +10,7 @@ import msgspec
 
 from perdure.core.repeatable_comments import accepts_repetition
 from perdure.crashtest.effects import Effect
+from perdure.crashtest.kept_rows import AGAIN
 from perdure.crashtest.lives import Life
 from perdure.crashtest.outcome import Outcome
 from perdure.crashtest.points import RUN, Point
@@ -61,12 +62,16 @@ def repeated(reference: Reference, lives: Sequence[Life], killed: Point, folder:
         folder: where the script lies, for what its comments accept.
     """
     seen: dict[tuple[str, ...], list[Effect]] = {}
+    ended = lives[-1].outcome
     for life in lives:
         for effect in life.effects:
             seen.setdefault((*reference.identity(effect), effect.call), []).append(effect)
     found = []
     for effects in seen.values():
-        if effects[-1].kind == "log":
+        one = effects[-1]
+        if one.kind == "log" or (
+            one.kind in AGAIN and (ended is None or not reference.kept.more(ended.kept, one.kind, one.what))
+        ):
             continue
         if len(effects) > reference.usual(effects[-1]) and (how := _judged(effects, folder)):
             effect = msgspec.structs.replace(effects[-1], what=reference.shown(effects))
@@ -87,7 +92,7 @@ def _judged(effects: Sequence[Effect], folder: Path) -> str:
 
 
 def left_alone(reference: Reference, again: Sequence[Repeated], lives: Sequence[Life], folder: Path) -> set[str]:
-    """Files that are not compared: logs, what was appended to twice (a finding by itself), what may be left over.
+    """What is not compared: logs, what was appended to or enqueued twice (a finding by itself), what may be left over.
 
     Args:
         reference: undisturbed runs.
@@ -95,7 +100,7 @@ def left_alone(reference: Reference, again: Sequence[Repeated], lives: Sequence[
         lives: the one that was killed, and the one that went on.
         folder: where the script lies, for what its comments accept.
     """
-    found = {reference.files.common(each.effect.what) for each in again if each.effect.kind == "append"}
+    found = {reference.files.common(each.effect.what) for each in again if each.effect.kind in ("append", *AGAIN)}
     found |= {reference.files.common(name) for name in logs([*lives, *(end.life for end in reference.ends)])}
     for effect in (effect for life in lives for effect in life.effects if effect.kind in ("append", "write", "sqlite")):
         common = reference.files.common(effect.what)
@@ -126,7 +131,7 @@ def differences(reference: Reference, resumed: End, killed: Point, leave: Collec
         reference: undisturbed runs.
         resumed: killed, and resumed.
         killed: where.
-        leave: files that are not compared, or their shapes.
+        leave: files that are not compared, or their shapes, and rows of the state file.
     """
     life = resumed.life
     step = killed.step
@@ -146,6 +151,13 @@ def differences(reference: Reference, resumed: End, killed: Point, leave: Collec
         if not reference.fits(field, now):
             found.append(_other_end(reference, ended, killed, field))
             break
+    else:
+        for what, otherwise in reference.kept.others(ended.kept):
+            if what not in leave:
+                fix = "a step that is made again has to send, enqueue and publish the same: by its inputs alone"
+                found.append(
+                    Finding("other-end", step, f"{what} {otherwise}, killed {said(killed)}", fix, killed=killed)
+                )
     others = reference.other_files(resumed.files, leave)
     changed = [each.shown for each in others if each.now == each.usual or max(each.now, each.usual) == 1]
     if changed:

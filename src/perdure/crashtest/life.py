@@ -16,6 +16,7 @@ import msgspec
 
 from perdure.crashtest.answers import Answers, Given
 from perdure.crashtest.arguments import Unfit, parsed
+from perdure.crashtest.kept_rows import MOST, kept_rows
 from perdure.crashtest.outcome import LastAttempts, Outcome, classes_of, error_text, failed_clean_ups, over_budget
 from perdure.crashtest.points import Point
 from perdure.errors import HasDeadLetters, NotFound, PerdureError, StateError
@@ -29,10 +30,6 @@ RUN_ID = "crashtest"
 
 NAP = 0.002
 """Seconds that a wait of the engine takes instead of its own time."""
-
-
-MOST_QUEUED = 1_000
-"""Runs in queues that are counted."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -176,10 +173,14 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
     attempts = LastAttempts()
     outcome = _ended(order, commit, attempts)
     engine = local._engines.get(Path(order.scratch, "state", "state.db"))
-    if outcome.end not in ("done", "failed") or engine is None:
+    if outcome.end not in ("done", "failed", "over") or engine is None:
         return outcome
     try:
-        queued = [run.workflow for run in engine.store.runs(status="queued", most=MOST_QUEUED)]
+        runs = engine.store.runs(most=MOST)
+        kept = kept_rows(engine.store, runs, RUN_ID, order.given.signals.__contains__)
+        if outcome.end == "over":
+            return msgspec.structs.replace(outcome, kept=kept)
+        queued = [run.workflow for run in runs if run.status == "queued"]
         missing = list(engine.resources.world.answers.missing)  # type: ignore[attr-defined]
         return msgspec.structs.replace(
             outcome,
@@ -188,6 +189,7 @@ def _run(order: Order, commit: Callable[[Any, bool], None]) -> Outcome:
             missing=missing,
             clean_ups=failed_clean_ups(engine.store, RUN_ID),
             failures=list(attempts.failed.values()),
+            kept=kept,
         )
     except StateError:  # what has ended it
         return outcome

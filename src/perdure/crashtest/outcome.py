@@ -9,6 +9,7 @@ import msgspec
 
 from perdure.config import secrets
 from perdure.core.records import CLEAN_UPS
+from perdure.crashtest.kept_rows import Kept
 from perdure.errors import BudgetExceeded, PerdureError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Outcome(msgspec.Struct, frozen=True):
         missing: signals and answers that were waited for, and that nothing was given for.
         clean_ups: those that failed for good, with their errors.
         failures: calls of steps whose last attempt failed.
+        kept: what is in the state file beside the records of the run.
     """
 
     end: str
@@ -58,6 +60,7 @@ class Outcome(msgspec.Struct, frozen=True):
     missing: list[str] = []
     clean_ups: list[str] = []
     failures: list[Failure] = []
+    kept: list[Kept] = []
 
     @property
     def error_line(self) -> str:

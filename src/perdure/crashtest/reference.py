@@ -17,6 +17,7 @@ import msgspec
 from perdure.crashtest import varying_values
 from perdure.crashtest.effects import Effect
 from perdure.crashtest.file_contents import Content
+from perdure.crashtest.kept_rows import KeptByAll
 from perdure.crashtest.lives import Life
 from perdure.crashtest.outcome import Failure, Outcome
 from perdure.crashtest.varying_names import Names
@@ -71,6 +72,7 @@ class Reference:
         self.files = Names([end.files for end in ends])
         self._reached = Names([{effect.what for effect in end.life.effects} for end in ends])
         self._logs = {self.files.common(e.what) for end in ends for e in end.life.effects if e.kind == "log"}
+        self.kept = KeptByAll([end.life.outcome.kept for end in ends if end.life.outcome is not None])
         self._groups = [self._grouped(end.files) for end in ends]
         self._effects = [Counter((*self.identity(effect), effect.call) for effect in end.life.effects) for end in ends]
 
@@ -203,6 +205,7 @@ class Reference:
         for field, said in FIELDS.items():
             parts = list(varying_values.differing(self._common(field)))
             found += [f"{at} of {said}" if at else said for at in parts[:SHOWN]]
+        found += self.kept.unstable()
         if not self.agrees_with_oracle():
             found.append("what the oracle says")
         return found

@@ -245,6 +245,16 @@ def not_taken(store: Store, rid: int) -> list[Letter]:
     return [_letter(row, store.path) for row in rows]
 
 
+def all_of(store: Store, rid: int) -> list[Letter]:
+    """What was sent to a root, in the order of sending, also what a wait has taken.
+
+    Raises:
+        StateCorrupt: a row is not as it was written.
+    """
+    rows: list[Any] = store.journal.read(lambda connection: connection.execute(_SQL["all_of_run"], (rid,)).fetchall())
+    return [_letter(row, store.path) for row in rows]
+
+
 def _letter(row: Any, path: Path) -> Letter:
     if not sound(row) or not is_time(row[6]):
         raise corrupt(path)
