@@ -10,6 +10,9 @@ from clean_up_steps import steps
 from conftest import Died, Machine, Trouble
 from perdure import defer, step, workflow
 from perdure.errors import Cancelled
+from perdure.operations.location import Location
+from perdure.operations.show import details_of
+from perdure.operations.why import explain
 from perdure.store.runs import Store
 
 
@@ -140,6 +143,54 @@ def test_undoing_that_dies_again_and_again_is_ended_once(machine: Machine) -> No
     assert trip.flow() == "shipped"
     assert machine.ran.count("refund b") == 1
     assert machine.ran.count("charge b") == 2
+
+
+@pytest.mark.parametrize(
+    ("then", "named"), [("cancelled", True), ("fails before it", True), ("fails behind it", False)]
+)
+def test_a_call_that_a_death_cut_off_is_named_when_nobody_makes_it_again(
+    machine: Machine, capsys: pytest.CaptureFixture[str], then: str, named: bool
+) -> None:
+    """It may have been done, and is not undone: said at the end of the run, and by `why` and `show` afterwards."""
+    dies = [True]
+
+    @step(name="cut.refund")
+    def refund(what: str) -> None:
+        machine.ran.append(f"refund {what}")
+
+    @step(name="cut.charge", undo=refund)
+    def charge(what: str) -> str:
+        machine.ran.append(f"charge {what}")
+        if what == "b" and dies:
+            raise Died
+        return what
+
+    @workflow(name="cut.flow")
+    def flow() -> None:
+        charge("a")
+        if not dies and then == "fails before it":
+            raise Trouble("before")
+        charge("b")
+        raise Trouble("behind")
+
+    with pytest.raises(Died):
+        flow()
+    dies.clear()
+    machine.boot()
+    (run,) = machine.engine.store.runs()
+    if then == "cancelled":
+        machine.engine.cancel(run.id, lambda record: None)
+    else:
+        with pytest.raises(Trouble):
+            flow()
+    assert machine.ran[2:] == (["refund a"] if named else ["charge b", "refund b", "refund a"])
+    store = machine.engine.store
+    unknown = details_of(store, store.run(run.id)).unknown
+    assert (unknown is not None) == named
+    if unknown is not None:
+        assert "is not known, and it is not undone: cut.charge (attempt 1 was under way" in unknown
+        assert unknown in capsys.readouterr().err
+        assert unknown in explain(store, store.run(run.id), Location(store.path, "the test")).reasons
 
 
 @pytest.mark.parametrize("undoing", [False, True])

@@ -50,3 +50,27 @@ def test_moving_the_clock_wakes_what_is_due(machine: Machine) -> None:
         assert len(clock.move("4d")) == 2
         assert SAID[5:] == ["a two", "a three"]
         assert clock.now() == 1_800_000_000.0 + 60 + 3600 + 8 * 86_400
+
+
+@workflow(name="travels.fail")
+def fail(word: str) -> None:
+    perdure.sleep("1d")
+    say(word)
+    if word != "well":
+        raise ValueError(word)
+
+
+def test_a_run_that_fails_keeps_no_other_from_its_turn(machine: Machine) -> None:
+    """The first failure is raised when all have had theirs, and tells of the others."""
+    SAID.clear()
+    with time_travel() as clock:
+        before = clock.now()
+        for word in ("first", "second", "well"):
+            with pytest.raises(Suspended):
+                fail(word)
+        with pytest.raises(ValueError, match="first") as raised:
+            clock.move("3d")
+        assert SAID == ["first", "second", "well"]
+        assert any("ValueError('second')" in note for note in raised.value.__notes__)
+        assert clock.now() == before + 3 * 86_400
+        assert clock.move("1d") == []

@@ -118,10 +118,11 @@ def test_every_variable_is_tried_here() -> None:
 def test_a_variable_that_is_no_setting_is_pointed_out(
     script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Once in a process, with the setting that may be meant; a right one and an empty one are not."""
+    """Once in a process, with the setting that may be meant, and never a mark of perdure's own processes."""
     monkeypatch.setattr(unknown_variables, "_said", set())
     monkeypatch.setenv("PERDURE_CRASHLIMIT", "7")
     monkeypatch.setenv("PERDURE_BANANA", "7")
+    monkeypatch.setenv("PERDURE_ST", "7")
     monkeypatch.setenv("PERDURE_CRASH_LIMIT", "8")
     monkeypatch.setenv("PERDURE_TLS_SERVER_NAME", "example.org")
     for _ in range(2):
@@ -131,6 +132,8 @@ def test_a_variable_that_is_no_setting_is_pointed_out(
         "perdure: the environment variable PERDURE_BANANA is no setting of perdure, and has no effect",
         "perdure: the environment variable PERDURE_CRASHLIMIT is no setting of perdure, and has no effect; "
         "did you mean PERDURE_CRASH_LIMIT?",
+        "perdure: the environment variable PERDURE_ST is no setting of perdure, and has no effect; "
+        "did you mean PERDURE_STATE?",
     ]
 
 
@@ -138,7 +141,7 @@ def test_every_variable_that_is_read_is_known() -> None:
     """One that the sources name and that is not known would be pointed out to everybody who sets it."""
     sources = (Path(unknown_variables.__file__).parents[1]).rglob("*.py")
     named = {name for path in sources for name in re.findall(r"PERDURE_[A-Z]+(?:_[A-Z]+)*\b(?!_)", path.read_text())}
-    assert named - {one.variable for one in settings.SETTINGS} <= set(unknown_variables.ELSEWHERE)
+    assert named - {one.variable for one in settings.SETTINGS} <= {*unknown_variables.KEYS, *unknown_variables.MARKS}
 
 
 def test_the_values_in_force_are_those_that_were_checked(script: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,11 @@ from perdure.core.process_marks import PROCESS, STEP
 
 PREFIX = "PERDURE_"
 
-ELSEWHERE = (
-    *("PERDURE_API_KEY", "PERDURE_ENCRYPTION_KEYS", "PERDURE_SIGNAL_KEY", "PERDURE_UI_TOKEN"),
-    *("PERDURE_ALERT", PROCESS, STEP),
-)
-"""Keys of a cluster, of links and of the page; what an alert's program is given; marks of processes of perdure's."""
+KEYS = ("PERDURE_API_KEY", "PERDURE_ENCRYPTION_KEYS", "PERDURE_SIGNAL_KEY", "PERDURE_UI_TOKEN")
+"""Keys of a cluster, of links and of the page."""
+
+MARKS = {"PERDURE_ALERT", PROCESS, STEP}
+"""What an alert's program is given, and marks of processes of perdure's: nobody sets them, so none is suggested."""
 
 _said: set[str] = set()
 
@@ -28,11 +28,11 @@ def point_out_unknown(settings: Iterable[str]) -> None:
     found = [name for name in os.environ if name.startswith(PREFIX) and name not in _said]
     if not found:
         return
-    known = {*settings, *ELSEWHERE}
-    for name in sorted(set(found) - known):
+    offered = {*settings, *KEYS}
+    for name in sorted(set(found) - offered - MARKS):
         from difflib import get_close_matches
 
         _said.add(name)
-        near = get_close_matches(name, known, n=1, cutoff=0.75)
+        near = get_close_matches(name, offered, n=1, cutoff=0.75)
         meant = f"; did you mean {near[0]}?" if near else ""
         point_out(f"the environment variable {name} is no setting of perdure, and has no effect{meant}")

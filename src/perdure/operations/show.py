@@ -41,6 +41,7 @@ from perdure.store.kept_runs import kept_runs
 from perdure.store.run_queries import CHUNK
 from perdure.store.runs import Store
 from perdure.store.step_pages import Wanted
+from perdure.store.unknown_calls import unknown_calls
 
 NOT_DONE = 20
 """Calls of a step with many that are shown, of those that were not done."""
@@ -86,7 +87,8 @@ class RunDetails(msgspec.Struct, frozen=True):
     executed it, `maps` its maps, `functions` what is known of its code. `command_line` is what its script was given, as
     it is typed, without credentials; None if that is nothing, or not known. `folder` is where it was given, if a
     relative path in it names something else where it is shown. `kept` says which runs stay as they are that it has
-    called or enqueued, if it was undone or cancelled.
+    called or enqueued, if it was undone or cancelled; `unknown` then says which of its calls were under way when a
+    process died, and were not made again.
     """
 
     run: RunView
@@ -115,6 +117,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     command_line: str | None = None
     folder: str | None = None
     kept: str | None = None
+    unknown: str | None = None
 
 
 def details_of(
@@ -192,6 +195,7 @@ def details_of(
         command_line=line.shown() if (line := store.command_line(run)) is not None else None,
         folder=os.fsdecode(line.folder) if line is not None and line.elsewhere() is not None else None,
         kept=kept_runs(store, run.rid, run.status),
+        unknown=unknown_calls(store, run, run.status),
         groups=groups if step is None else [one for one in groups if one.step == step],
     )
 

@@ -41,6 +41,7 @@ from perdure.operations.why_waiting import Waiting, Way
 from perdure.store import crashes, dead_letters
 from perdure.store.kept_runs import kept_runs
 from perdure.store.runs import Store
+from perdure.store.unknown_calls import unknown_calls
 
 MOST_RECORDS = 20_000
 """Of a run that is looked through."""
@@ -113,8 +114,9 @@ class _Answer(Inquiry):
                 self._say(f"it was done {self._ago(self.run.ended)}: there is nothing to wait for")
                 self._dead_letters()
         kept = kept_runs(self.store, self.run.rid, self.run.status, self.location.option)
-        if kept is not None:
-            self._say(kept)
+        for line in (kept, unknown_calls(self.store, self.run, self.run.status)):
+            if line is not None:
+                self._say(line)
         for note in self.store.notes(self.run.rid):
             self._say(error_view(note.error).message)
         if self.code is None:

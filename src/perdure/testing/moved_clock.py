@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -12,8 +12,11 @@ from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RunRecord
 from perdure.engines import registry
 from perdure.engines.local import engine as local
-from perdure.errors import NotFound, Suspended
+from perdure.errors import NotFound, StopRun, Suspended
 from perdure.testing.clock import START, Clock
+
+Due = tuple[local.LocalEngine, int, float]
+"""A run of an engine, by its number, and when it is due."""
 
 
 class TimeTravel(Clock):
@@ -21,6 +24,9 @@ class TimeTravel(Clock):
 
     def move(self, by: Duration | datetime) -> list[str]:
         """Let time pass, and go on with every suspended run that is due meanwhile, in the order in which they are.
+
+        A run that fails keeps no other from its turn. When all that are due have had theirs, the first failure is
+        raised, as the workflow raised it; its notes name the run, and the other runs that failed.
 
         Args:
             by: how long (seconds, timedelta, or text such as "1d"), or an aware datetime.
@@ -31,17 +37,27 @@ class TimeTravel(Clock):
         Raises:
             OptionError: it is neither.
             NotFound: the workflow of a run is not defined in this process.
-            Exception: what a workflow raises.
+            Exception, StopRun: what a workflow raises.
         """
         until = by.timestamp() if isinstance(by, datetime) else self.now() + seconds(by, option="by")
         found: list[str] = []
-        while (due := _next(until)) is not None:
+        failures: dict[Due, Exception | StopRun] = {}
+        while (due := _next(until, failures)) is not None:
             engine, run, wake = due
             self.advance(max(0.0, wake - self.now()))
             found.append(run.id)
-            _go_on(engine, run)
+            try:
+                _go_on(engine, run)
+            except (Exception, StopRun) as error:  # noqa: BLE001  it is raised when all have had their turn
+                error.add_note(f"perdure: raised by run {run.id}, which the moved clock went on with")
+                failures[engine, run.rid, wake] = error
         self.advance(max(0.0, until - self.now()))
-        return found
+        if not failures:
+            return found
+        first, *others = failures.values()
+        for other in others:
+            first.add_note(f"perdure: then another one: {other!r}; {other.__notes__[-1].removeprefix('perdure: ')}")
+        raise first
 
 
 @contextmanager
@@ -62,13 +78,13 @@ def time_travel(start: float | datetime = START) -> Iterator[TimeTravel]:
         local.engine_world.now = before
 
 
-def _next(until: float) -> tuple[local.LocalEngine, RunRecord, float] | None:
-    """The suspended run that is due first, by then at the latest."""
+def _next(until: float, failed: Container[Due]) -> tuple[local.LocalEngine, RunRecord, float] | None:
+    """The suspended run that is due first, by then at the latest; none that has failed so, and stays as it was."""
     due = [
         (run.wake, run.rid, engine, run)
         for engine in list(local._engines.values())
         for run in engine.store.runs(status="suspended")
-        if run.wake is not None and run.wake <= until
+        if run.wake is not None and run.wake <= until and (engine, run.rid, run.wake) not in failed
     ]
     if not due:
         return None

@@ -30,6 +30,8 @@ def show_run(details: RunDetails, printer: Printer | None = None, *, verbose: bo
     _process(printer, details.process, details.run.id)
     if details.kept is not None:
         printer.wrapped(f"{'kept':<9} ", details.kept, "yellow")
+    if details.unknown is not None:
+        printer.wrapped(f"{'unknown':<9} ", details.unknown, "yellow")
     for suspect in details.suspects:
         printer.line(f"{'crashes':<9} {suspect_line(suspect)}", "yellow")
     for note in details.notes:

@@ -174,18 +174,21 @@ def keeps(resources: Resources, effect: Undoable) -> None:
         point_out(f"run {one_line(run.id)} does not undo {steps} of child runs that its source had called{until}")
 
 
-def keeps_runs(resources: Resources, run: RunRecord, status: str) -> None:
-    """A run has failed, or was cancelled, and runs that it has called by an id or enqueued do not end with it."""
+def leaves(resources: Resources, run: RunRecord, status: str) -> None:
+    """What a run that has failed or was cancelled leaves: runs that it has begun, and calls that nobody knows of."""
     from perdure.store.kept_runs import kept_runs
+    from perdure.store.unknown_calls import unknown_calls
 
     try:
         kept = kept_runs(resources.store, run.rid, status, resources.option)
+        unknown = unknown_calls(resources.store, run, status, children=False)
     except PerdureError:
         return  # it has ended all the same, and the next command says it
-    if kept is not None:
-        from perdure.core.redaction.printable import one_line
+    for line in (kept, unknown):
+        if line is not None:
+            from perdure.core.redaction.printable import one_line
 
-        point_out(one_line(f"run {run.id}: {kept}"))
+            point_out(one_line(f"run {run.id}: {line}"))
 
 
 def dead_letters(resources: Resources, run: RunRecord) -> None:

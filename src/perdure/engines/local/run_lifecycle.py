@@ -263,7 +263,7 @@ def ended(resources: Resources, effect: End, parking: Parking | None) -> None:
     if effect.status == "done" and effect.run.parent is None:
         notices.dead_letters(resources, effect.run)
     elif effect.status != "done":
-        notices.keeps_runs(resources, effect.run, effect.status)
+        notices.leaves(resources, effect.run, effect.status)
     if resources.observer is not None:
         resources.observer.notify(RunEnded(effect.run.id, effect.run.workflow, effect.status))
 

@@ -1,0 +1,79 @@
+"""The calls of a run in whose middle a life of it has ended, and that were not made again: they may have been done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+
+from perdure.core.execution.crash_loop import fitted
+from perdure.core.records import RESERVED, RunRecord
+from perdure.core.timestamps import moment
+from perdure.store import lives
+from perdure.store.lives import CutLife
+from perdure.store.runs import Store
+from perdure.store.statements import load
+
+_SQL = load("lives.sql")
+_KEPT = load("kept_runs.sql")
+
+NAMED = 3
+
+
+def unknown_calls(store: Store, run: RunRecord, status: str, *, children: bool = True) -> str | None:
+    """That such calls may have been executed, and are not undone, in a line.
+
+    A run that is gone on with makes them again. So this is about one that was cancelled, or has failed and undone what
+    it had completed.
+
+    Args:
+        store: the state file.
+        run: a run that has ended.
+        status: how.
+        children: look at its child runs too.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+    if status not in ("cancelled", "failed", "parked"):
+        return None
+    if status != "cancelled" and store.journal.read(lambda at: at.execute(_KEPT["undone"], (run.rid,)).fetchall()) != [
+        (1,)
+    ]:
+        return None
+    found = [
+        f"{one.name}{'' if each.rid == run.rid else f' of {each.id}'} ({_how(one)})"
+        for each in (store.family(run.rid) if children else [run])
+        for one in _of_run(store, each.rid)
+    ]
+    if not found:
+        return None
+    more = f", and {len(found) - NAMED:,} more" if len(found) > NAMED else ""
+    return f"whether it was done is not known, and it is not undone: {', '.join(found[:NAMED])}{more}"
+
+
+def _how(one: CutLife) -> str:
+    at = moment(one.ended)
+    when = "" if at is None else f" at {at:%Y-%m-%d %H:%M:%S} UTC"
+    if one.cause == lives.INTERRUPTED:
+        return f"attempt {one.attempt} was under way when its process left the run{when}"
+    cause = f" ({one.cause})" if one.cause else ""
+    return f"attempt {one.attempt} was under way when its process died{when}{cause}"
+
+
+def _of_run(store: Store, rid: int) -> list[CutLife]:
+    """The last life in the middle of each such call, in the order of their ends."""
+    cut = {(one.name, one.key, one.n): one for one in lives.list_of(store, rid) if not one.name.startswith(RESERVED)}
+    if not cut:
+        return []
+    from perdure.core.execution.cleanup_records import undone_key
+
+    def question(connection: apsw.Connection) -> tuple[list[Any], list[Any]]:
+        ended = connection.execute(_SQL["ended"], (rid,)).fetchall()
+        return ended, connection.execute(_SQL["undone"], (rid,)).fetchall()
+
+    ended, undone = store.journal.read(question)
+    for name, key, n in ended:
+        cut.pop((fitted(name), key, n), None)
+    back = dict(undone)  # what was undone had been completed before, and has lost its record
+    return [one for (name, key, n), one in cut.items() if back.get(undone_key(name, key, n), 0.0) < one.ended]
