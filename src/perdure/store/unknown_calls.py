@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import apsw
@@ -41,15 +42,16 @@ def unknown_calls(store: Store, run: RunRecord, status: str, *, children: bool =
         (1,)
     ]:
         return None
-    found = [
+    found = Counter(
         f"{one.name}{'' if each.rid == run.rid else f' of {each.id}'} ({_how(one)})"
         for each in (store.family(run.rid) if children else [run])
         for one in _of_run(store, each.rid)
-    ]
+    )
     if not found:
         return None
-    more = f", and {len(found) - NAMED:,} more" if len(found) > NAMED else ""
-    return f"whether it was done is not known, and it is not undone: {', '.join(found[:NAMED])}{more}"
+    alike = [text if number == 1 else f"{number:,} calls of {text}" for text, number in found.items()]
+    more = f", and {found.total() - sum(list(found.values())[:NAMED]):,} more" if len(found) > NAMED else ""
+    return f"whether it was done is not known, and it is not undone: {', '.join(alike[:NAMED])}{more}"
 
 
 def _how(one: CutLife) -> str:
