@@ -119,11 +119,17 @@ def end(machine: Machine, function: Callable[[], Any], *works_not: str) -> RunRe
 
 def fork(machine: Machine, source: RunRecord, new_id: str = "fork-1", before: int = 0) -> RunRecord:
     """A fork that has the records of the source before that number, or all."""
+    fork_of(machine, source, new_id, before)
+    return machine.engine.store.run(new_id)
+
+
+def fork_of(machine: Machine, source: RunRecord, new_id: str, before: int) -> forks.Forked:
     store = machine.engine.store
     before = before or max([record.seq for record in store.all_records(source.rid)], default=0) + 1
-    store.journal.write((), forks.fork(store, source, new_id, before, machine.world.now(), child_id))
+    operation = forks.fork(store, source, new_id, before, machine.world.now(), child_id)
+    made: forks.Forked = store.journal.write((), operation)
     machine.boot()
-    return machine.engine.store.run(new_id)
+    return made
 
 
 def statuses(machine: Machine) -> list[str]:
@@ -307,7 +313,7 @@ def test_what_child_runs_of_an_unfinished_source_have_done_is_undone_at_the_fina
     with pytest.raises(Died):
         trip()
     source = end(machine, lambda: None)
-    fork(machine, source, before=before)
+    assert fork_of(machine, source, "fork-1", before).below == (before == 1)
     run = end(machine, trip, "pay")
     assert done == ["book seat", "clean", *(["book seat", "clean", "cancel seat"] if before == 1 else [])]
     assert (

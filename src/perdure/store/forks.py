@@ -43,6 +43,7 @@ class Forked(msgspec.Struct, frozen=True):
         moved: how many parked letters are its own now.
         again: how many parked letters are of calls that it makes again.
         undoable: how many calls behind its point can be undone; they are if it fails or is cancelled.
+        below: how many calls of child runs behind its point can be undone; they are if it is cancelled.
     """
 
     rid: int
@@ -50,6 +51,7 @@ class Forked(msgspec.Struct, frozen=True):
     moved: int = 0
     again: int = 0
     undoable: int = 0
+    below: int = 0
 
     def __add__(self, other: Forked) -> Forked:
         """Both, under the number of this one."""
@@ -365,13 +367,14 @@ class _Fork:
 
     def _children(self, rid: int) -> Forked:
         """The child runs that the fork calls anew: what is pending of them is put away when the fork ends."""
-        again = 0
+        again = below = 0
         for (child,) in self._execute(_SQL["children"], (self._source.rid,)).fetchall():
             again += self._supersede_letters(child)
             if self._pending:
+                below += self._execute(_SQL["undoable"], (child,)).fetchone()[0]
                 run = self._store.run_in(self._connection, child)
                 self._store.put_run(self._connection, run, parent=rid)
-        return Forked(0, again=again)
+        return Forked(0, again=again, below=below)
 
     def _supersede_letters(self, run: int) -> int:
         count = 0

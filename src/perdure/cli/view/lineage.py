@@ -26,6 +26,11 @@ def fork_lines(made: Made, source: RunRecord, step: str) -> str:
             f"{count(forked.undoable, 'call')} with undo= that {source.id} made after that point: "
             "undone if this run fails or is cancelled"
         )
+    if forked.below:
+        lines.append(
+            f"{count(forked.below, 'call')} with undo= of child runs that {source.id} called after that point: "
+            "undone if this run is cancelled"
+        )
     if made.again:
         lines.append(made.again)
     return "".join(f"{line}\n" for line in lines)

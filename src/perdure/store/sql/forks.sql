@@ -68,3 +68,7 @@ SELECT rid FROM run WHERE id = ?
 
 -- name: children
 SELECT rid FROM run WHERE parent = ? ORDER BY rid
+
+-- name: undoable
+WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
+SELECT count(*) FROM family f JOIN step s ON s.run = f.rid WHERE s.kind = 'undo' AND s.kind <> 'step'
