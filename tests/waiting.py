@@ -25,8 +25,3 @@ def until(condition: Callable[[], Found], what: str = "it") -> Found:
             return found
         time.sleep(LOOK)
     raise AssertionError(f"{what} never happens")
-
-
-def pause() -> None:
-    """A moment, in a loop that looks by itself."""
-    time.sleep(LOOK)

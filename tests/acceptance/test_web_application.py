@@ -21,7 +21,7 @@ import pytest
 import perdure
 import warm
 from conftest import SOURCE
-from waiting import pause, until
+from waiting import until
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
@@ -121,17 +121,22 @@ class Web:
         return True
 
     def ask(self, method: str, order: int) -> str:
-        """The answer, asked for again for as long as there is none: the client of a server that goes and comes."""
-        while True:
+        """The answer, asked for again while there is none: the client of a server that goes and comes."""
+        request = Request(f"http://127.0.0.1:{self.port}/orders/{order}", method=method)
+
+        def answered() -> str | None:
             try:
-                request = Request(f"http://127.0.0.1:{self.port}/orders/{order}", method=method)
                 with urlopen(request, timeout=60) as answer:
                     text: str = answer.read().decode()
                     return text
             except HTTPError as error:
                 raise AssertionError((self.folder / "log").read_text()) from error
             except (URLError, OSError, HTTPException):  # killed before, or in the middle of, its answer
-                pause()
+                return None
+
+        found = until(answered, f"an answer about order {order}")
+        assert found is not None
+        return found
 
 
 def test_a_killed_web_server_does_each_step_of_each_order_once(
