@@ -18,13 +18,13 @@ from perdure import step, workflow
 from perdure.core.execution.spending import Bounds
 from perdure.errors import StateCorrupt
 from perdure.store import (
-    artifacts,
     dead_letters,
     keyed_requests,
     metrics,
     parking,
     schedule_clock,
     schedule_copies,
+    schedule_runs,
     schedules,
     spending,
     sqlite_dump,
@@ -340,20 +340,6 @@ def test_the_lock_file_of_a_dead_process_is_removed_by_who_looks(tmp_path: Path)
     assert not path.exists(), "a process that ends removes its own"
 
 
-def test_a_file_that_is_kept_holds_what_was_given(tmp_path: Path) -> None:
-    """Bytes and the content of a file alike, each content once; one that is not whole is written anew."""
-    folder = artifacts.folder_of(tmp_path / "state.db")
-    (tmp_path / "source").write_bytes(b"content")
-    digest, size = artifacts.keep(folder, b"content")
-    assert (folder / digest).read_bytes() == b"content"
-    assert artifacts.keep(folder, tmp_path / "source") == (digest, size) == (artifacts.digest_of(b"content"), 7)
-    (folder / digest).chmod(0o600)
-    (folder / digest).write_bytes(b"cont")
-    artifacts.keep(folder, b"content")
-    assert artifacts.find(digest, "it", tmp_path / "state.db").read_bytes() == b"content"
-    assert [path.name for path in folder.iterdir()] == [digest]
-
-
 def test_a_run_that_is_over_is_not_asked_to_stop(machine: Machine) -> None:
     """One that can be gone on with keeps from when on it was asked, whoever executes it next."""
 
@@ -383,3 +369,17 @@ def test_what_another_connection_commits_is_another_version(store: Store) -> Non
     other.journal.write((), lambda connection: other.insert_run(connection, RUN) and None)
     other.close()
     assert store.version() != before
+
+
+def test_which_runs_of_a_schedule_come_before_another(tmp_path: Path) -> None:
+    """Those that have begun and not ended, the oldest first; a run of no schedule has none before it."""
+    with world(tmp_path, "2026-11-27T12:30") as made:
+        made.declare(spec="0 * * * *", overlap="allow")
+        for hour in (13, 14, 15):
+            made.advance(at(f"2026-11-27T{hour}:30"))
+        first, second, third = sorted(made.store.runs(), key=lambda run: run.rid)
+        before = schedule_runs.runs_before
+        assert before(made.store, third.rid) == [first.id, second.id]
+        made.end(second.id)
+        assert before(made.store, third.rid) == [first.id]
+        assert before(made.store, third.rid + 1) == []
