@@ -164,13 +164,14 @@ class Point(NamedTuple):
 
 
 NEVER: list[Any] = [
-    sqlite3.Connection, Connection, list[Connection], dict[str, Connection], tuple[int, Connection], Holder,
-    Iterator[int], typing.Generator[int, None, None], AsyncIterator[int], Callable[[], int], type[int], type,
-    pydantic.SecretStr, Login, list[Login], Connection | sqlite3.Connection, typing.IO[str], BaseException,
+    sqlite3.Connection, Connection, list[Connection], dict[str, Connection], tuple[int, Connection],
+    tuple[Connection, ...], Holder, Iterator[int], typing.Generator[int, None, None], AsyncIterator[int],
+    Callable[[], int], type[int], type, pydantic.SecretStr, Login, list[Login], Connection | sqlite3.Connection,
+    typing.IO[str], BaseException,
 ]  # fmt: skip
 SOMETIMES: list[Any] = [
-    int, None, Any, object, Connection | None, list[int | Connection], Iterable[int], Sequence[str], Tree,
-    Colour, Point,
+    int, None, tuple[int, ...], Any, object, Connection | None, list[int | Connection], Iterable[int], Sequence[str],
+    Tree, Colour, Point,
     typing.Hashable, typing.SupportsFloat, "Unknown", Row, dict, Literal["a"], Id, pathlib.PurePath, Annotated[int, 1],
     typing.Awaitable[int], datetime.tzinfo, collections.deque[int], typing.TypeVar("T"),
 ]  # fmt: skip
