@@ -25,7 +25,7 @@ from perdure.operations.queues import place_in_queue
 from perdure.operations.run_counts import run_counts
 from perdure.operations.stored_failures import error_line, verdict_of
 from perdure.operations.why_waiting import Way
-from perdure.store import run_pages, waits
+from perdure.store import approvals, run_pages, waits
 from perdure.store.runs import Store
 
 NEWEST = 500
@@ -36,6 +36,9 @@ STRIP = 32
 
 SHOWN = 12
 """Runs that need somebody, one by one; further ones are counted."""
+
+SERVICES = 4
+"""Breakers that need somebody, one by one; if there are more, the last of these speaks for the others."""
 
 INPUTS = 80
 
@@ -143,7 +146,7 @@ def overview_of(store: Store, location: Location) -> Overview:
     why = letter_reasons(store)
     waiting = sum(one.letters for one in why)
     needs = [_need(store, location, run, standing[run.rid], now) for run in left[:SHOWN]]
-    needs += [_service(location, one) for one in services if one.state in ("open", "isolated")]
+    needs += _services(location, [one for one in services if one.state in ("open", "isolated")])
     targets, undelivered = alert_targets(), len(pending(location, None).alerts)
     if undelivered:
         needs.append(_alerts(location, undelivered))
@@ -287,6 +290,23 @@ def _service(location: Location, one: BreakerView) -> Need:
     return Need("service", f"breaker {one.name} is {one.state}{left}", text, one.error, service=one.name, ways=[way])
 
 
+def _services(location: Location, shut: list[BreakerView]) -> list[Need]:
+    """Each that lets no call through; of many, the first few, and one for the others."""
+    if len(shut) <= SERVICES:
+        return [_service(location, one) for one in shut]
+    rest = len(shut) - SERVICES + 1
+    way = Way("list them", f"perdure breaker ls{location.option}")
+    named = ", ".join(one.name for one in shut[SERVICES - 1 : SERVICES + 4])
+    others = Need(
+        "service",
+        f"{rest:,} more breakers let no call through",
+        "Calls that they guard wait or fail.",
+        f"{named}{', ...' if rest > SERVICES + 1 else ''}",
+        ways=[way],
+    )
+    return [*(_service(location, one) for one in shut[: SERVICES - 1]), others]
+
+
 def _letters(location: Location, letters: int, found: list[LetterReason]) -> Need:
     count = f"{letters:,} dead letter{'s wait' if letters > 1 else ' waits'}"
     title = f"{count}, for {len(found)} reason{'s' if len(found) > 1 else ''}"
@@ -392,21 +412,32 @@ class WaitView(msgspec.Struct, frozen=True):
     asks: list[str] = []
 
 
-def waiting_runs(store: Store) -> list[WaitView]:
-    """The runs that are suspended or queued, the newest first of each, 100 of each at most.
+def waiting_runs(store: Store, most: int = 100) -> tuple[list[WaitView], list[str]]:
+    """The runs that are suspended or queued: first those that ask somebody, the oldest in front, then the newest of each.
+
+    Args:
+        store: the state file.
+        most: how many of each.
+
+    Returns:
+        Them, and of "suspended" and "queued" those of which there are more.
 
     Raises:
         StateError: the file cannot be read.
     """
     now = time.time()
-    found = []
-    for run in (one for status in ("suspended", "queued") for one in store.runs(status=status, most=100)):
-        queued = run.status == "queued"
-        text = (
-            place_in_queue(store, run, now).line
-            if queued
-            else waited_for(store, run, waits.standing_of(store, run.rid), now)
-        )
-        asked = [] if queued else unanswered(store, run)
-        found.append(WaitView(run.id, run.workflow, run.status, text, moment(run.started), moment(run.wake), asked))
-    return found
+    found = {run.rid: run for run in approvals.asking(store, most)}
+    more = []
+    for status in ("suspended", "queued"):
+        newest = store.runs(status=status, most=most + 1)
+        more += [status] if len(newest) > most else []
+        found.update((run.rid, run) for run in newest[:most])
+    return [_wait(store, run, now) for run in found.values()], more
+
+
+def _wait(store: Store, run: RunRecord, now: float) -> WaitView:
+    if run.status == "queued":
+        text, asked = place_in_queue(store, run, now).line, []
+    else:
+        text, asked = waited_for(store, run, waits.standing_of(store, run.rid), now), unanswered(store, run)
+    return WaitView(run.id, run.workflow, run.status, text, moment(run.started), moment(run.wake), asked)

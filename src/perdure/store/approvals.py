@@ -173,6 +173,25 @@ def open_topics(store: Store, run: RunRecord) -> list[tuple[str, bool]]:
     return found
 
 
+def asking(store: Store, most: int) -> list[RunRecord]:
+    """The suspended runs that wait for approvals, for themselves or for runs they have called, the oldest first.
+
+    Args:
+        store: the state file.
+        most: how many at most.
+
+    Raises:
+        StateError: the file cannot be read.
+    """
+
+    def question(connection: apsw.Connection) -> list[RunRecord]:
+        ids = connection.execute(_SQL["asking"], (most,)).fetchall()
+        return [store.run_by_id(connection, id) for (id,) in ids]
+
+    found: list[RunRecord] = store.journal.read(question)
+    return found
+
+
 def standing(store: Store, run: str, nonce: str, now: float) -> Standing | None:
     """How an approval stands; None if that run has not asked it.
 

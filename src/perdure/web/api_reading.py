@@ -91,19 +91,28 @@ def services(desk: Desk, names: Names, given: Nothing) -> Services:
 
 
 class Waits(msgspec.Struct, frozen=True):
-    """Queues, the runs that wait, and the workers that go on with them."""
+    """Queues, the runs that wait, and the workers that go on with them. Of what stands in `more`, "suspended" or
+    "queued", there are more runs."""
 
     queues: list[QueueView]
     runs: list[overview.WaitView]
     workers: list[workers.WorkerView]
+    more: list[str] = []
 
 
 def waits(desk: Desk, names: Names, given: Nothing) -> Waits:
     """Queues, runs that wait, and workers."""
     with opened(desk.location) as store:
-        found = overview.waiting_runs(store)
+        found, more = overview.waiting_runs(store)
         living = workers.list_workers(store)
-    return Waits(list_queues(desk.location), found, living)
+    return Waits(list_queues(desk.location), found, living, more)
+
+
+class SchedulesQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which schedules: those of this name, else all. `latest`: how many ticks of each."""
+
+    name: Annotated[str, Meta(max_length=1_000)] | None = None
+    latest: Annotated[int, Meta(ge=0, le=LIMIT)] = 10
 
 
 class Schedules(msgspec.Struct, frozen=True):
@@ -112,9 +121,11 @@ class Schedules(msgspec.Struct, frozen=True):
     schedules: list[schedules.ScheduleView]
 
 
-def all_schedules(desk: Desk, names: Names, given: Nothing) -> Schedules:
+def all_schedules(desk: Desk, names: Names, given: SchedulesQuery) -> Schedules:
     """The schedules, by name."""
-    return Schedules(schedules.list_schedules(desk.location))
+    if given.name is None:
+        return Schedules(schedules.list_schedules(desk.location, given.latest))
+    return Schedules([schedules.show_schedule(desk.location, given.name, given.latest)])
 
 
 class WaitingAlert(msgspec.Struct, frozen=True):
@@ -131,13 +142,15 @@ class WaitingAlert(msgspec.Struct, frozen=True):
 
 
 class Alerts(msgspec.Struct, frozen=True):
-    """Who is told, and what waits to be delivered. `targets` name kind and host, never what admits to them."""
+    """Who is told, and what waits to be delivered: the first of it, of `total`. `targets` name kind and host, never
+    what admits to them."""
 
     targets: list[str]
     waiting: list[WaitingAlert]
     counted: int
     dropped: int
     damaged: int
+    total: int = 0
 
 
 def alerts(desk: Desk, names: Names, given: Nothing) -> Alerts:
@@ -152,7 +165,7 @@ def alerts(desk: Desk, names: Names, given: Nothing) -> Alerts:
         )
         for one in found.alerts[:LIMIT]
     ]
-    return Alerts(alert_targets(), waiting, found.counted, found.dropped, found.damaged)
+    return Alerts(alert_targets(), waiting, found.counted, found.dropped, found.damaged, len(found.alerts))
 
 
 def doctor(desk: Desk, names: Names, given: Nothing) -> Health:
@@ -260,7 +273,7 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/workflows", "How each workflow is doing", Nothing, Workflows, workflows),
     Endpoint("GET", "/processes", "The processes that execute runs", Nothing, Processes, processes),
     Endpoint("GET", "/locks", "The locks that are held", Nothing, Locks, locks),
-    Endpoint("GET", "/schedules", "The schedules", Nothing, Schedules, all_schedules),
+    Endpoint("GET", "/schedules", "The schedules", SchedulesQuery, Schedules, all_schedules),
     Endpoint("GET", "/waits", "Queues, runs that wait, and workers", Nothing, Waits, waits),
     Endpoint("GET", "/alerts", "Targets, and what waits to be delivered", Nothing, Alerts, alerts),
     Endpoint("GET", "/deeds", "What people have had done", DeedsQuery, DeedsPage, all_deeds),

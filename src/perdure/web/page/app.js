@@ -1,14 +1,19 @@
 // The frame around the views, and which view an address is.
 
 import { exchange, get, LEAST, listen, MOST, Problem, server, signIn } from "./api.js";
-import { alerts, doctor, schedules, services, waits } from "./around.js";
+import { alerts } from "./alerts.js";
 import { dead } from "./dead.js";
 import { deeds, job } from "./deeds.js";
-import { coded, fill, find, h, mark, patch, ROOT, s } from "./dom.js";
+import { doctor } from "./doctor.js";
+import { coded, fill, h, heading, mark, patch, ROOT, s } from "./dom.js";
+import { hear, NAV } from "./keys.js";
 import { overview } from "./overview.js";
 import { run } from "./run.js";
 import { runs } from "./runs.js";
+import { schedules } from "./schedules.js";
 import { search } from "./search.js";
+import { services } from "./services.js";
+import { waits } from "./waits.js";
 import { n } from "./words.js";
 
 // A view: its address, what shows it, its title.
@@ -39,19 +44,6 @@ const RAW = {
 };
 /** Where we are, below the root. */
 const path = () => location.pathname.slice(ROOT.length) || "/";
-const NAV = [
-  ["/", "home", "Overview", "o"],
-  ["/runs", "list", "Runs", "r"],
-  ["/dead", "dead", "Dead letters", "d"],
-  ["/schedules", "clock", "Schedules", "c"],
-  ["/waits", "lanes", "Queues and waits", "w"],
-  ["/services", "bolt", "Services", "s"],
-  ["/alerts", "bell", "Alerts", "a"],
-  ["/doctor", "pulse", "Doctor", "h"],
-  ["/deeds", "key", "Deeds", "e"],
-  ["/search", "search", "Search", "f"],
-];
-
 let counts = null,
   shown = null,
   state = "live",
@@ -193,7 +185,7 @@ function raw(address) {
       }
       patch(
         main,
-        h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, `/api/v1${address}`))),
+        heading(`/api/v1${address}`),
         h(
           "section",
           { class: "card", "aria-label": "Answer" },
@@ -258,7 +250,7 @@ function failed(error) {
   else
     patch(
       trouble,
-      h("div", { class: "top" }, h("h1", {}, "This cannot be shown")),
+      heading("This cannot be shown"),
       h(
         "section",
         { class: "card pad14", role: "alert" },
@@ -287,79 +279,7 @@ function changed(change) {
   }, 700);
 }
 
-// -- keys -----------------------------------------------------------------------------------------------------------------
-const ZOOM = { "+": "in", "-": "out", "[": "left", "]": "right", 0: "all" };
-let before = "";
-addEventListener("keydown", e => {
-  if (e.ctrlKey || e.metaKey || e.altKey) return;
-  const at = /** @type {HTMLElement} */ (e.target);
-  if (e.key === "Escape" && at.matches?.("input, textarea")) {
-    at.blur();
-    return;
-  }
-  if (at.closest?.("input, textarea, select, dialog")) return;
-  const led = before === "g";
-  before = e.key;
-  if (led) {
-    const to = NAV.find(x => x[3] === e.key);
-    if (to) {
-      e.preventDefault();
-      go(to[0]);
-    }
-    return;
-  }
-  if (e.key === "/") {
-    const field = find("[data-search]", main);
-    if (field) {
-      e.preventDefault();
-      field.focus();
-    } else {
-      e.preventDefault();
-      go("/search");
-    }
-  } else if (e.key === "?") help();
-  else if (ZOOM[e.key]) find(`[data-zoom=${ZOOM[e.key]}]`, main)?.click();
-  else if (e.key === "w") find("[data-waits]", main)?.click();
-  else if ((e.key === "j" || e.key === "k") && !at.closest?.("[role=grid]")) {
-    const rows = /** @type {HTMLElement[]} */ ([...main.querySelectorAll("[data-row]")]),
-      k = rows.indexOf(/** @type {HTMLElement} */ (at.closest?.("[data-row]"))) + (e.key === "j" ? 1 : -1);
-    if (rows.length) {
-      e.preventDefault();
-      rows[Math.max(0, Math.min(rows.length - 1, k))].focus();
-    }
-  }
-});
-function help() {
-  const keys = [
-    ["/", "search in this view, or everywhere"],
-    ["j  k", "next and previous row"],
-    ["Enter", "open the row"],
-    ["Esc", "leave a field, close a dialog"],
-    ["w", "show waits in the timeline, or hide them"],
-    ["+  −", "zoom into the timeline, and out"],
-    ["[  ]", "earlier and later in it"],
-    ["0", "the whole run"],
-    ...NAV.map(([, , text, key]) => [`g ${key}`, text]),
-  ];
-  const box = h(
-    "dialog",
-    { "aria-label": "Keys" },
-    h(
-      "div",
-      { class: "in" },
-      h("h2", {}, "Keys"),
-      h(
-        "dl",
-        { class: "keys" },
-        keys.map(([k, t]) => [h("dt", {}, h("kbd", {}, k)), h("dd", {}, t)]),
-      ),
-    ),
-    h("footer", {}, h("button", { class: "btn", type: "button", on: { click: () => box.close() } }, "Close")),
-  );
-  box.addEventListener("close", () => box.remove());
-  document.body.append(box);
-  box.showModal();
-}
+// -- links ----------------------------------------------------------------------------------------------------------------------
 addEventListener("click", e => {
   const link = /** @type {Element} */ (e.target).closest?.("a[href]"),
     href = link?.getAttribute("href");
@@ -370,6 +290,7 @@ addEventListener("click", e => {
   e.preventDefault();
   go(to.pathname.slice(ROOT.length) + to.search);
 });
+hear(go, main);
 addEventListener("popstate", show);
 addEventListener("hashchange", begin);
 

@@ -2,9 +2,10 @@
 
 import { download, get, ifAny, seg, server } from "./api.js";
 import { letterActs, matchingActs } from "./deeds.js";
+import { button, command, empty, h, heading, mark, patch, toast } from "./dom.js";
 import { editor } from "./editor.js";
-import { button, command, empty, h, mark, patch, pill, toast } from "./dom.js";
-import { attempts, error, excerpt, json, named, trace } from "./inspector.js";
+import { letter } from "./letter.js";
+import { letterTable, oddities } from "./letters.js";
 import { ago, at, many, n } from "./words.js";
 
 const STAND = [
@@ -18,33 +19,6 @@ const ADVICE = {
   transient: "Such an error may heal by itself: ask the service, then redrive, slowly.",
   throttled: "The service asks for fewer calls: redrive with a rate.",
 };
-const COLUMNS = 7;
-
-/** What a call was given, by name: the fields of its only argument, or its arguments. */
-function fields({ data, parameters }) {
-  const plain = x => x !== null && typeof x === "object" && !Array.isArray(x);
-  if (Array.isArray(data))
-    return data.length === 1 && plain(data[0])
-      ? data[0]
-      : Object.fromEntries(data.map((x, i) => [parameters[i] || String(i + 1), x]));
-  return plain(data) ? data : { value: data };
-}
-/** Why a value is worth a look: no call of the step that succeeded had such a one. */
-function odd(value, field, calls) {
-  if (!field || value === undefined) return null;
-  const number = typeof value === "boolean" || value === null || value === "" ? NaN : Number(value);
-  if (field.values)
-    return field.values.includes(JSON.stringify(value))
-      ? null
-      : `none of ${many(calls, "call")} that succeeded had this; they had ${field.values.slice(0, 6).join(", ")}${field.values.length > 6 ? ", …" : ""}`;
-  if (Number.isNaN(number)) return `all ${many(calls, "call")} that succeeded had a number`;
-  return number < field.least
-    ? `below all ${many(calls, "call")} that succeeded (least ${n(field.least)})`
-    : number > field.most
-      ? `above all ${many(calls, "call")} that succeeded (most ${n(field.most)})`
-      : null;
-}
-const shown = x => (x === undefined ? "" : typeof x === "string" ? x : JSON.stringify(x));
 
 export function dead({ main, given, query, go, title, again }) {
   let asked = query,
@@ -93,15 +67,7 @@ export function dead({ main, given, query, go, title, again }) {
       about = await ifAny(get(`/runs/${seg(one.run)}/steps/${one.seq}/call`));
       aboutOf = given;
     }
-    const marked = page.letters.some(x =>
-      Object.entries(fields(x)).some(([k, v]) =>
-        odd(
-          v,
-          accepted?.fields.find(f => f.name === k),
-          accepted?.calls,
-        ),
-      ),
-    );
+    const marked = page.letters.some(x => oddities(x, accepted).length);
     const group = reason ? why.reasons.find(x => x.reason === reason) : null,
       rows = page.letters;
     for (const id of chosen) if (!rows.some(x => x.letter.letter === id)) chosen.delete(id);
@@ -111,24 +77,14 @@ export function dead({ main, given, query, go, title, again }) {
     title(`Dead letters${given ? ` ${given}` : ""}`);
     patch(
       main,
-      h(
-        "div",
-        { class: "top" },
+      heading(
+        "Dead letters",
         h(
-          "div",
-          { class: "grow" },
-          h("h1", {}, "Dead letters"),
-          h(
-            "div",
-            { class: "sub" },
-            h(
-              "span",
-              {},
-              why.letters
-                ? `${many(why.letters, "letter")} parked, for ${many(why.reasons.length, "reason")}`
-                : "none is parked",
-            ),
-          ),
+          "span",
+          {},
+          why.letters
+            ? `${many(why.letters, "letter")} parked, for ${many(why.reasons.length, "reason")}`
+            : "none is parked",
         ),
       ),
       h(
@@ -280,7 +236,7 @@ export function dead({ main, given, query, go, title, again }) {
                   )
                 : null,
             rows.length
-              ? table(rows)
+              ? letterTable(rows, { chosen, to: one => address({}, one), given, accepted, again })
               : filtered || reason
                 ? empty("No letter matches. ", h("a", { class: "link", href: "/dead" }, "Show those that are parked"))
                 : empty(
@@ -299,102 +255,10 @@ export function dead({ main, given, query, go, title, again }) {
               ? letter(
                   one,
                   rows.find(x => String(x.letter.letter) === given),
+                  { go, edit, about },
                 )
               : h("section", { class: "card" }, empty(`There is no dead letter ${given}.`))
             : null,
-        ),
-      ),
-    );
-  }
-  function table(rows) {
-    const names = [...new Set(rows.slice(0, 50).flatMap(x => Object.keys(fields(x))))],
-      cols = names.slice(0, COLUMNS),
-      all = rows.every(x => chosen.has(x.letter.letter));
-    const steps = new Set(rows.map(x => x.letter.step)).size > 1;
-    return h(
-      "div",
-      { class: given ? "scroll some" : "scroll", tabindex: 0, role: "region", "aria-label": "Letters, table" },
-      h(
-        "table",
-        { class: "letters" },
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            h(
-              "th",
-              { scope: "col" },
-              h("input", {
-                type: "checkbox",
-                "aria-label": "Choose all letters that are shown",
-                checked: all,
-                on: {
-                  change: () => {
-                    if (all) chosen.clear();
-                    else for (const x of rows) chosen.add(x.letter.letter);
-                    again();
-                  },
-                },
-              }),
-            ),
-            h("th", { scope: "col" }, "Letter"),
-            steps ? h("th", { scope: "col" }, "Step") : null,
-            cols.map(c => h("th", { scope: "col" }, c)),
-            names.length > COLUMNS ? h("th", { scope: "col" }, `and ${names.length - COLUMNS} more`) : null,
-            h("th", { class: "r", scope: "col" }, "Tries"),
-            h("th", { class: "r", scope: "col" }, "Parked"),
-          ),
-        ),
-        h(
-          "tbody",
-          {},
-          rows.map(row => {
-            const l = row.letter,
-              f = fields(row);
-            return h(
-              "tr",
-              { "data-key": String(l.letter), "aria-current": String(l.letter) === given ? "true" : null },
-              h(
-                "td",
-                {},
-                h("input", {
-                  type: "checkbox",
-                  "aria-label": `Choose letter ${l.letter}`,
-                  checked: chosen.has(l.letter),
-                  on: {
-                    change: () => {
-                      if (!chosen.delete(l.letter)) chosen.add(l.letter);
-                      again();
-                    },
-                  },
-                }),
-              ),
-              h(
-                "td",
-                {},
-                h("a", { class: "link num", "data-row": true, href: address({}, l.letter) }, n(l.letter)),
-                l.edited ? h("span", { class: "faint" }, " edited") : null,
-              ),
-              steps ? h("td", {}, l.step || l.workflow) : null,
-              cols.map(c => {
-                const why = odd(
-                  f[c],
-                  accepted?.fields.find(x => x.name === c),
-                  accepted?.calls,
-                );
-                return h(
-                  "td",
-                  { class: "mono cell", title: why ? `${shown(f[c])}: ${why}` : shown(f[c]) },
-                  why ? h("span", { class: "odd" }, shown(f[c])) : shown(f[c]),
-                );
-              }),
-              names.length > COLUMNS ? h("td", { class: "faint" }, "…") : null,
-              h("td", { class: "r" }, n(l.attempts)),
-              h("td", { class: "r mute", title: at(l.parked) }, ago(l.parked)),
-            );
-          }),
         ),
       ),
     );
@@ -412,123 +276,6 @@ export function dead({ main, given, query, go, title, again }) {
             go,
             rows.filter(x => chosen.has(x.letter.letter)),
           ).map(one => button(...one)),
-    );
-  }
-  function letter(one, line) {
-    return h(
-      "div",
-      { class: "two", "data-key": `letter ${one.letter}` },
-      h(
-        "section",
-        { class: "card", "aria-label": `Letter ${one.letter}` },
-        h(
-          "header",
-          {},
-          mark("dead", 14, true),
-          h("h2", { class: "nowrap" }, `Letter ${n(one.letter)}`),
-          h("span", { class: "mono mute clip" }, one.step || "the whole run"),
-          h("span", { class: "grow" }),
-          pill(one.status === "parked" ? "dead" : "done", line?.letter.status || one.status),
-        ),
-        h(
-          "div",
-          { class: "pad14" },
-          error({ type: one.error, message: one.message, notes: one.notes }),
-          h(
-            "section",
-            { class: "sec" },
-            h("h3", {}, one.edited == null ? "Input" : "Recorded input"),
-            json(named(one.inputs, line?.parameters || []), "Recorded input"),
-          ),
-          one.edited == null
-            ? null
-            : h(
-                "section",
-                { class: "sec" },
-                h("h3", {}, "Edited input"),
-                json(named(one.edited, line?.parameters || []), "Edited input"),
-              ),
-          one.result == null ? null : h("section", { class: "sec" }, h("h3", {}, "Result"), json(one.result, "Result")),
-          one.status === "parked" && line && !server.read_only
-            ? h(
-                "div",
-                { class: "acts" },
-                letterActs(go, [line]).map(x => button(...x)),
-                one.seq
-                  ? button("Edit input", "", () => edit(one.letter), `Edit the input of letter ${one.letter}`)
-                  : null,
-              )
-            : null,
-          one.status === "parked" && !server.read_only ? h("div", { "data-keep": true, "data-key": "editor" }) : null,
-          one.status === "parked"
-            ? h(
-                "div",
-                { class: "ways" },
-                [
-                  ...(line && !server.read_only
-                    ? []
-                    : [
-                        ["try it again", `perdure dlq redrive ${one.letter}`],
-                        ["give it up", `perdure dlq drop ${one.letter}`],
-                      ]),
-                  ...(line && !server.read_only && one.seq
-                    ? []
-                    : [["edit its input", `perdure dlq edit ${one.letter}`]]),
-                ].map(([t, c]) => h("div", { class: "way" }, h("span", { class: "faint" }, t), command(c))),
-              )
-            : null,
-        ),
-      ),
-      h(
-        "section",
-        { class: "card", "aria-label": "Attempts" },
-        h(
-          "header",
-          {},
-          h("h2", {}, many(one.attempts.length, "attempt")),
-          h("span", { class: "grow" }),
-          h(
-            "a",
-            { class: "btn small", href: one.seq ? `/runs/${seg(one.run)}?step=${one.seq}` : `/runs/${seg(one.run)}` },
-            "In the run",
-          ),
-        ),
-        h(
-          "div",
-          { class: "pad14" },
-          h(
-            "div",
-            {},
-            attempts(
-              one.attempts.map(a => ({
-                started: a.time,
-                seconds: a.seconds,
-                verdict: a.verdict,
-                error: { type: a.error, message: a.message },
-              })),
-              null,
-            ),
-          ),
-          about?.excerpt
-            ? h(
-                "section",
-                { class: "sec" },
-                h(
-                  "h3",
-                  {},
-                  "Code",
-                  h(
-                    "span",
-                    { class: "faint mono clip", title: about.excerpt.file },
-                    `${about.excerpt.file.split("/").at(-1)}:${about.excerpt.line} in ${about.excerpt.function}`,
-                  ),
-                ),
-                excerpt(about.excerpt),
-              )
-            : null,
-          trace(one.attempts.at(-1)?.traceback),
-        ),
-      ),
     );
   }
   let seen = null;

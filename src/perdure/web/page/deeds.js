@@ -1,7 +1,8 @@
 // What people have had done, and the commands that this page starts for them.
 
 import { act, get, seg, server } from "./api.js";
-import { button, card, command, confirm, empty, h, patch, pill, sheet } from "./dom.js";
+import { button, card, command, confirm, empty, fold, h, heading, patch, pill, sheet } from "./dom.js";
+import { runLink, table } from "./table.js";
 import { ago, at, many, n, quoted, took } from "./words.js";
 
 const ENDS = {
@@ -17,6 +18,7 @@ const ENDS = {
   suspended: "suspended",
   skipped: "queued",
 };
+const ON_RUNS = /^(resume|cancel|fork|approve|reject)$/;
 const UNDER_WAY = 500; // milliseconds between two looks at what a command prints
 
 /** Ask, start a command, and show what it prints. Sent twice, it is started once. */
@@ -71,16 +73,7 @@ export function deeds({ main, query, go }) {
     ]);
     patch(
       main,
-      h(
-        "div",
-        { class: "top" },
-        h(
-          "div",
-          { class: "grow" },
-          h("h1", {}, "Deeds"),
-          h("div", { class: "sub" }, h("span", {}, "what people have had done, by a command, this page or an agent")),
-        ),
-      ),
+      heading("Deeds", h("span", {}, "what people have had done, by a command, this page or an agent")),
       h(
         "div",
         { class: "stack" },
@@ -107,46 +100,23 @@ export function deeds({ main, query, go }) {
         (jobs.length ? card : sheet)(
           ...(jobs.length ? ["Deeds", null] : ["Deeds"]),
           found.length
-            ? h(
-                "div",
-                { class: "scroll", tabindex: 0, role: "region", "aria-label": "Deeds, table" },
-                h(
-                  "table",
-                  {},
-                  h(
-                    "thead",
-                    {},
-                    h(
-                      "tr",
-                      {},
-                      ["What", "Of what", "Details", "Who", "By", "When"].map((t, i) =>
-                        h("th", { scope: "col", class: i === 5 ? "r" : null }, t),
-                      ),
-                    ),
-                  ),
-                  h(
-                    "tbody",
-                    {},
-                    found.map(one =>
-                      h(
-                        "tr",
-                        { "data-key": String(one.number) },
-                        h("td", {}, h("b", {}, one.what)),
-                        h(
-                          "td",
-                          { class: "mono cell", title: one.target },
-                          /^(resume|cancel|fork|approve|reject)$/.test(one.what)
-                            ? h("a", { class: "link id", href: `/runs/${seg(one.target)}` }, one.target)
-                            : one.target,
-                        ),
-                        h("td", { class: "mute wide" }, one.detail || "–"),
-                        h("td", {}, one.who),
-                        h("td", { class: "mute" }, one.via),
-                        h("td", { class: "r mute", title: at(one.at) }, ago(one.at)),
-                      ),
-                    ),
-                  ),
-                ),
+            ? table(
+                "Deeds",
+                [
+                  ["What", one => h("b", {}, one.what)],
+                  [
+                    "Of what",
+                    one => (ON_RUNS.test(one.what) ? runLink(one.target) : h("span", { class: "id" }, one.target)),
+                    "whole",
+                  ],
+                  ["Details", one => (one.detail ? fold(one.detail) : "–"), "mute wide"],
+                  ["Who", one => one.who, "whole"],
+                  ["By", one => one.via, "mute"],
+                  ["When", one => ago(one.at), "r mute", one => at(one.at)],
+                ],
+                found,
+                one => String(one.number),
+                { some: false },
               )
             : empty("Nothing was done yet."),
           next
@@ -179,7 +149,7 @@ export function job({ main, given, title, again }) {
       ["Started", at(one.began)],
       [one.ended ? "Took" : "So far", took(lasted)],
       one.exit_code == null ? null : ["Exit code", n(one.exit_code)],
-      one.about ? ["Run", h("a", { class: "link id", href: `/runs/${seg(one.about)}` }, one.about)] : null,
+      one.about ? ["Run", runLink(one.about)] : null,
     ].filter(Boolean);
     patch(
       main,

@@ -231,6 +231,11 @@ export const long = (text, most = 320) =>
           h("span", { class: "mono", tabindex: 0 }, text),
         ),
       ];
+/** The same in a table: two lines of it, and all of it when it is clicked. */
+export const fold = (text, most = 110) =>
+  text.length <= most
+    ? text
+    : h("details", { class: "fold" }, h("summary", {}, h("span", { class: "two-lines" }, text)));
 /** Ask before something is changed: `text` says what happens, `told` is the command that does the same, or makes it of the fields of `more`. */
 export function confirm(title, text, told, label, tone, act, more = null) {
   const said = h("p", { class: "err", role: "alert" }),
@@ -285,6 +290,13 @@ export const button = (text, tone, clicked, label) =>
     "button",
     { type: "button", class: `btn small ${tone}`, "aria-label": label || null, on: { click: clicked } },
     text,
+  );
+/** The title of a view, and what is said below it. */
+export const heading = (title, ...sub) =>
+  h(
+    "div",
+    { class: "top" },
+    h("div", { class: "grow" }, h("h1", {}, title), sub.length ? h("div", { class: "sub" }, sub) : null),
   );
 export const card = (title, count, ...rest) =>
   h(

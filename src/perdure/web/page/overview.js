@@ -1,9 +1,11 @@
 // The first page: what needs somebody, how the workflows are doing, what is around them.
 
 import { get, seg } from "./api.js";
-import { card, command, empty, h, long, mark, patch, s } from "./dom.js";
+import { card, command, empty, h, heading, long, mark, patch, s } from "./dom.js";
 import { ago, at, dur, many, n, size, stands, tail, took } from "./words.js";
-import { table } from "./runs.js";
+import { runTable } from "./runs.js";
+import { ranked, tone } from "./services.js";
+import { table, unseen } from "./table.js";
 
 const STAND = [
     "running",
@@ -19,6 +21,8 @@ const STAND = [
   ],
   STANDS = { dead: "with dead letters" };
 const TO = { letters: "/dead", service: "/services", alerts: "/alerts", nobody: "/alerts" };
+const REST = { failed: "/runs?status=failed", interrupted: "/runs?status=interrupted", approval: "/waits" };
+const BESIDE = 5; // of what is at the side are shown
 const BAR = {
   done: "done-bar",
   dead: "dead-bar",
@@ -111,30 +115,22 @@ export function overview({ main, note }) {
   async function refresh() {
     const found = await get("/overview");
     note(found);
+    const last = found.needs.findLast(one => one.run)?.kind, // those that are not listed need less
+      rest = REST[last] || "/runs?status=suspended";
     const stand = Object.entries(found.totals).sort((a, b) => STAND.indexOf(a[0]) - STAND.indexOf(b[0]));
     patch(
       main,
-      h(
-        "div",
-        { class: "top" },
-        h(
-          "div",
-          { class: "grow" },
-          h("h1", {}, "Overview"),
-          h(
-            "div",
-            { class: "sub" },
-            stand.length
-              ? stand.map(([k, v]) =>
-                  h(
-                    "a",
-                    { href: `/runs?status=${k}` },
-                    `${n(v)}${found.more_totals.includes(k) ? "+" : ""} ${STANDS[k] || k}`,
-                  ),
-                )
-              : h("span", {}, "no run yet"),
-          ),
-        ),
+      heading(
+        "Overview",
+        stand.length
+          ? stand.map(([k, v]) =>
+              h(
+                "a",
+                { href: `/runs?status=${k}` },
+                `${n(v)}${found.more_totals.includes(k) ? "+" : ""} ${STANDS[k] || k}`,
+              ),
+            )
+          : h("span", {}, "no run yet"),
       ),
       h(
         "div",
@@ -150,7 +146,7 @@ export function overview({ main, note }) {
               ? h(
                   "p",
                   { class: "empty" },
-                  h("a", { href: "/runs?status=failed" }, `and ${many(found.more_needs, "more run")}`),
+                  h("a", { class: "link", href: rest }, `and ${many(found.more_needs, "more run")}`),
                 )
               : null,
           ),
@@ -158,55 +154,25 @@ export function overview({ main, note }) {
             ? card(
                 "Workflows",
                 n(found.workflows.length),
-                h(
-                  "div",
-                  { class: "scroll", tabindex: 0, role: "region", "aria-label": "Workflows, table" },
-                  h(
-                    "table",
-                    { class: "flows" },
-                    h(
-                      "thead",
-                      {},
-                      h(
-                        "tr",
-                        {},
-                        [
-                          "State",
-                          "Workflow",
-                          "Last runs; height is duration",
-                          "Median",
-                          "p95",
-                          "Ended well",
-                          "Last success",
-                          "Last",
-                        ].map((t, i) =>
-                          h("th", { class: i > 2 ? "r" : null, scope: "col" }, i ? t : h("span", { class: "sr" }, t)),
-                        ),
-                      ),
-                    ),
-                    h(
-                      "tbody",
-                      {},
-                      found.workflows.map(w =>
-                        h(
-                          "tr",
-                          { "data-key": w.name },
-                          h("td", {}, mark(w.runs[0].status)),
-                          h(
-                            "td",
-                            {},
-                            h("a", { href: `/runs?workflow=${seg(w.name)}`, "data-row": true }, h("b", {}, w.name)),
-                          ),
-                          h("td", {}, strip(w.runs)),
-                          h("td", { class: "r" }, took(w.median)),
-                          h("td", { class: "r" }, took(w.p95)),
-                          h("td", { class: "r" }, w.ended ? `${w.done} of ${w.ended}` : "–"),
-                          h("td", { class: "r mute", title: at(w.last_success) }, ago(w.last_success)),
-                          h("td", { class: "r mute", title: at(w.runs[0].created) }, ago(w.runs[0].created)),
-                        ),
-                      ),
-                    ),
-                  ),
+                table(
+                  "Workflows",
+                  [
+                    [unseen("State"), w => mark(w.runs[0].status)],
+                    [
+                      "Workflow",
+                      w => h("a", { href: `/runs?workflow=${seg(w.name)}`, "data-row": true }, h("b", {}, w.name)),
+                      "whole",
+                    ],
+                    ["Last runs; height is duration", w => strip(w.runs)],
+                    ["Median", w => took(w.median), "r"],
+                    ["p95", w => took(w.p95), "r"],
+                    ["Ended well", w => (w.ended ? `${w.done} of ${w.ended}` : "–"), "r"],
+                    ["Last success", w => ago(w.last_success), "r mute", w => at(w.last_success)],
+                    ["Last", w => ago(w.runs[0].created), "r mute", w => at(w.runs[0].created)],
+                  ],
+                  found.workflows,
+                  w => w.name,
+                  { kind: "flows", some: false },
                 ),
               )
             : null,
@@ -214,7 +180,7 @@ export function overview({ main, note }) {
             "Runs",
             null,
             found.runs.length
-              ? table(found.runs)
+              ? runTable(found.runs)
               : empty("No run has been started yet. Start one: ", h("code", {}, "perdure run FILE")),
             found.more_runs ? h("p", { class: "empty" }, h("a", { class: "link", href: "/runs" }, "All runs")) : null,
           ),
@@ -222,62 +188,9 @@ export function overview({ main, note }) {
         h(
           "div",
           { class: "stack" },
-          card(
-            "Services",
-            null,
-            h(
-              "div",
-              { class: "kv" },
-              found.services.length
-                ? found.services.map(service)
-                : h("div", { class: "mute one" }, "No breaker has seen a failure."),
-            ),
-          ),
-          card(
-            "Processes",
-            null,
-            h(
-              "div",
-              { class: "kv" },
-              found.processes.length
-                ? found.processes.map(p =>
-                    h(
-                      "div",
-                      { "data-key": p.run },
-                      mark("running"),
-                      h("span", {}, h("b", {}, p.pid), h("span", { class: "mute" }, ` on ${p.host}`)),
-                      h("span", { class: "mute num" }, size(p.memory)),
-                      h(
-                        "span",
-                        { class: "note" },
-                        h("a", { href: `/runs/${seg(p.run)}` }, p.workflow),
-                        ` · for ${dur(Date.now() - Date.parse(p.since))} · ${p.in_flight} in flight`,
-                      ),
-                    ),
-                  )
-                : h("div", { class: "mute one" }, "None executes a run."),
-            ),
-          ),
-          found.locks.length
-            ? card(
-                "Locks",
-                null,
-                h(
-                  "div",
-                  { class: "kv" },
-                  found.locks.map(l =>
-                    h(
-                      "div",
-                      {},
-                      mark("key", 14, true),
-                      h("b", { class: "clip" }, l.name),
-                      h("span", { class: "mute num" }, `pid ${l.pid}`),
-                      h("span", { class: "note" }, `since ${at(l.since)}`),
-                    ),
-                  ),
-                ),
-              )
-            : null,
+          beside("Services", ranked(found.services), service, "/services", "No breaker has seen a failure."),
+          beside("Processes", found.processes, working, "/runs?status=running", "None executes a run."),
+          found.locks.length ? beside("Locks", found.locks, locked, "/services") : null,
           card(
             "Alerts",
             null,
@@ -314,15 +227,44 @@ export function overview({ main, note }) {
   }
   return { refresh };
 }
-export function service(one) {
-  const tone =
-    one.state === "open" || one.state === "isolated"
-      ? "waiting"
-      : one.state === "half-open"
-        ? "stopping"
-        : one.paused_until
-          ? "waiting"
-          : "done";
+/** A card at the side: the first few of what there is, and where all of it stands. */
+const beside = (title, found, line, all, none = "") =>
+  card(
+    title,
+    found.length > BESIDE ? n(found.length) : null,
+    h(
+      "div",
+      { class: "kv" },
+      found.length ? found.slice(0, BESIDE).map(line) : h("div", { class: "mute one" }, none),
+      found.length > BESIDE
+        ? h("div", { class: "one" }, h("a", { class: "link", href: all }, `All ${title.toLowerCase()}`))
+        : null,
+    ),
+  );
+const locked = one =>
+  h(
+    "div",
+    { "data-key": one.name },
+    mark("key", 14, true),
+    h("b", { class: "clip", title: one.name }, one.name),
+    h("span", { class: "mute num" }, `pid ${one.pid}`),
+    h("span", { class: "note" }, `since ${at(one.since)}`),
+  );
+const working = one =>
+  h(
+    "div",
+    { "data-key": one.run },
+    mark("running"),
+    h("span", { class: "clip" }, h("b", {}, one.pid), h("span", { class: "mute" }, ` on ${one.host}`)),
+    h("span", { class: "mute num" }, size(one.memory)),
+    h(
+      "span",
+      { class: "note" },
+      h("a", { href: `/runs/${seg(one.run)}` }, one.workflow),
+      ` · for ${dur(Date.now() - Date.parse(one.since))} · ${n(one.in_flight)} in flight`,
+    ),
+  );
+function service(one) {
   const notes = [
     one.failures ? `${many(one.failures, "failure")} in a row` : null,
     one.openings ? `opened ${many(one.openings, "time")}` : null,
@@ -331,17 +273,17 @@ export function service(one) {
   return h(
     "div",
     { "data-key": one.name },
-    mark(tone),
-    h("b", { class: "clip" }, one.name),
+    mark(tone(one)),
+    h("b", { class: "clip", title: one.name }, one.name),
     one.state
-      ? h("span", { class: `pill ${tone === "waiting" ? "wait" : ""}` }, stands(one))
+      ? h("span", { class: `pill ${tone(one) === "waiting" ? "wait" : ""}` }, stands(one))
       : h("span", { class: "mute num" }, one.rate || "–"),
     notes.length || one.error
       ? h(
           "span",
           { class: "note" },
           notes.join(" · "),
-          one.error ? h("code", { class: "block" }, long(one.error, 160)) : null,
+          one.error ? h("code", { class: "two-lines", title: one.error }, one.error) : null,
         )
       : null,
   );

@@ -1,8 +1,9 @@
 // The runs, newest first: filters in the address, further ones by cursor.
 
 import { download, get, seg } from "./api.js";
-import { button, empty, h, mark, patch, sheet, toast } from "./dom.js";
-import { ago, at, n, tail, took } from "./words.js";
+import { button, empty, h, heading, mark, patch, sheet, toast } from "./dom.js";
+import { table, unseen } from "./table.js";
+import { ago, at, many, n, tail, took } from "./words.js";
 
 const STAND = [
   ["", "All"],
@@ -17,80 +18,58 @@ const STAND = [
   ["done", "Done"],
 ];
 
+/** What a run says, beside its dead letters. */
+const says = run =>
+  run.waits ||
+  run.error ||
+  (run.status === "interrupted"
+    ? "no process executes it"
+    : run.status === "superseded"
+      ? "a fork goes on in its place"
+      : "");
 /** The runs as a table. */
-export const table = lines =>
-  h(
-    "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": "Runs, table" },
-    h(
-      "table",
-      { class: "runs" },
-      h(
-        "thead",
-        {},
-        h(
-          "tr",
-          {},
-          ["State", "Run", "What it says", "Steps", "Took", "Started", "Id"].map((t, i) =>
-            h("th", { scope: "col", class: i > 2 && i < 6 ? "r" : null }, i ? t : h("span", { class: "sr" }, t)),
+export const runTable = lines =>
+  table(
+    "Runs",
+    [
+      [unseen("State"), run => mark(run.status)],
+      [
+        "Run",
+        run =>
+          h(
+            "a",
+            {
+              href: `/runs/${seg(run.id)}`,
+              "data-row": true,
+              class: "clip name",
+              title: `${run.workflow}${run.inputs}`,
+            },
+            h("b", {}, run.workflow),
+            h("span", { class: "in mono" }, run.inputs),
           ),
-        ),
-      ),
-      h(
-        "tbody",
-        {},
-        lines.map(run => {
-          const { inputs } = run,
-            says =
-              run.waits ||
-              run.error ||
-              (run.status === "interrupted"
-                ? "no process executes it"
-                : run.status === "superseded"
-                  ? "a fork goes on in its place"
-                  : "");
-          return h(
-            "tr",
-            { "data-key": run.id },
-            h("td", {}, mark(run.status)),
-            h(
-              "td",
-              {},
-              h(
-                "a",
-                {
-                  href: `/runs/${seg(run.id)}`,
-                  "data-row": true,
-                  class: "clip name",
-                  title: `${run.workflow}${inputs}`,
-                },
-                h("b", {}, run.workflow),
-                h("span", { class: "in mono" }, inputs),
-              ),
-            ),
-            h(
-              "td",
-              { class: `clip ${run.status === "done" ? "faint" : "mute"}`, title: says },
-              run.dead_letters
-                ? h(
-                    "span",
-                    { class: "deadsay" },
-                    `${n(run.dead_letters)} dead letter${run.dead_letters > 1 ? "s" : ""}${says ? " · " : ""}`,
-                  )
-                : null,
-              says,
-              run.last_step && run.status !== "done" && ((!says && !run.dead_letters) || run.status === "interrupted")
-                ? `${says ? "; " : ""}last step ${run.last_step}`
-                : null,
-            ),
-            h("td", { class: "r" }, n(run.steps)),
-            h("td", { class: "r" }, took(run.seconds)),
-            h("td", { class: "r mute", title: at(run.created) }, ago(run.created)),
-            h("td", {}, h("span", { class: "id clip name", title: run.id }, tail(run.id, run.workflow))),
-          );
-        }),
-      ),
-    ),
+      ],
+      [
+        "What it says",
+        run => [
+          run.dead_letters
+            ? h("span", { class: "deadsay" }, many(run.dead_letters, "dead letter"), says(run) ? " · " : "")
+            : null,
+          says(run),
+          run.last_step && run.status !== "done" && ((!says(run) && !run.dead_letters) || run.status === "interrupted")
+            ? `${says(run) ? "; " : ""}last step ${run.last_step}`
+            : null,
+        ],
+        "clip mute",
+        says,
+      ],
+      ["Steps", run => n(run.steps), "r"],
+      ["Took", run => took(run.seconds), "r"],
+      ["Started", run => ago(run.created), "r mute", run => at(run.created)],
+      ["Id", run => h("span", { class: "id clip name", title: run.id }, tail(run.id, run.workflow))],
+    ],
+    lines,
+    run => run.id,
+    { kind: "runs", some: false },
   );
 
 export function runs({ main, query, go, again }) {
@@ -129,7 +108,7 @@ export function runs({ main, query, go, again }) {
       workflow = asked.get("workflow");
     patch(
       main,
-      h("div", { class: "top" }, h("div", { class: "grow" }, h("h1", {}, "Runs"))),
+      heading("Runs"),
       sheet(
         "Runs",
         h(
@@ -197,7 +176,7 @@ export function runs({ main, query, go, again }) {
           ),
         ),
         found.length
-          ? table(found)
+          ? runTable(found)
           : status || workflow || asked.get("q")
             ? empty("No run matches. ", h("a", { class: "link", href: "/runs" }, "Show all runs"))
             : empty("No run has been started yet. Start one: ", h("code", {}, "perdure run FILE")),

@@ -2,7 +2,7 @@
 
 import { get, seg } from "./api.js";
 import { card, empty, h, mark, patch } from "./dom.js";
-import { table } from "./runs.js";
+import { runTable } from "./runs.js";
 import { at, many } from "./words.js";
 
 export function search({ main, query, go, title }) {
@@ -99,7 +99,7 @@ export function search({ main, query, go, title }) {
                     ),
                   )
                 : null,
-              found.runs.length ? card("Runs", found.runs.length, table(found.runs)) : null,
+              found.runs.length ? card("Runs", found.runs.length, runTable(found.runs)) : null,
               found.steps.length
                 ? card(
                     "Steps",

@@ -2,7 +2,7 @@
 
 import { get, seg } from "./api.js";
 import { fill, h, mark, s } from "./dom.js";
-import { bars, ticks } from "./timeline.js";
+import { bars, ticks } from "./lanes.js";
 import { dur, fine, n } from "./words.js";
 
 const ROW = 29,
