@@ -413,7 +413,7 @@ class WaitView(msgspec.Struct, frozen=True):
 
 
 def waiting_runs(store: Store, most: int = 100) -> tuple[list[WaitView], list[str]]:
-    """The runs that are suspended or queued: first those that ask somebody, the oldest in front, then the newest of each.
+    """The runs that are suspended or queued: those that ask somebody, the oldest first, then the newest of each.
 
     Args:
         store: the state file.

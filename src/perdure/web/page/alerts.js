@@ -10,31 +10,27 @@ export function alerts({ main, again }) {
     const found = await get("/alerts");
     patch(
       main,
-      heading("Alerts", h("span", {}, "as the settings say where this page was started; a script may have others")),
+      heading("Alerts", h("span", "as the settings say where this page was started; a script may have others")),
       h(
-        "div",
-        { class: "stack" },
+        "div.stack",
         card(
           "Targets",
           found.targets.length || null,
           found.targets.length
             ? h(
-                "ul",
-                { class: "plain" },
-                found.targets.map(t => h("li", {}, t)),
+                "ul.plain",
+                found.targets.map(t => h("li", t)),
               )
             : empty(
                 "None: nobody hears of a failure or a death. Set PERDURE_ALERTS, or alerts in [tool.perdure] of pyproject.toml.",
               ),
           h(
-            "div",
-            { class: "pad14" },
+            "div.pad14",
             command("perdure alert test"),
             server.read_only || !found.targets.length
               ? null
               : h(
-                  "div",
-                  { class: "acts" },
+                  "div.acts",
                   button("Send a test…", "", () =>
                     confirm(
                       "Send a test alert?",
@@ -64,12 +60,8 @@ export function alerts({ main, again }) {
             ? table(
                 "Alerts that wait",
                 [
-                  ["Alert", a => h("b", {}, fold(a.title)), "wide"],
-                  [
-                    "For",
-                    a => [a.target, a.configured ? null : h("span", { class: "mute" }, " not a target any more")],
-                    "whole",
-                  ],
+                  ["Alert", a => h("b", fold(a.title)), "wide"],
+                  ["For", a => [a.target, a.configured ? null : h("span.mute", " not a target any more")], "whole"],
                   ["Since", a => ago(a.created), "", a => at(a.created)],
                   ["Tries", a => n(a.tries), "r"],
                   ["Last failure", a => (a.error ? fold(a.error) : "–"), "wide"],
@@ -85,18 +77,16 @@ export function alerts({ main, again }) {
               )
             : empty("Nothing waits."),
           found.total > found.waiting.length
-            ? h("p", { class: "empty" }, `The first ${n(found.waiting.length)} of ${n(found.total)} are listed.`)
+            ? h("p.empty", `The first ${n(found.waiting.length)} of ${n(found.total)} are listed.`)
             : null,
           found.waiting.length
             ? h(
-                "div",
-                { class: "pad14" },
+                "div.pad14",
                 command("perdure alert flush"),
                 server.read_only
                   ? null
                   : h(
-                      "div",
-                      { class: "acts" },
+                      "div.acts",
                       button("Deliver now…", "", () =>
                         confirm(
                           "Deliver what waits now?",
@@ -117,11 +107,7 @@ export function alerts({ main, again }) {
               )
             : null,
           found.dropped || found.damaged
-            ? h(
-                "p",
-                { class: "empty" },
-                `Besides, ${many(found.dropped, "alert")} had to make room for newer ones, and ${many(found.damaged, "file")} of the spool cannot be read.`,
-              )
+            ? h("p.empty", `Besides: ${n(found.dropped)} made room for newer ones, ${n(found.damaged)} cannot be read.`)
             : null,
         ),
       ),

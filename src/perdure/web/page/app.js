@@ -1,19 +1,20 @@
 // The frame around the views, and which view an address is.
 
+// In this order the script that is made of all modules packs best.
 import { exchange, get, LEAST, listen, MOST, Problem, server, signIn } from "./api.js";
-import { alerts } from "./alerts.js";
-import { dead } from "./dead.js";
-import { deeds, job } from "./deeds.js";
-import { doctor } from "./doctor.js";
-import { coded, fill, h, heading, mark, patch, ROOT, s } from "./dom.js";
-import { hear, NAV } from "./keys.js";
-import { overview } from "./overview.js";
 import { run } from "./run.js";
+import { deeds, job } from "./deeds.js";
+import { overview } from "./overview.js";
+import { coded, fill, h, heading, mark, patch, ROOT } from "./dom.js";
+import { waits } from "./waits.js";
+import { hear, NAV } from "./keys.js";
+import { alerts } from "./alerts.js";
 import { runs } from "./runs.js";
+import { services } from "./services.js";
 import { schedules } from "./schedules.js";
 import { search } from "./search.js";
-import { services } from "./services.js";
-import { waits } from "./waits.js";
+import { dead } from "./dead.js";
+import { doctor } from "./doctor.js";
 import { n } from "./words.js";
 
 // A view: its address, what shows it, its title.
@@ -32,16 +33,6 @@ const VIEWS = [
   [/^\/jobs\/([0-9a-f]+)$/, job, "Command"],
   [/^\/search$/, search, "Search"],
 ];
-/** What the view is made of, for `?json`: the answer of the API as it is. */
-/** @type {Object<string, (id?: string) => string>} */
-const RAW = {
-  Overview: () => "/overview",
-  Runs: () => "/runs",
-  Run: id => `/runs/${id}`,
-  "Dead letters": id => (id ? `/letters/${id}` : "/letters"),
-  "Queues and waits": () => "/waits",
-  Command: id => `/jobs/${id}`,
-};
 /** Where we are, below the root. */
 const path = () => location.pathname.slice(ROOT.length) || "/";
 let counts = null,
@@ -53,22 +44,8 @@ let counts = null,
 const trouble = h("div");
 let content = h("div");
 const main = h("main", { id: "main", tabindex: -1 }, trouble, content);
-const side = h("aside", { class: "side", "aria-label": "Navigation" });
+const side = h("aside.side", { "aria-label": "Navigation" });
 function frame() {
-  const logo = s(
-    "svg",
-    { width: 18, height: 18, viewBox: "0 0 18 18", fill: "none", "aria-hidden": "true" },
-    ...["M3 9.5 9 3l6 6.5", "M3 14.5 9 8l6 6.5"].map((d, i) =>
-      s("path", {
-        d,
-        stroke: "var(--accent)",
-        "stroke-opacity": i ? 0.4 : 1,
-        "stroke-width": 2.4,
-        "stroke-linecap": "round",
-        "stroke-linejoin": "round",
-      }),
-    ),
-  );
   const folder = server.state.split("/").slice(0, -1),
     home = folder.at(-1) === ".perdure" ? folder.at(-2) : folder.at(-1);
   const item = ([href, icon, text]) => {
@@ -78,38 +55,32 @@ function frame() {
       "a",
       { href, "aria-current": here ? "page" : null, title: text },
       mark(icon, 14, true),
-      h("span", { class: "t" }, text),
+      h("span.t", text),
       c?.text ? h("span", { class: `n ${c.tone || ""}` }, c.text) : null,
     );
   };
   patch(
     side,
     h(
-      "a",
-      { class: "brand", href: "/", "aria-label": "perdure, overview" },
-      logo,
-      h("span", { class: "t" }, "perdure"),
+      "a.brand",
+      { href: "/", "aria-label": "perdure, overview" },
+      h("img", { src: `${ROOT}/assets/icon.svg`, alt: "", width: 18, height: 18 }),
+      h("span.t", "perdure"),
     ),
     server.state
-      ? h(
-          "div",
-          { class: "where", title: server.state },
-          h("b", { class: "clip" }, home || "/"),
-          h("span", { class: "clip" }, server.state),
-        )
+      ? h("div.where", { title: server.state }, h("b.clip", home || "/"), h("span.clip", server.state))
       : null,
     h("nav", { "aria-label": "Views" }, NAV.map(item)),
     h(
-      "div",
-      { class: "foot" },
+      "div.foot",
       h(
         "span",
         { class: `live ${state}`, role: "status" },
         h("i"),
         { live: "live", lost: "the connection is lost; trying again", paused: "paused" }[state],
       ),
-      server.perdure ? h("span", {}, `perdure ${server.perdure}${server.read_only ? " · read-only" : ""}`) : null,
-      h("span", {}, h("kbd", {}, "?"), " keys   ", h("kbd", {}, "/"), " search"),
+      server.perdure ? h("span", `perdure ${server.perdure}${server.read_only ? " · read-only" : ""}`) : null,
+      h("span", h("kbd", "?"), " keys   ", h("kbd", "/"), " search"),
     ),
   );
 }
@@ -137,7 +108,13 @@ async function show() {
   const mine = ++number,
     given = pattern.exec(path())?.[1],
     query = new URLSearchParams(location.search);
-  const view = query.has("json") ? raw(RAW[title] ? RAW[title](given) : `/${title.toLowerCase()}`) : made;
+  const view = query.has("json")
+    ? raw(
+        path()
+          .replace(/^\/$/, "/overview")
+          .replace(/^\/dead/, "/letters"),
+      )
+    : made;
   if (shown?.view === view && shown.given === given && shown.here.readdress) {
     frame();
     return load(() => shown.here.readdress(query));
@@ -187,11 +164,11 @@ function raw(address) {
         main,
         heading(`/api/v1${address}`),
         h(
-          "section",
-          { class: "card", "aria-label": "Answer" },
+          "section.card",
+          { "aria-label": "Answer" },
           h(
-            "pre",
-            { class: "codex", tabindex: 0, role: "region", "aria-label": "JSON" },
+            "pre.codex",
+            { tabindex: 0, role: "region", "aria-label": "JSON" },
             JSON.stringify(await get(address, given), null, 2),
           ),
         ),
@@ -238,30 +215,22 @@ function failed(error) {
     wait = Math.min(2 * wait, MOST);
   }
   const again = passes ? "Trying again." : null,
-    now = h("button", { class: "btn small", type: "button", on: { click: () => load() } }, "Try now");
+    now = h("button.btn.small", { type: "button", on: { click: () => load() } }, "Try now");
   if (!passes && path() !== "/") count();
   const seen = passes && content.querySelector("h1"); // of what is shown, a part is as good as it was
   content.classList.toggle("away", !seen);
   if (seen)
-    patch(
-      trouble,
-      h("p", { class: "trouble", role: "alert" }, h("b", {}, error.message), "What is shown may be old. ", again, now),
-    );
+    patch(trouble, h("p.trouble", { role: "alert" }, h("b", error.message), "What is shown may be old. ", again, now));
   else
     patch(
       trouble,
       heading("This cannot be shown"),
       h(
-        "section",
-        { class: "card pad14", role: "alert" },
-        h("p", {}, h("b", {}, error.message)),
-        error.hint || again ? h("p", { class: "mute" }, coded(error.hint), " ", again) : null,
-        h(
-          "p",
-          { class: "acts" },
-          passes ? now : null,
-          path() === "/" ? null : h("a", { class: "btn small", href: "/" }, "Overview"),
-        ),
+        "section.card.pad14",
+        { role: "alert" },
+        h("p", h("b", error.message)),
+        error.hint || again ? h("p.mute", coded(error.hint), " ", again) : null,
+        h("p.acts", passes ? now : null, path() === "/" ? null : h("a.btn.small", { href: "/" }, "Overview")),
       ),
     );
 }
@@ -300,7 +269,7 @@ function askForCode(why = "") {
   number++;
   clearTimeout(later);
   const field = h("input", { id: "code", autocomplete: "off", spellcheck: "false" }),
-    said = h("p", { class: "err", role: "alert" }, why);
+    said = h("p.err", { role: "alert" }, why);
   const submit = async e => {
     e.preventDefault();
     try {
@@ -311,23 +280,22 @@ function askForCode(why = "") {
     }
   };
   const form = h(
-    "form",
-    { class: "card pad14 signin", on: { submit } },
-    h("h1", {}, "perdure ui"),
+    "form.card.pad14.signin",
+    { on: { submit } },
+    h("h1", "perdure ui"),
     h(
-      "p",
-      { class: "mute" },
+      "p.mute",
       "This page needs a link that is good once. Press Enter in the terminal where ",
-      h("code", {}, "perdure ui"),
+      h("code", "perdure ui"),
       " runs, or run it again, and open the link that it prints.",
     ),
     h("label", { for: "code" }, "Or paste the link, or the code behind its #"),
-    h("div", { class: "acts" }, field, h("button", { class: "btn primary" }, "Go on")),
+    h("div.acts", field, h("button.btn.primary", "Go on")),
     said,
   );
   side.replaceChildren();
   trouble.replaceChildren();
-  content = h("div", null, form);
+  content = h("div", form);
   main.replaceChildren(trouble, content);
 }
 addEventListener("signed-out", () => askForCode());
@@ -342,9 +310,8 @@ async function begin() {
 }
 document.body.append(
   h(
-    "a",
+    "a.skip",
     {
-      class: "skip",
       href: "#main",
       on: {
         click: e => {
@@ -355,7 +322,7 @@ document.body.append(
     },
     "Skip to the content",
   ),
-  h("div", { class: "app" }, side, main),
+  h("div.app", side, main),
   h("div", { id: "said", role: "status", "aria-live": "polite" }),
 );
 begin();

@@ -10,7 +10,7 @@ const keyed = node => node?.dataset.key;
 
 /** @param {(address: string) => void} go @param {(error: Error) => void} failed */
 export function bands(go, failed) {
-  const box = h("div", { class: "bands" }),
+  const box = h("div.bands"),
     opened = new Map();
   let runs = [],
     began = 0,
@@ -24,8 +24,8 @@ export function bands(go, failed) {
       pick: t => t && go(`/runs/${seg(run.id)}?t=${t.join("-")}`),
     });
     const inner = bands(go, failed),
-      said = h("p", { class: "mute", role: "status" }, "…"),
-      node = h("div", { class: "inner", "data-keep": true }, said, line.box, inner.box);
+      said = h("p.mute", { role: "status" }, "…"),
+      node = h("div.inner", { "data-keep": true }, said, line.box, inner.box);
     async function look() {
       try {
         const [d, t] = await Promise.all([get(`/runs/${seg(run.id)}`), get(`/runs/${seg(run.id)}/timeline`)]);
@@ -33,10 +33,10 @@ export function bands(go, failed) {
         inner.set(d, line);
         patch(
           said,
-          h("span", {}, many(t.total + t.open.length, "call")),
-          h("span", {}, took(d.run.seconds)),
-          h("a", { class: "link", href: `/runs/${seg(run.id)}` }, "Open the run"),
-          d.error ? h("span", { class: "err clip" }, `${d.error.type}: ${d.error.message}`) : null,
+          h("span", many(t.total + t.open.length, "call")),
+          h("span", took(d.run.seconds)),
+          h("a.link", { href: `/runs/${seg(run.id)}` }, "Open the run"),
+          d.error ? h("span.err.clip", `${d.error.type}: ${d.error.message}`) : null,
         );
         one.over = Boolean(d.run.ended);
       } catch (error) {
@@ -64,12 +64,11 @@ export function bands(go, failed) {
       here = opened.get(run.id);
     const bar = h("i", { class: `on ${run.status}` }),
       text = h(
-        "span",
-        { class: "what clip" },
+        "span.what.clip",
         mark(run.status, 12),
-        h("b", {}, run.workflow),
-        h("span", { class: "mono mute clip" }, run.inputs),
-        h("span", { class: "faint nowrap" }, took(run.seconds)),
+        h("b", run.workflow),
+        h("span.mono.mute.clip", run.inputs),
+        h("span.faint.nowrap", took(run.seconds)),
       );
     bar.style.left = `${a}%`;
     bar.style.width = `${b - a}%`;
@@ -90,7 +89,7 @@ export function bands(go, failed) {
           "aria-label": `child run ${run.id}, ${run.status}`,
           on: { click: () => toggle(run) },
         },
-        h("span", { class: "turn", "aria-hidden": "true" }),
+        h("span.turn", { "aria-hidden": "true" }),
         bar,
         text,
       ),
@@ -101,14 +100,7 @@ export function bands(go, failed) {
     const shown = all ? runs : runs.slice(0, SHOWN);
     box.replaceChildren(
       ...(runs.length
-        ? [
-            h(
-              "h3",
-              {},
-              many(runs.length + more, "child run"),
-              more ? h("span", { class: "faint" }, ` the last ${n(runs.length)}`) : null,
-            ),
-          ]
+        ? [h("h3", many(runs.length + more, "child run"), more ? h("span.faint", ` the last ${n(runs.length)}`) : null)]
         : []),
       ...shown.map(band),
       ...(runs.length > SHOWN

@@ -1,11 +1,12 @@
 // Dead letters: left the reasons, right the letters of one with their inputs as columns, below the one that is chosen.
 
-import { download, get, ifAny, seg, server } from "./api.js";
+import { get, ifAny, seg, server } from "./api.js";
 import { letterActs, matchingActs } from "./deeds.js";
 import { button, command, empty, h, heading, mark, patch, toast } from "./dom.js";
 import { editor } from "./editor.js";
 import { letter } from "./letter.js";
 import { letterTable, oddities } from "./letters.js";
+import { address, chip, exporting, field, used } from "./tool.js";
 import { ago, at, many, n } from "./words.js";
 
 const STAND = [
@@ -48,13 +49,7 @@ export function dead({ main, given, query, go, title, again }) {
       toast(failed.message);
     }
   }
-  const address = (changed, letter = null) => {
-    const q = new URLSearchParams(asked);
-    for (const [k, v] of Object.entries(changed))
-      if (v) q.set(k, v);
-      else q.delete(k);
-    return `/dead${letter ? `/${letter}` : ""}${q.size ? `?${q}` : ""}`;
-  };
+  const to = (changed, letter = null) => address(`/dead${letter ? `/${letter}` : ""}`, asked, changed);
   async function refresh() {
     const status = asked.get("status") || "parked",
       filters = { run: asked.get("run"), step: asked.get("step"), error: asked.get("q") };
@@ -81,30 +76,22 @@ export function dead({ main, given, query, go, title, again }) {
         "Dead letters",
         h(
           "span",
-          {},
           why.letters
             ? `${many(why.letters, "letter")} parked, for ${many(why.reasons.length, "reason")}`
             : "none is parked",
         ),
       ),
       h(
-        "div",
-        { class: "dl" },
+        "div.dl",
         h(
-          "section",
-          { class: "card", "aria-label": "Reasons" },
-          h(
-            "header",
-            {},
-            h("h2", {}, "Reasons"),
-            why.reasons.length ? h("span", { class: "count" }, n(why.reasons.length)) : null,
-          ),
+          "section.card",
+          { "aria-label": "Reasons" },
+          h("header", h("h2", "Reasons"), why.reasons.length ? h("span.count", n(why.reasons.length)) : null),
           why.reasons.length
             ? why.reasons.map(x =>
                 h(
-                  "a",
+                  "a.grp",
                   {
-                    class: "grp",
                     href: x.reason
                       ? `/dead?reason=${x.reason}`
                       : `/dead?step=${encodeURIComponent(x.newest.step || "")}`,
@@ -112,19 +99,12 @@ export function dead({ main, given, query, go, title, again }) {
                     "data-key": x.reason || `${x.newest.step} ${x.shape}`,
                     "aria-current": x.reason && x.reason === reason ? "true" : null,
                   },
+                  h("span.h", mark("dead", 13, true), h("b.clip", x.error), h("span.n", n(x.letters))),
+                  h("span.m", { title: x.shape }, x.shape),
                   h(
-                    "span",
-                    { class: "h" },
-                    mark("dead", 13, true),
-                    h("b", { class: "clip" }, x.error),
-                    h("span", { class: "n" }, n(x.letters)),
-                  ),
-                  h("span", { class: "m", title: x.shape }, x.shape),
-                  h(
-                    "span",
-                    { class: "f" },
-                    h("span", { class: "mono" }, x.newest.step || x.newest.workflow),
-                    x.newest.verdict ? h("span", {}, x.newest.verdict.kind) : null,
+                    "span.f",
+                    h("span.mono", x.newest.step || x.newest.workflow),
+                    x.newest.verdict ? h("span", x.newest.verdict.kind) : null,
                     h("span", { title: at(x.last) }, `last ${ago(x.last)}`),
                   ),
                 ),
@@ -132,21 +112,18 @@ export function dead({ main, given, query, go, title, again }) {
             : empty("No letter is parked."),
         ),
         h(
-          "div",
-          { class: "stack" },
+          "div.stack",
           h(
-            "section",
-            { class: "card", "aria-label": "Letters" },
+            "section.card",
+            { "aria-label": "Letters" },
             h(
               "header",
-              {},
-              h("h2", { class: "nowrap" }, group ? group.error : "Letters"),
-              group ? h("span", { class: "mute clip" }, group.shape) : null,
-              h("span", { class: "grow" }),
+              h("h2.nowrap", group ? group.error : "Letters"),
+              group ? h("span.mute.clip", group.shape) : null,
+              h("span.grow"),
               group?.newest.verdict
                 ? h(
-                    "span",
-                    { class: "pill" },
+                    "span.pill",
                     group.newest.verdict.code && group.newest.verdict.confidence !== "possible"
                       ? group.newest.verdict.code
                       : group.newest.verdict.kind,
@@ -155,99 +132,47 @@ export function dead({ main, given, query, go, title, again }) {
             ),
             group?.newest.verdict || marked
               ? h(
-                  "p",
-                  { class: "hint" },
-                  h("span", { class: "grow" }, ADVICE[group?.newest.verdict?.kind] || ""),
-                  marked
-                    ? h("span", {}, h("span", { class: "odd" }, "marked"), " no call that succeeded had such a value")
-                    : null,
+                  "p.hint",
+                  h("span.grow", ADVICE[group?.newest.verdict?.kind] || ""),
+                  marked ? h("span", h("span.odd", "marked"), " no call that succeeded had such a value") : null,
                 )
               : null,
             h(
-              "div",
-              { class: "tool" },
+              "div.tool",
               STAND.map(([k, t]) =>
-                h(
-                  "a",
-                  {
-                    class: "chip",
-                    href: `/dead${k === "parked" ? "" : `?status=${k}`}`,
-                    "aria-current": status === k ? "true" : null,
-                  },
-                  t,
-                  page.totals[k] ? h("span", { class: "n" }, n(page.totals[k])) : null,
-                ),
+                chip(`/dead${k === "parked" ? "" : `?status=${k}`}`, t, status === k, page.totals[k] || null),
               ),
-              filters.run
-                ? h(
-                    "a",
-                    {
-                      class: "chip",
-                      "aria-current": "true",
-                      href: address({ run: "" }),
-                      "aria-label": `run ${filters.run}; remove this filter`,
-                    },
-                    `run ${filters.run}`,
-                    h("span", { "aria-hidden": "true" }, "×"),
-                  )
-                : null,
-              h("span", { class: "grow" }),
-              h(
-                "label",
-                { class: "search" },
-                mark("search", 12, true),
-                h("input", {
-                  "data-search": true,
-                  "aria-label": "Text in the error",
-                  placeholder: "text in the error",
-                  value: asked.get("q") || "",
-                  spellcheck: "false",
-                  on: { change: e => go(address({ q: e.target.value.trim(), reason: "" })) },
-                }),
-                h("kbd", {}, "/"),
-              ),
+              filters.run ? used(to({ run: "" }), `run ${filters.run}`) : null,
+              h("span.grow"),
+              field("Text in the error", "text in the error", asked.get("q"), q => go(to({ q, reason: "" }))),
             ),
             chosen.size
               ? bar(rows)
               : rows.length > 1
                 ? h(
-                    "div",
-                    { class: "bar", role: "region", "aria-label": "All that match" },
-                    h(
-                      "span",
-                      { class: "mute" },
-                      count == null ? "more than these match" : `all ${n(count)} that match`,
-                    ),
-                    h("span", { class: "grow" }),
+                    "div.bar",
+                    { role: "region", "aria-label": "All that match" },
+                    h("span.mute", count == null ? "more than these match" : `all ${n(count)} that match`),
+                    h("span.grow"),
                     server.read_only || status !== "parked"
                       ? null
                       : matchingActs(go, matching, count, rows).map(one => button(...one)),
-                    button(
-                      "Export",
-                      "",
-                      () =>
-                        download("letters", {
-                          ...(reason ? { reason } : {}),
-                          ...(filters.run ? { run: filters.run } : {}),
-                          status,
-                        }).catch(e => toast(e.message)),
-                      "Export these letters as JSON Lines",
+                    exporting(
+                      "letters",
+                      { ...(reason ? { reason } : {}), ...(filters.run ? { run: filters.run } : {}), status },
+                      "these letters",
                     ),
                   )
                 : null,
             rows.length
-              ? letterTable(rows, { chosen, to: one => address({}, one), given, accepted, again })
+              ? letterTable(rows, { chosen, to: one => to({}, one), given, accepted, again })
               : filtered || reason
-                ? empty("No letter matches. ", h("a", { class: "link", href: "/dead" }, "Show those that are parked"))
+                ? empty("No letter matches. ", h("a.link", { href: "/dead" }, "Show those that are parked"))
                 : empty(
                     "No letter is parked. A call that fails for good becomes one, with its input and its error, to be tried again or dropped.",
                   ),
             page.next
-              ? h(
-                  "p",
-                  { class: "empty" },
-                  "Only the newest 200 are listed; what is done to all that match is done to all of them.",
-                )
+              ? h("p.empty", "The newest 200 are listed; what is done to all that match is done to all of them.")
               : null,
           ),
           given
@@ -257,7 +182,7 @@ export function dead({ main, given, query, go, title, again }) {
                   rows.find(x => String(x.letter.letter) === given),
                   { go, edit, about },
                 )
-              : h("section", { class: "card" }, empty(`There is no dead letter ${given}.`))
+              : h("section.card", empty(`There is no dead letter ${given}.`))
             : null,
         ),
       ),
@@ -266,10 +191,10 @@ export function dead({ main, given, query, go, title, again }) {
   function bar(rows) {
     const ids = [...chosen].sort((a, b) => a - b).join(" ");
     return h(
-      "div",
-      { class: "bar", role: "region", "aria-label": "What is chosen" },
-      h("b", {}, `${n(chosen.size)} chosen`),
-      h("span", { class: "grow" }),
+      "div.bar",
+      { role: "region", "aria-label": "What is chosen" },
+      h("b", `${n(chosen.size)} chosen`),
+      h("span.grow"),
       server.read_only || (asked.get("status") || "parked") !== "parked"
         ? [command(`perdure dlq redrive ${ids}`), command(`perdure dlq drop ${ids}`)]
         : letterActs(

@@ -51,12 +51,7 @@ function pace(most) {
     rate = h("input", { placeholder: "as fast as it goes; or 5/s, 100/min", spellcheck: "false", autocomplete: "off" });
   const count = () => Math.max(1, Math.min(1000, Math.round(Number(many.value)) || 1));
   return {
-    node: h(
-      "div",
-      { class: "pace" },
-      h("label", { class: "stackfield" }, "At a time", many),
-      h("label", { class: "stackfield" }, "How fast", rate),
-    ),
+    node: h("div.pace", h("label.stackfield", "At a time", many), h("label.stackfield", "How fast", rate)),
     fields: [many, rate],
     body: () => ({ concurrency: count(), rate: rate.value.trim() }),
     told: () =>
@@ -73,25 +68,23 @@ export function deeds({ main, query, go }) {
     ]);
     patch(
       main,
-      heading("Deeds", h("span", {}, "what people have had done, by a command, this page or an agent")),
+      heading("Deeds", h("span", "what people have had done, by a command, this page or an agent")),
       h(
-        "div",
-        { class: "stack" },
+        "div.stack",
         jobs.length
           ? card(
               "Started here",
               jobs.length,
               h(
-                "ul",
-                { class: "plain" },
+                "ul.plain",
                 jobs.map(one =>
                   h(
                     "li",
                     { "data-key": one.id },
                     pill(ENDS[one.outcome] || "failed", one.outcome),
                     " ",
-                    h("a", { class: "link mono", href: `/jobs/${one.id}`, "data-row": true }, one.command),
-                    h("span", { class: "faint", title: at(one.began) }, ` ${ago(one.began)}`),
+                    h("a.link.mono", { href: `/jobs/${one.id}`, "data-row": true }, one.command),
+                    h("span.faint", { title: at(one.began) }, ` ${ago(one.began)}`),
                   ),
                 ),
               ),
@@ -103,10 +96,10 @@ export function deeds({ main, query, go }) {
             ? table(
                 "Deeds",
                 [
-                  ["What", one => h("b", {}, one.what)],
+                  ["What", one => h("b", one.what)],
                   [
                     "Of what",
-                    one => (ON_RUNS.test(one.what) ? runLink(one.target) : h("span", { class: "id" }, one.target)),
+                    one => (ON_RUNS.test(one.what) ? runLink(one.target) : h("span.id", one.target)),
                     "whole",
                   ],
                   ["Details", one => (one.detail ? fold(one.detail) : "–"), "mute wide"],
@@ -119,9 +112,7 @@ export function deeds({ main, query, go }) {
                 { some: false },
               )
             : empty("Nothing was done yet."),
-          next
-            ? h("p", { class: "empty" }, h("a", { class: "link", href: `/deeds?after=${next}` }, "Older ones"))
-            : null,
+          next ? h("p.empty", h("a.link", { href: `/deeds?after=${next}` }, "Older ones")) : null,
         ),
       ),
     );
@@ -154,43 +145,34 @@ export function job({ main, given, title, again }) {
     patch(
       main,
       h(
-        "div",
-        { class: "top" },
+        "div.top",
         h(
-          "div",
-          { class: "grow" },
-          h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: "/deeds" }, "Deeds")),
-          h("h1", {}, "Command"),
+          "div.grow",
+          h("nav.crumbs", { "aria-label": "Breadcrumb" }, h("a", { href: "/deeds" }, "Deeds")),
+          h("h1", "Command"),
           h(
-            "div",
-            { class: "sub" },
+            "div.sub",
             pill(ENDS[one.outcome] || "failed", one.outcome),
-            one.ended ? null : h("span", {}, "it goes on without this page too"),
+            one.ended ? null : h("span", "it goes on without this page too"),
           ),
         ),
       ),
       h(
-        "div",
-        { class: "stack" },
+        "div.stack",
         h(
-          "section",
-          { class: "card", "aria-label": "Facts" },
+          "section.card",
+          { "aria-label": "Facts" },
           h(
-            "div",
-            { class: "facts" },
-            facts.map(([k, v]) => h("dl", { "data-key": k }, h("dt", {}, k), h("dd", { class: "num" }, v))),
+            "div.facts",
+            facts.map(([k, v]) => h("dl", { "data-key": k }, h("dt", k), h("dd.num", v))),
           ),
-          h("div", { class: "pad14" }, command(one.command)),
+          h("div.pad14", command(one.command)),
         ),
         card(
           "What it prints",
           null,
           one.output
-            ? h(
-                "pre",
-                { class: "codex log wrap", tabindex: 0, role: "log", "aria-label": "what it prints" },
-                one.output,
-              )
+            ? h("pre.codex.log.wrap", { tabindex: 0, role: "log", "aria-label": "what it prints" }, one.output)
             : empty(one.ended ? "Nothing." : "Nothing yet."),
         ),
       ),
@@ -205,90 +187,51 @@ export function job({ main, given, title, again }) {
   };
 }
 
+/** The buttons for letters: `told` says in commands which, `how` in requests to addresses that end in `path`. */
+function redriveAndDrop(go, count, rows, told, path, how, text, most) {
+  const scripts = [...new Set(rows.map(x => x.script))],
+    these = many(count, "dead letter"),
+    ask = (verb, tone, said, body, more) => [
+      `${verb}${text}…`,
+      tone === "danger" || !text ? tone : "",
+      () =>
+        start(
+          go,
+          `${verb} ${these}?`,
+          said,
+          `perdure dlq ${verb.toLowerCase()} ${told}`,
+          verb,
+          tone,
+          `/letters/${verb.toLowerCase()}${path}`,
+          body,
+          more,
+        ),
+    ];
+  return [
+    ask(
+      "Redrive",
+      "primary",
+      `Each call is executed again, with its edited input if it has one, by ${scripts.join(", ")}. What succeeds is resolved; what fails stays parked.`,
+      { ...how, scripts },
+      pace(most),
+    ),
+    ask("Drop", "danger", "Nothing is executed. They stay listed, and are not tried again.", how),
+  ];
+}
 /** The buttons for all letters that match; none, if how many they are is not known. `rows` are some of them. */
 export function matchingActs(go, matching, count, rows) {
   if (count == null) return [];
-  const scripts = [...new Set(rows.map(x => x.script))],
-    these = many(count, "dead letter"),
-    told =
-      Object.entries(matching)
-        .map(([k, v]) => `--${k} ${quoted(v)}`)
-        .join(" ") || "--all",
-    exactly = ` --if-count ${count}`;
-  return [
-    [
-      "Redrive all…",
-      "",
-      () =>
-        start(
-          go,
-          `Redrive ${these}?`,
-          `Each call is executed again, with its edited input if it has one, by ${scripts.join(", ")}. What succeeds is resolved; what fails stays parked.`,
-          `perdure dlq redrive ${told}${exactly}`,
-          "Redrive",
-          "primary",
-          "/letters/redrive-matching",
-          { matching: { ...matching, count }, scripts },
-          pace(4),
-        ),
-    ],
-    [
-      "Drop all…",
-      "danger",
-      () =>
-        start(
-          go,
-          `Drop ${these}?`,
-          "Nothing is executed. They stay listed, and are not tried again.",
-          `perdure dlq drop ${told}${exactly}`,
-          "Drop",
-          "danger",
-          "/letters/drop-matching",
-          { matching: { ...matching, count } },
-        ),
-    ],
-  ];
+  const told =
+    Object.entries(matching)
+      .map(([k, v]) => `--${k} ${quoted(v)}`)
+      .join(" ") || "--all";
+  const how = { matching: { ...matching, count } };
+  return redriveAndDrop(go, count, rows, `${told} --if-count ${count}`, "-matching", how, " all", 4);
 }
-
 /** The buttons for letters: `rows` are those of a listing. */
 export function letterActs(go, rows) {
-  const ids = rows.map(x => x.letter.letter).sort((a, b) => a - b),
-    scripts = [...new Set(rows.map(x => x.script))],
-    these = many(ids.length, "dead letter"),
-    all = ids.join(" ");
-  return [
-    [
-      "Redrive…",
-      "primary",
-      () =>
-        start(
-          go,
-          `Redrive ${these}?`,
-          `Each call is executed again, with its edited input if it has one, by ${scripts.join(", ")}. What succeeds is resolved; what fails stays parked.`,
-          `perdure dlq redrive ${all}`,
-          "Redrive",
-          "primary",
-          "/letters/redrive",
-          { letters: ids, scripts },
-          pace(1),
-        ),
-    ],
-    [
-      "Drop…",
-      "danger",
-      () =>
-        start(
-          go,
-          `Drop ${these}?`,
-          "Nothing is executed. They stay listed, and are not tried again.",
-          `perdure dlq drop ${all}`,
-          "Drop",
-          "danger",
-          "/letters/drop",
-          { letters: ids },
-        ),
-    ],
-  ];
+  const letters = rows.map(x => x.letter.letter).sort((a, b) => a - b);
+  return redriveAndDrop(go, letters.length, rows, letters.join(" "), "", { letters }, "", 1);
 }
 
 /** The buttons that answer what a run asks. */

@@ -24,8 +24,7 @@ export function doctor({ main }) {
       title,
       null,
       h(
-        "ul",
-        { class: "checks" },
+        "ul.checks",
         [...checks]
           .sort((a, b) => URGENT.indexOf(a.verdict) - URGENT.indexOf(b.verdict))
           .map(c =>
@@ -33,9 +32,9 @@ export function doctor({ main }) {
               "li",
               { class: c.verdict, "data-key": c.name + c.finding },
               mark({ ok: "done", note: "waiting", warning: "interrupted", wrong: "failed" }[c.verdict] || "failed"),
-              h("b", {}, c.name),
-              h("div", {}, c.finding, c.hint ? h("p", { class: "mute" }, coded(c.hint)) : null),
-              c.verdict === "ok" ? null : h("span", { class: "faint" }, c.verdict),
+              h("b", c.name),
+              h("div", c.finding, c.hint ? h("p.mute", coded(c.hint)) : null),
+              c.verdict === "ok" ? null : h("span.faint", c.verdict),
             ),
           ),
       ),
@@ -44,29 +43,24 @@ export function doctor({ main }) {
     patch(
       main,
       h(
-        "div",
-        { class: "top" },
+        "div.top",
         h(
-          "div",
-          { class: "grow" },
-          h("h1", {}, "Doctor"),
+          "div.grow",
+          h("h1", "Doctor"),
           h(
-            "div",
-            { class: "sub" },
+            "div.sub",
             h("span", { role: "status" }, busy ? "reads every row of the state file ..." : found ? verdict(found) : ""),
           ),
         ),
         h(
-          "button",
-          { class: "btn", type: "button", disabled: busy, on: { click: examine } },
+          "button.btn",
+          { type: "button", disabled: busy, on: { click: examine } },
           mark("pulse", 12, true),
           "Look again",
         ),
       ),
-      failed ? h("section", { class: "card pad14", role: "alert" }, failed) : null,
-      found
-        ? h("div", { class: "stack" }, list("State file", found.state), list("Installation", found.installation))
-        : null,
+      failed ? h("section.card.pad14", { role: "alert" }, failed) : null,
+      found ? h("div.stack", list("State file", found.state), list("Installation", found.installation)) : null,
     );
   }
   async function examine() {

@@ -25,8 +25,15 @@ export function put(given, props, kids = []) {
   for (const kid of kids.flat(9)) if (kid != null && kid !== false) node.append(kid);
   return node;
 }
-/** @template {keyof HTMLElementTagNameMap} T @param {T} tag @param {Object|null} [props] @param {any[]} kids */
-export const h = (tag, props, ...kids) => put(document.createElement(tag), props, kids);
+/**
+ * An element: `named` is its tag, with its classes behind dots; then come its properties, if it has some, and its children.
+ * @param {string} named @param {any[]} rest @returns {any}
+ */
+export function h(named, ...rest) {
+  const [tag, ...classes] = named.split("."),
+    props = rest[0]?.constructor === Object ? rest.shift() : null;
+  return put(document.createElement(tag), classes.length ? { class: classes.join(" "), ...props } : props, rest);
+}
 export const s = (tag, props, ...kids) => put(document.createElementNS(SVG, tag), props, kids);
 export const fill = (node, ...kids) => {
   node.replaceChildren();
@@ -196,7 +203,7 @@ export const pill = (kind, text) =>
 // -- pieces ----------------------------------------------------------------------------------------------------------------
 export function toast(text) {
   const box = document.querySelector("#said");
-  fill(box, h("div", { class: "toast" }, text));
+  fill(box, h("div.toast", text));
   setTimeout(() => {
     if (box.firstChild?.textContent === text) fill(box);
   }, 2600);
@@ -209,39 +216,23 @@ export const copy = text =>
 /** A command, to be copied into a terminal. */
 export const command = text =>
   h(
-    "div",
-    { class: "cmd" },
-    h("span", { class: "clip", title: text }, text),
+    "div.cmd",
+    h("span.clip", { title: text }, text),
     h(
       "button",
       { type: "button", "aria-label": `Copy: ${text}`, on: { click: () => copy(text) } },
       mark("copy", 14, true),
     ),
   );
-/** A text of which the beginning is shown, and all of it when that is asked for. */
-export const long = (text, most = 320) =>
-  text.length <= most + 80
-    ? text
-    : [
-        `${text.slice(0, most)} …`,
-        h(
-          "details",
-          { class: "long" },
-          h("summary", {}, `all ${text.length.toLocaleString("en-US")} characters`),
-          h("span", { class: "mono", tabindex: 0 }, text),
-        ),
-      ];
-/** The same in a table: two lines of it, and all of it when it is clicked. */
+/** A text that may be long: a few lines of it, and all of it when it is clicked. */
 export const fold = (text, most = 110) =>
-  text.length <= most
-    ? text
-    : h("details", { class: "fold" }, h("summary", {}, h("span", { class: "two-lines" }, text)));
+  text.length <= most ? text : h("details.fold", h("summary", h("span.two-lines", text)));
 /** Ask before something is changed: `text` says what happens, `told` is the command that does the same, or makes it of the fields of `more`. */
 export function confirm(title, text, told, label, tone, act, more = null) {
-  const said = h("p", { class: "err", role: "alert" }),
+  const said = h("p.err", { role: "alert" }),
     note = act.length ? h("input", { id: "note", autocomplete: "off" }) : null;
   const typed = () => (typeof told === "function" ? told() : told),
-    same = h("div", {}, command(typed()));
+    same = h("div", command(typed()));
   for (const one of more?.fields || []) one.addEventListener("input", () => fill(same, command(typed())));
   const box = h(
     "dialog",
@@ -258,16 +249,15 @@ export function confirm(title, text, told, label, tone, act, more = null) {
               box.close();
               toast(typeof said === "string" ? said : "done");
             } catch (error) {
-              fill(said, error.message, error.hint ? h("span", { class: "mute" }, " ", coded(error.hint)) : null);
+              fill(said, error.message, error.hint ? h("span.mute", " ", coded(error.hint)) : null);
             }
           },
         },
       },
       h(
-        "div",
-        { class: "in" },
-        h("h2", {}, title),
-        h("p", { class: "mute" }, text),
+        "div.in",
+        h("h2", title),
+        h("p.mute", text),
         note ? h("label", { for: "note", class: "stackfield" }, "Note for the workflow", note) : null,
         more?.node,
         same,
@@ -275,8 +265,7 @@ export function confirm(title, text, told, label, tone, act, more = null) {
       ),
       h(
         "footer",
-        {},
-        h("button", { class: "btn", type: "button", on: { click: () => box.close() } }, "Not now"),
+        h("button.btn", { type: "button", on: { click: () => box.close() } }, "Not now"),
         h("button", { class: `btn ${tone}` }, label),
       ),
     ),
@@ -293,20 +282,16 @@ export const button = (text, tone, clicked, label) =>
   );
 /** The title of a view, and what is said below it. */
 export const heading = (title, ...sub) =>
-  h(
-    "div",
-    { class: "top" },
-    h("div", { class: "grow" }, h("h1", {}, title), sub.length ? h("div", { class: "sub" }, sub) : null),
-  );
+  h("div.top", h("div.grow", h("h1", title), sub.length ? h("div.sub", sub) : null));
 export const card = (title, count, ...rest) =>
   h(
-    "section",
-    { class: "card", "aria-label": title, "data-key": title },
-    h("header", {}, h("h2", {}, title), count == null ? null : h("span", { class: "count" }, count)),
+    "section.card",
+    { "aria-label": title, "data-key": title },
+    h("header", h("h2", title), count == null ? null : h("span.count", count)),
     rest,
   );
 /** A card whose title stands above it already. */
-export const sheet = (label, ...rest) => h("section", { class: "card", "aria-label": label, "data-key": label }, rest);
+export const sheet = (label, ...rest) => h("section.card", { "aria-label": label, "data-key": label }, rest);
 /** A text in which what stands between ` is code. */
-export const coded = text => (text || "").split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part));
-export const empty = (...text) => h("p", { class: "empty" }, text);
+export const coded = text => (text || "").split("`").map((part, i) => (i % 2 ? h("code", part) : part));
+export const empty = (...text) => h("p.empty", text);

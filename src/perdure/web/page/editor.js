@@ -27,7 +27,7 @@ function read(text, as) {
 /** @param {Object} input what `/letters/N/input` answers @param {() => void} close @param {() => Promise<void>} saved */
 export function editor(input, close, saved) {
   const said = h("div", { role: "alert" }),
-    save = h("button", { class: "btn small primary" }),
+    save = h("button.btn.small.primary"),
     rows = input.places.map(row);
   const count = () => {
     const changed = rows.filter(x => x.changed).length;
@@ -47,7 +47,7 @@ export function editor(input, close, saved) {
       { "aria-label": `Kind of ${place.path}` },
       KINDS.map(([k, text]) => h("option", { value: k }, text)),
     );
-    const note = h("span", {});
+    const note = h("span");
     as.value = kind(place.value);
     as.disabled = !place.whole;
     const one = {
@@ -105,7 +105,7 @@ export function editor(input, close, saved) {
         await new Promise(r => setTimeout(r, 300));
         job = await patiently(
           () => get(`/jobs/${seg(job.id)}`),
-          error => fill(said, h("p", { class: "err" }, `${error.message}; trying again`)),
+          error => fill(said, h("p.err", `${error.message}; trying again`)),
         );
       }
       if (job.outcome === "done") {
@@ -116,26 +116,17 @@ export function editor(input, close, saved) {
       }
       fill(
         said,
-        h("p", { class: "err" }, "It was not kept."),
-        h("pre", { class: "codex wrap", tabindex: 0, role: "region", "aria-label": "why" }, job.output),
+        h("p.err", "It was not kept."),
+        h("pre.codex.wrap", { tabindex: 0, role: "region", "aria-label": "why" }, job.output),
       );
     } catch (error) {
-      fill(
-        said,
-        h(
-          "p",
-          { class: "err" },
-          error.message,
-          error.hint ? h("span", { class: "mute" }, " ", coded(error.hint)) : null,
-        ),
-      );
+      fill(said, h("p.err", error.message, error.hint ? h("span.mute", " ", coded(error.hint)) : null));
     }
     save.disabled = false;
   }
   return h(
-    "form",
+    "form.edit",
     {
-      class: "edit",
       on: {
         submit: e => {
           e.preventDefault();
@@ -147,37 +138,30 @@ export function editor(input, close, saved) {
       },
     },
     h(
-      "p",
-      { class: "mute" },
+      "p.mute",
       "What is changed is checked by ",
-      h("code", {}, input.script),
+      h("code", input.script),
       ", which is loaded for that. The recorded input is kept.",
     ),
     h(
-      "div",
-      { class: "form" },
+      "div.form",
       rows.flatMap(x => x.nodes),
     ),
     input.more
-      ? h(
-          "p",
-          { class: "mute" },
-          `${many(input.more, "more value")} can be edited in a terminal: perdure dlq edit ${input.letter}`,
-        )
+      ? h("p.mute", `${many(input.more, "more value")} can be edited in a terminal: perdure dlq edit ${input.letter}`)
       : null,
     said,
     h(
-      "div",
-      { class: "acts" },
+      "div.acts",
       save,
       input.edited
         ? h(
-            "button",
-            { class: "btn small", type: "button", on: { click: () => send({ reset: true }) } },
+            "button.btn.small",
+            { type: "button", on: { click: () => send({ reset: true }) } },
             "Take the recorded input again",
           )
         : null,
-      h("button", { class: "btn small", type: "button", on: { click: close } }, "Not now"),
+      h("button.btn.small", { type: "button", on: { click: close } }, "Not now"),
     ),
   );
 }

@@ -2,7 +2,7 @@
 
 import { seg, server } from "./api.js";
 import { answers, start } from "./deeds.js";
-import { button, card, command, h, long, mark, NAMES, pill } from "./dom.js";
+import { button, card, command, h, fold, mark, NAMES, pill } from "./dom.js";
 import { error, trace } from "./inspector.js";
 import { ago, at, many, n, quoted, size, took } from "./words.js";
 
@@ -14,29 +14,26 @@ export function heading(d, go) {
   const r = d.run,
     inputs = d.inputs || "()";
   return h(
-    "div",
-    { class: "top" },
+    "div.top",
     h(
-      "div",
-      { class: "grow" },
+      "div.grow",
       h(
-        "nav",
-        { class: "crumbs", "aria-label": "Breadcrumb" },
+        "nav.crumbs",
+        { "aria-label": "Breadcrumb" },
         h("a", { href: "/runs" }, "Runs"),
         "  /  ",
         h("a", { href: `/runs?workflow=${seg(r.workflow)}` }, r.workflow),
         d.parent ? ["  /  child of ", h("a", { href: `/runs/${seg(d.parent)}` }, d.parent)] : null,
       ),
-      h("h1", { class: "two-lines", title: inputs }, r.workflow, h("span", { class: "mute" }, inputs)),
+      h("h1.two-lines", { title: inputs }, r.workflow, h("span.mute", inputs)),
       h(
-        "div",
-        { class: "sub" },
+        "div.sub",
         pill(r.status, r.status === "dead" ? `done, ${many(r.dead_letters, "dead letter")}` : NAMES[r.status]),
-        h("span", { class: "id" }, r.id),
-        h("span", { class: "faint clip", title: r.script }, r.script),
+        h("span.id", r.id),
+        h("span.faint.clip", { title: r.script }, r.script),
       ),
     ),
-    server.read_only || d.parent ? null : h("div", { class: "acts" }, acts(d, go)),
+    server.read_only || d.parent ? null : h("div.acts", acts(d, go)),
   );
 }
 /** @param {Object} d a run @param {Object|null} why why it does not move @param {Object|null} lapse its calls in time @param {number} lanes in how many they are drawn */
@@ -61,9 +58,7 @@ export function facts(d, why, lapse, lanes) {
     ],
     again ? ["Tried again", n(again)] : null,
     busy ? ["Lanes at work", `${busy} %`] : null,
-    r.dead_letters
-      ? ["Dead letters", h("a", { class: "link", href: `/dead?run=${seg(r.id)}` }, n(r.dead_letters))]
-      : null,
+    r.dead_letters ? ["Dead letters", h("a.link", { href: `/dead?run=${seg(r.id)}` }, n(r.dead_letters))] : null,
     ["Started", at(r.created)],
     [
       r.ended ? "Ended" : r.wake ? "Goes on" : "Last started",
@@ -76,64 +71,39 @@ export function facts(d, why, lapse, lanes) {
           `${d.process.pid} on ${d.process.host}${d.process.memory ? `, ${size(d.process.memory)}` : ""}${d.process.alive ? `, ${d.process.in_flight.length + d.process.more} in flight${d.process.waiting.length ? `, ${d.process.waiting.length} waiting` : ""}` : `, ${d.process.how || "died"}`}`,
         ]
       : null,
-    r.forked_from
-      ? ["Fork of", h("a", { class: "link id", href: `/runs/${seg(r.forked_from)}` }, r.forked_from)]
-      : null,
+    r.forked_from ? ["Fork of", h("a.link.id", { href: `/runs/${seg(r.forked_from)}` }, r.forked_from)] : null,
     r.superseded_by
-      ? ["Superseded by", h("a", { class: "link id", href: `/runs/${seg(r.superseded_by)}` }, r.superseded_by)]
+      ? ["Superseded by", h("a.link.id", { href: `/runs/${seg(r.superseded_by)}` }, r.superseded_by)]
       : null,
-    d.result != null
-      ? ["Result", h("span", { class: "mono clip fact", title: String(d.result) }, String(d.result))]
-      : null,
+    d.result != null ? ["Result", h("span.mono.clip.fact", { title: String(d.result) }, String(d.result))] : null,
   ].filter(x => x && x[2] !== false);
   const over = r.status === "done" || r.status === "cancelled";
   return [
     h(
-      "section",
-      { class: "card", "aria-label": "Facts" },
+      "section.card",
+      { "aria-label": "Facts" },
       h(
-        "div",
-        { class: "facts" },
-        known.map(([k, v]) => h("dl", { "data-key": k }, h("dt", {}, k), h("dd", { class: "num" }, v))),
+        "div.facts",
+        known.map(([k, v]) => h("dl", { "data-key": k }, h("dt", k), h("dd.num", v))),
       ),
       why && !over
         ? h(
-            "div",
-            { class: "why" },
+            "div.why",
             mark(r.status, 15, true),
             h(
               "div",
-              {},
-              h(
-                "h2",
-                {},
-                under ? "What it is doing" : r.status === "dead" ? "What is left of it" : "Why it does not move",
-              ),
+              h("h2", under ? "What it is doing" : r.status === "dead" ? "What is left of it" : "Why it does not move"),
               h(
                 "ul",
-                {},
                 why.reasons
                   .filter(x => !d.process?.in_flight.length || !x.startsWith("in flight: "))
-                  .map(x => h("li", {}, long(x, 480))),
+                  .map(x => h("li", fold(x, 480))),
               ),
-              why.asks.map(a =>
-                h(
-                  "div",
-                  { class: "asking", "data-key": a },
-                  h("b", {}, a),
-                  h("span", { class: "acts" }, answers(r.id, a)),
-                ),
-              ),
+              why.asks.map(a => h("div.asking", { "data-key": a }, h("b", a), h("span.acts", answers(r.id, a)))),
               h(
-                "div",
-                { class: "ways" },
+                "div.ways",
                 why.ways.map(w =>
-                  h(
-                    "div",
-                    { class: "way", "data-key": w.command },
-                    h("span", { class: "faint" }, w.purpose),
-                    command(w.command),
-                  ),
+                  h("div.way", { "data-key": w.command }, h("span.faint", w.purpose), command(w.command)),
                 ),
               ),
             ),
@@ -141,38 +111,25 @@ export function facts(d, why, lapse, lanes) {
         : null,
     ),
     d.error
-      ? h(
-          "section",
-          { class: "card", "aria-label": "Error" },
-          h("div", { class: "pad14" }, error(d.error), trace(d.error.traceback)),
-        )
+      ? h("section.card", { "aria-label": "Error" }, h("div.pad14", error(d.error), trace(d.error.traceback)))
       : null,
     d.process?.in_flight.length
       ? card(
           d.process.alive ? "In flight" : "In flight when it died",
           d.process.in_flight.length + d.process.more,
           h(
-            "ul",
-            { class: "plain" },
+            "ul.plain",
             d.process.in_flight
               .slice(0, 8)
               .map(f =>
                 h(
                   "li",
-                  {},
-                  h(
-                    "span",
-                    { class: "who" },
-                    h("b", {}, f.step),
-                    " ",
-                    h("span", { class: "mono mute" }, f.inputs || f.label),
-                  ),
+                  h("span.who", h("b", f.step), " ", h("span.mono.mute", f.inputs || f.label)),
                   f.total
                     ? h("progress", { max: f.total, value: String(f.done), "aria-label": `${f.step} is so far` })
                     : null,
                   h(
-                    "span",
-                    { class: "faint num" },
+                    "span.faint.num",
                     `${f.done == null ? "" : `${n(f.done)}${f.total ? ` of ${n(f.total)}` : ""} ${f.note} · `}attempt ${f.attempt}, since ${at(f.since)}`,
                   ),
                 ),
@@ -185,8 +142,7 @@ export function facts(d, why, lapse, lanes) {
           "Waiting",
           d.process.waiting.length,
           h(
-            "ul",
-            { class: "plain" },
+            "ul.plain",
             d.process.waiting
               .slice(0, 8)
               .map(w =>
@@ -194,18 +150,15 @@ export function facts(d, why, lapse, lanes) {
                   "li",
                   { "data-key": w.step + w.key + w.n },
                   mark("waiting", 12, true),
-                  h("b", {}, w.step || "the run itself"),
-                  h("span", { class: "mono mute" }, w.inputs || w.label),
+                  h("b", w.step || "the run itself"),
+                  h("span.mono.mute", w.inputs || w.label),
                   h(
-                    "span",
-                    { class: "faint" },
+                    "span.faint",
                     ` for ${w.reason}${w.until ? `, until ${at(w.until)}` : ""}${w.attempt > 1 ? `, before attempt ${w.attempt}` : ""}, since ${at(w.since)}`,
                   ),
                 ),
               ),
-            d.process.waiting.length > 8
-              ? h("li", { class: "faint" }, `and ${n(d.process.waiting.length - 8)} more`)
-              : null,
+            d.process.waiting.length > 8 ? h("li.faint", `and ${n(d.process.waiting.length - 8)} more`) : null,
           ),
         )
       : null,
@@ -214,21 +167,18 @@ export function facts(d, why, lapse, lanes) {
           "Tried, and not completed",
           d.open.length,
           h(
-            "ul",
-            { class: "plain" },
+            "ul.plain",
             d.open
               .slice(-8)
               .map(o =>
                 h(
                   "li",
-                  {},
-                  h("b", {}, o.name),
-                  h("span", { class: "mono mute clip" }, o.inputs),
+                  h("b", o.name),
+                  h("span.mono.mute.clip", o.inputs),
                   o.failures.length
                     ? h(
-                        "span",
-                        { class: "err" },
-                        long(
+                        "span.err",
+                        fold(
                           `attempt ${o.failures.at(-1).number}, ${ago(o.failures.at(-1).started)}: ${o.failures.at(-1).error.type}: ${o.failures.at(-1).error.message.split("\n")[0]}`,
                         ),
                       )
@@ -243,17 +193,15 @@ export function facts(d, why, lapse, lanes) {
           "Signals that no wait has taken",
           d.signals.length,
           h(
-            "ul",
-            { class: "plain" },
+            "ul.plain",
             d.signals.map(x =>
               h(
                 "li",
-                {},
-                h("b", {}, x.event),
+                h("b", x.event),
                 x.key ? ` ${x.key}` : "",
-                h("span", { class: "mono mute" }, ` ${x.value}`),
-                h("span", { class: "faint" }, ` ${ago(x.sent)}`),
-                x.aside ? h("span", { class: "err" }, x.aside) : null,
+                h("span.mono.mute", ` ${x.value}`),
+                h("span.faint", ` ${ago(x.sent)}`),
+                x.aside ? h("span.err", x.aside) : null,
               ),
             ),
           ),
@@ -264,11 +212,8 @@ export function facts(d, why, lapse, lanes) {
           "Published",
           null,
           h(
-            "ul",
-            { class: "plain" },
-            Object.entries(d.published).map(([k, v]) =>
-              h("li", {}, h("b", {}, k), h("span", { class: "mono mute" }, ` ${v}`)),
-            ),
+            "ul.plain",
+            Object.entries(d.published).map(([k, v]) => h("li", h("b", k), h("span.mono.mute", ` ${v}`))),
           ),
         )
       : null,
@@ -277,9 +222,8 @@ export function facts(d, why, lapse, lanes) {
           "Notes",
           null,
           h(
-            "ul",
-            { class: "plain" },
-            d.notes.map(x => h("li", {}, x)),
+            "ul.plain",
+            d.notes.map(x => h("li", x)),
           ),
         )
       : null,

@@ -1,7 +1,7 @@
 // What stands above the steps of a run and above its timeline: filters, what the marks mean, how to come nearer.
 
-import { download } from "./api.js";
-import { button, h, mark, s, toast } from "./dom.js";
+import { h, s } from "./dom.js";
+import { chip, exporting, field, used } from "./tool.js";
 import { dur, n } from "./words.js";
 
 const SHOW = [
@@ -39,50 +39,24 @@ export function filters(asked, details, t, address, to) {
     };
   return [
     SHOW.filter(([k]) => !k || k === show || counts[k]).map(([k, text]) =>
-      h(
-        "a",
-        { class: "chip", href: address({ show: k, step: "" }), "aria-current": k === show ? "true" : null },
-        text,
-        h("span", { class: "n" }, n(counts[k])),
-      ),
+      chip(address({ show: k, step: "" }), text, k === show, counts[k]),
     ),
-    t
-      ? h(
-          "a",
-          {
-            class: "chip",
-            href: address({ t: "" }),
-            "aria-current": "true",
-            "aria-label": `from ${dur(t[0])} to ${dur(t[1])}; remove this filter`,
-          },
-          `${dur(t[0])} to ${dur(t[1])}`,
-          h("span", { "aria-hidden": "true" }, "×"),
-        )
-      : null,
+    t ? used(address({ t: "" }), `${dur(t[0])} to ${dur(t[1])}`, `from ${dur(t[0])} to ${dur(t[1])}`) : null,
     (details.maps.length > 1 ? details.maps.slice(0, 12) : []).map(m => {
       const here = asked.get("map") === String(m.number),
         ended = Object.values(m.counts).reduce((a, b) => a + b, 0);
-      return h(
-        "a",
-        {
-          class: "chip",
-          "data-key": `map ${m.number}`,
-          href: address({ map: here ? "" : m.number, step: "" }),
-          "aria-current": here ? "true" : null,
-          title: `map ${m.number} over ${m.step}`,
-        },
+      return chip(
+        address({ map: here ? "" : m.number, step: "" }),
         `map ${m.number}: ${m.step}`,
-        h("span", { class: "n" }, m.total == null || m.total === ended ? n(ended) : `${n(ended)} of ${n(m.total)}`),
+        here,
+        m.total == null || m.total === ended ? ended : `${n(ended)} of ${n(m.total)}`,
+        { "data-key": `map ${m.number}`, title: `map ${m.number} over ${m.step}` },
       );
     }),
-    h("span", { class: "grow" }),
+    h("span.grow"),
     h(
-      "select",
-      {
-        class: "chip",
-        "aria-label": "How long the last attempt took",
-        on: { change: e => to({ longer: e.target.value, step: "" }) },
-      },
+      "select.chip",
+      { "aria-label": "How long the last attempt took", on: { change: e => to({ longer: e.target.value, step: "" }) } },
       [
         ["", "any duration ▾"],
         ["1000", "1 s or more"],
@@ -90,35 +64,13 @@ export function filters(asked, details, t, address, to) {
         ["60000", "1 min or more"],
       ].map(([k, t]) => h("option", { value: k, selected: (asked.get("longer") || "") === k }, t)),
     ),
-    h(
-      "a",
-      {
-        class: "chip",
-        href: address({ sort: asked.get("sort") === "slowest" ? "" : "slowest", step: "" }),
-        "aria-current": asked.get("sort") === "slowest" ? "true" : null,
-      },
+    chip(
+      address({ sort: asked.get("sort") === "slowest" ? "" : "slowest", step: "" }),
       "Slowest first",
+      asked.get("sort") === "slowest",
     ),
-    h(
-      "label",
-      { class: "search" },
-      mark("search", 12, true),
-      h("input", {
-        "data-search": true,
-        "aria-label": "Text in name or input of a step",
-        placeholder: "text in name or input",
-        spellcheck: "false",
-        value: asked.get("q") || "",
-        on: { change: e => to({ q: e.target.value.trim(), step: "" }) },
-      }),
-      h("kbd", {}, "/"),
-    ),
-    button(
-      "Export",
-      "",
-      () => download("steps", { run: details.run.id }).catch(e => toast(e.message)),
-      "Export the steps of this run as JSON Lines",
-    ),
+    field("Text in name or input of a step", "text in name or input", asked.get("q"), q => to({ q, step: "" })),
+    exporting("steps", { run: details.run.id }, "the steps of this run"),
   ];
 }
 /** What the marks of the timeline mean; `again` is called when they have changed. */
@@ -132,7 +84,6 @@ export function legend(line, lapse, details, again) {
     ].map(([c, text]) =>
       h(
         "span",
-        {},
         s(
           "svg",
           { width: 14, height: 9, "aria-hidden": "true" },
@@ -165,10 +116,10 @@ export function legend(line, lapse, details, again) {
             },
           },
           "waits",
-          h("kbd", {}, "w"),
+          h("kbd", "w"),
         )
       : null,
-    line.zoomed ? null : h("span", { class: "faint" }, "drag to zoom"),
+    line.zoomed ? null : h("span.faint", "drag to zoom"),
   ];
 }
 /** The buttons that change which part of the time is seen. */

@@ -1,14 +1,14 @@
 // What is known of one call: its attempts, what it was given, what came out, where it failed.
 
 import { seg } from "./api.js";
-import { command, copy, h, long, mark, pill } from "./dom.js";
+import { command, copy, h, fold, mark, pill } from "./dom.js";
 import { at, dur, many, quoted, took } from "./words.js";
 
 const LONG = 65536;
 
 /** Plain data as JSON, with marks for the eye. */
 export function json(value, name = "value") {
-  const box = h("div", { class: "json", tabindex: 0, role: "region", "aria-label": name });
+  const box = h("div.json", { tabindex: 0, role: "region", "aria-label": name });
   let left = LONG;
   const say = (text, kind) => {
     if (left <= 0) return;
@@ -39,20 +39,18 @@ export function json(value, name = "value") {
     }
   };
   walk(value, "");
-  if (left <= 0) box.append(h("p", { class: "faint" }, "… only the beginning is shown"));
+  if (left <= 0) box.append(h("p.faint", "… only the beginning is shown"));
   return box;
 }
 export const error = one =>
   h(
-    "div",
-    { class: "errbox" },
-    h("b", {}, one.type),
-    h("p", {}, long(one.message, 1200)),
+    "div.errbox",
+    h("b", one.type),
+    h("p", fold(one.message, 1200)),
     one.notes?.length
       ? h(
           "ul",
-          {},
-          one.notes.map(x => h("li", {}, long(x))),
+          one.notes.map(x => h("li", fold(x, 320))),
         )
       : null,
   );
@@ -60,16 +58,14 @@ export const trace = text =>
   text
     ? h(
         "details",
-        {},
-        h("summary", {}, "Traceback"),
-        h("pre", { class: "codex", tabindex: 0, role: "region", "aria-label": "traceback" }, text),
+        h("summary", "Traceback"),
+        h("pre.codex", { tabindex: 0, role: "region", "aria-label": "traceback" }, text),
       )
     : null;
 const verdict = v =>
   v
     ? h(
-        "span",
-        { class: "faint" },
+        "span.faint",
         v.code && v.confidence !== "possible" ? `${v.kind}, ${v.code}` : v.kind,
         v.retry_after ? `, asked to wait ${took(v.retry_after)}` : "",
       )
@@ -83,12 +79,11 @@ export function attempts(failures, last) {
     if (before) out.push(pause(before, f.started, f.epoch !== before.epoch));
     out.push(
       h(
-        "div",
-        { class: "att" },
+        "div.att",
         mark("failed", 13),
-        h("span", {}, h("b", {}, `Attempt ${f.number || i + 1}`), h("span", { class: "t" }, ` ${at(f.started)}`)),
-        h("span", { class: "t" }, took(f.seconds)),
-        h("p", {}, long(`${f.error.type}: ${f.error.message.split("\n")[0]} `), verdict(f.verdict)),
+        h("span", h("b", `Attempt ${f.number || i + 1}`), h("span.t", ` ${at(f.started)}`)),
+        h("span.t", took(f.seconds)),
+        h("p", fold(`${f.error.type}: ${f.error.message.split("\n")[0]} `, 320), verdict(f.verdict)),
       ),
     );
   });
@@ -96,11 +91,10 @@ export function attempts(failures, last) {
     if (failures.length) out.push(pause(failures.at(-1), last.started, last.attempts === 1));
     out.push(
       h(
-        "div",
-        { class: "att" },
+        "div.att",
         mark(last.status, 13),
-        h("span", {}, h("b", {}, `Attempt ${last.attempts}`), h("span", { class: "t" }, ` ${at(last.started)}`)),
-        h("span", { class: "t" }, took(last.seconds)),
+        h("span", h("b", `Attempt ${last.attempts}`), h("span.t", ` ${at(last.started)}`)),
+        h("span.t", took(last.seconds)),
       ),
     );
   }
@@ -110,31 +104,30 @@ const pause = (before, next, resumed) => {
   const gap = Date.parse(next) - Date.parse(before.started) - before.seconds * 1000;
   return gap > 1
     ? h(
-        "div",
-        { class: "waitline" },
+        "div.waitline",
         h("i"),
         `${dur(gap)} between${resumed ? ": the run was resumed" : before.verdict?.kind === "throttled" ? ": the service asked for fewer calls" : ""}`,
       )
     : null;
 };
-const section = (title, side, ...rest) => h("section", {}, h("h3", {}, title, side), rest);
+const section = (title, side, ...rest) => h("section", h("h3", title, side), rest);
 
 /** The source around the line that is meant. */
 export const excerpt = (one, failed = true) =>
   one.lines.length
     ? h(
-        "div",
-        { class: "codex", tabindex: 0, role: "region", "aria-label": "source" },
+        "div.codex",
+        { tabindex: 0, role: "region", "aria-label": "source" },
         one.lines.map((text, i) =>
           h(
             "div",
             { class: one.first + i === one.line ? (failed ? "hit" : "sel") : null },
-            h("i", {}, one.first + i),
+            h("i", one.first + i),
             text,
           ),
         ),
       )
-    : h("p", { class: "mute" }, `No excerpt: ${one.note}.`);
+    : h("p.mute", `No excerpt: ${one.note}.`);
 /** What a call was given, by name where its parameters are known. */
 export const named = (data, names) =>
   Array.isArray(data) && data.length && data.length <= names.length
@@ -154,55 +147,40 @@ export function inspector(step, call, run, log, close, fork) {
   return [
     h(
       "header",
-      {},
       mark(step.status, 15),
-      h("h2", { class: "clip" }, step.name),
-      h("span", { class: "grow" }),
-      h("span", { class: "faint num" }, `#${step.seq}`),
-      h("button", { class: "btn small", type: "button", "aria-label": "Close", on: { click: close } }, "×"),
+      h("h2.clip", step.name),
+      h("span.grow"),
+      h("span.faint.num", `#${step.seq}`),
+      h("button.btn.small", { type: "button", "aria-label": "Close", on: { click: close } }, "×"),
     ),
     h(
-      "div",
-      { class: "body" },
+      "div.body",
       step.letter
         ? h(
-            "div",
-            { class: "acts" },
-            h("a", { class: "btn small primary", href: `/dead/${step.letter}` }, `Dead letter ${step.letter}`),
+            "div.acts",
+            h("a.btn.small.primary", { href: `/dead/${step.letter}` }, `Dead letter ${step.letter}`),
             pill("dead", step.standing),
           )
         : null,
       step.error ? error(step.error) : null,
       section(
         many(Math.max(step.attempts, 1), "attempt"),
-        h(
-          "span",
-          { class: "faint" },
-          `${earlier ? `${earlier} before the run was resumed; ` : ""}last took ${took(step.seconds)}`,
-        ),
+        h("span.faint", `${earlier ? `${earlier} before the run was resumed; ` : ""}last took ${took(step.seconds)}`),
         attempts(own, ended ? step : null),
-        waited.length
-          ? h("p", { class: "mute" }, `waited ${waited.map(([k, x]) => `${took(x)} for ${k}`).join(", ")}`)
-          : null,
+        waited.length ? h("p.mute", `waited ${waited.map(([k, x]) => `${took(x)} for ${k}`).join(", ")}`) : null,
       ),
-      call.child
-        ? section("Child run", null, h("a", { class: "link id", href: `/runs/${seg(call.child)}` }, call.child))
-        : null,
+      call.child ? section("Child run", null, h("a.link.id", { href: `/runs/${seg(call.child)}` }, call.child)) : null,
       section(
         "Input",
-        h(
-          "button",
-          { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.inputs)) } },
-          "Copy JSON",
-        ),
+        h("button.btn.small", { type: "button", on: { click: () => copy(JSON.stringify(step.inputs)) } }, "Copy JSON"),
         json(inputs, "Input"),
       ),
       step.status === "done"
         ? section(
             "Result",
             h(
-              "button",
-              { class: "btn small", type: "button", on: { click: () => copy(JSON.stringify(step.result)) } },
+              "button.btn.small",
+              { type: "button", on: { click: () => copy(JSON.stringify(step.result)) } },
               "Copy JSON",
             ),
             json(step.result, "Result"),
@@ -211,10 +189,10 @@ export function inspector(step, call, run, log, close, fork) {
       log.lines.length
         ? section(
             "Log",
-            log.earlier ? h("span", { class: "faint" }, "the last lines") : null,
+            log.earlier ? h("span.faint", "the last lines") : null,
             h(
-              "pre",
-              { class: "codex", tabindex: 0, role: "region", "aria-label": "what it logged and printed" },
+              "pre.codex",
+              { tabindex: 0, role: "region", "aria-label": "what it logged and printed" },
               log.lines.map(
                 x =>
                   `${at(x.at)} ${all > 1 ? `#${x.attempt} ` : ""}${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}\n`,
@@ -227,8 +205,8 @@ export function inspector(step, call, run, log, close, fork) {
         ? section(
             "Code",
             h(
-              "span",
-              { class: "faint mono clip", title: source.file },
+              "span.faint.mono.clip",
+              { title: source.file },
               `${source.file.split("/").at(-1)}:${source.line} in ${source.function}`,
             ),
             excerpt(source, step.status !== "done"),
@@ -236,7 +214,7 @@ export function inspector(step, call, run, log, close, fork) {
         : null,
       section("Idempotency key", null, command(call.idempotency_key)),
       section("In a terminal", null, command(`perdure show ${quoted(run)} --step ${quoted(step.name)}`)),
-      fork ? h("div", { class: "acts" }, fork) : null,
+      fork ? h("div.acts", fork) : null,
     ),
   ];
 }

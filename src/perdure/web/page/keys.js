@@ -77,16 +77,14 @@ function help() {
     "dialog",
     { "aria-label": "Keys" },
     h(
-      "div",
-      { class: "in" },
-      h("h2", {}, "Keys"),
+      "div.in",
+      h("h2", "Keys"),
       h(
-        "dl",
-        { class: "keys" },
-        keys.map(([k, t]) => [h("dt", {}, h("kbd", {}, k)), h("dd", {}, t)]),
+        "dl.keys",
+        keys.map(([k, t]) => [h("dt", h("kbd", k)), h("dd", t)]),
       ),
     ),
-    h("footer", {}, h("button", { class: "btn", type: "button", on: { click: () => box.close() } }, "Close")),
+    h("footer", h("button.btn", { type: "button", on: { click: () => box.close() } }, "Close")),
   );
   box.addEventListener("close", () => box.remove());
   document.body.append(box);

@@ -32,7 +32,7 @@ export function odd(value, field, calls) {
 }
 const shown = x => (x === undefined ? "" : typeof x === "string" ? x : JSON.stringify(x));
 
-/** Why each value of a letter is worth a look that is, by name. */
+/** Why each value of a letter is worth a look that is, by name. @returns {[string, string][]} */
 export const oddities = (row, accepted) =>
   Object.entries(fields(row)).flatMap(([name, value]) => {
     const why = odd(
@@ -40,7 +40,7 @@ export const oddities = (row, accepted) =>
       accepted?.fields.find(f => f.name === name),
       accepted?.calls,
     );
-    return why ? [[name, why]] : [];
+    return why ? [/** @type {[string, string]} */ ([name, why])] : [];
   });
 /**
  * The table: `chosen` are the numbers of the letters that are ticked, `to` the address of one, `given` the one that is
@@ -67,7 +67,7 @@ export function letterTable(rows, { chosen, to, given, accepted, again }) {
       text = row => shown(fields(row)[name]);
     return [
       name,
-      row => (why(row) ? h("span", { class: "odd" }, text(row)) : text(row)),
+      row => (why(row) ? h("span.odd", text(row)) : text(row)),
       "mono cell",
       row => (why(row) ? `${text(row)}: ${why(row)}` : text(row)),
     ];
@@ -88,8 +88,8 @@ export function letterTable(rows, { chosen, to, given, accepted, again }) {
       [
         "Letter",
         ({ letter: l }) => [
-          h("a", { class: "link num", "data-row": true, href: to(l.letter) }, n(l.letter)),
-          l.edited ? h("span", { class: "faint" }, " edited") : null,
+          h("a.link.num", { "data-row": true, href: to(l.letter) }, n(l.letter)),
+          l.edited ? h("span.faint", " edited") : null,
         ],
       ],
       steps && ["Step", ({ letter: l }) => l.step || l.workflow],

@@ -1,7 +1,8 @@
 // What the calls of a run have logged and printed.
 
-import { download, seg } from "./api.js";
-import { button, card, h, mark, toast } from "./dom.js";
+import { seg } from "./api.js";
+import { card, h } from "./dom.js";
+import { exporting, field } from "./tool.js";
 import { at, many, n } from "./words.js";
 
 const LEVELS = [
@@ -29,89 +30,58 @@ export function log(run, id, lines, asked, go) {
     null,
     !lines
       ? h(
-          "p",
-          { class: "empty" },
-          h(
-            "button",
-            { class: "btn small", type: "button", on: { click: () => show({ log: "" }) } },
-            "Show the last lines",
-          ),
+          "p.empty",
+          h("button.btn.small", { type: "button", on: { click: () => show({ log: "" }) } }, "Show the last lines"),
         )
       : [
           h(
-            "div",
-            { class: "tool" },
+            "div.tool",
             h(
-              "span",
-              { class: "mute" },
+              "span.mute",
               `${lines.earlier ? `the last ${n(lines.lines.length)} lines` : many(lines.lines.length, "line")}${line ? ` up to ${at(line)}` : ""}`,
             ),
-            line ? h("a", { class: "link", href: lineAddress({ line: "" }) }, "Newest lines") : null,
-            h("span", { class: "grow" }),
+            line ? h("a.link", { href: lineAddress({ line: "" }) }, "Newest lines") : null,
+            h("span.grow"),
             h(
-              "select",
-              {
-                class: "chip",
-                "aria-label": "Level of the lines",
-                on: { change: e => show({ level: e.target.value }) },
-              },
+              "select.chip",
+              { "aria-label": "Level of the lines", on: { change: e => show({ level: e.target.value }) } },
               LEVELS.map(([k, text]) => h("option", { value: k, selected: level === k }, text)),
             ),
-            h(
-              "label",
-              { class: "search" },
-              mark("search", 12, true),
-              h("input", {
-                "aria-label": "Text in a line, its step or its logger",
-                placeholder: "text, step or logger",
-                spellcheck: "false",
-                value: having,
-                on: { change: e => show({ log: e.target.value.trim() }) },
-              }),
+            field(
+              "Text in a line, its step or its logger",
+              "text, step or logger",
+              having,
+              log => show({ log }),
+              false,
             ),
             ["Export", "Export all"]
               .slice(0, level || having ? 2 : 1)
               .map((text, i) =>
-                button(
+                exporting(
+                  "log",
+                  { run: id, ...(i || !level ? {} : { level }), ...(i || !having ? {} : { q: having }) },
+                  `${i || !(level || having) ? "all" : "these"} lines`,
                   text,
-                  "",
-                  () =>
-                    download("log", {
-                      run: id,
-                      ...(i || !level ? {} : { level }),
-                      ...(i || !having ? {} : { q: having }),
-                    }).catch(e => toast(e.message)),
-                  `Export ${i || !(level || having) ? "all" : "these"} lines as JSON Lines`,
                 ),
               ),
           ),
           lines.lines.length
             ? h(
-                "pre",
-                {
-                  class: "codex log",
-                  tabindex: 0,
-                  role: "region",
-                  "aria-label": "what its attempts have logged and printed",
-                },
+                "pre.codex.log",
+                { tabindex: 0, role: "region", "aria-label": "what its attempts have logged and printed" },
                 lines.lines.map(x =>
                   h(
                     "div",
                     {
                       class: `${x.level === "ERROR" || x.level === "CRITICAL" ? "err" : ""}${x.at === line ? " sel" : ""}`,
                     },
-                    h(
-                      "a",
-                      { class: "faint", href: lineAddress({ line: x.at }), title: "The address of this line" },
-                      at(x.at),
-                    ),
+                    h("a.faint", { href: lineAddress({ line: x.at }), title: "The address of this line" }, at(x.at)),
                     ` ${x.step} ${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}`,
                   ),
                 ),
               )
             : h(
-                "p",
-                { class: "empty" },
+                "p.empty",
                 level || having ? "No line fits." : "Its attempts have logged and printed nothing that is kept.",
               ),
         ],

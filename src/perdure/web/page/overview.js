@@ -1,25 +1,15 @@
 // The first page: what needs somebody, how the workflows are doing, what is around them.
 
 import { get, seg } from "./api.js";
-import { card, command, empty, h, heading, long, mark, patch, s } from "./dom.js";
+import { card, command, empty, fold, h, heading, mark, patch, s } from "./dom.js";
 import { ago, at, dur, many, n, size, stands, tail, took } from "./words.js";
-import { runTable } from "./runs.js";
+import { runTable, STAND } from "./runs.js";
 import { ranked, tone } from "./services.js";
 import { table, unseen } from "./table.js";
 
-const STAND = [
-    "running",
-    "stopping",
-    "failed",
-    "interrupted",
-    "parked",
-    "suspended",
-    "queued",
-    "dead",
-    "cancelled",
-    "done",
-  ],
-  STANDS = { dead: "with dead letters" };
+/** How runs stand, in the order of the filters of runs. */
+const STANDS = new Map(STAND.map(([k, text]) => [k, text.toLowerCase()]));
+const ORDER = [...STANDS.keys()];
 const TO = { letters: "/dead", service: "/services", alerts: "/alerts", nobody: "/alerts" };
 const REST = { failed: "/runs?status=failed", interrupted: "/runs?status=interrupted", approval: "/waits" };
 const BESIDE = 5; // of what is at the side are shown
@@ -78,25 +68,23 @@ function strip(runs, width = 224, height = 26) {
 function need(one) {
   const to = one.run ? `/runs/${seg(one.run)}` : TO[one.kind];
   return h(
-    "div",
-    { class: "need", "data-key": `${one.kind} ${one.run || one.service || ""}` },
+    "div.need",
+    { "data-key": `${one.kind} ${one.run || one.service || ""}` },
     mark(one.kind === "alerts" || one.kind === "nobody" ? "bell" : one.kind, 15),
     h(
       "h3",
-      {},
       one.title,
-      one.run ? h("span", { class: "id" }, tail(one.run, one.title.split("(")[0])) : null,
-      one.since ? h("span", { class: "age", title: at(one.since) }, ago(one.since)) : null,
+      one.run ? h("span.id", tail(one.run, one.title.split("(")[0])) : null,
+      one.since ? h("span.age", { title: at(one.since) }, ago(one.since)) : null,
     ),
-    one.detail ? h("p", {}, h("code", {}, long(one.detail))) : null,
-    one.text ? h("p", {}, one.text) : null,
+    one.detail ? h("p", h("code", fold(one.detail, 320))) : null,
+    one.text ? h("p", one.text) : null,
     h(
-      "div",
-      { class: "acts" },
+      "div.acts",
       to
         ? h(
-            "a",
-            { class: "btn small primary", href: to, "data-row": true, "aria-label": `Open: ${one.title}` },
+            "a.btn.small.primary",
+            { href: to, "data-row": true, "aria-label": `Open: ${one.title}` },
             one.kind === "letters" ? "Review" : "Open",
           )
         : null,
@@ -104,9 +92,8 @@ function need(one) {
     one.ways.length
       ? h(
           "details",
-          {},
-          h("summary", {}, many(one.ways.length, "command")),
-          one.ways.map(w => h("div", { class: "way" }, h("span", { class: "faint" }, w.purpose), command(w.command))),
+          h("summary", many(one.ways.length, "command")),
+          one.ways.map(w => h("div.way", h("span.faint", w.purpose), command(w.command))),
         )
       : null,
   );
@@ -117,7 +104,7 @@ export function overview({ main, note }) {
     note(found);
     const last = found.needs.findLast(one => one.run)?.kind, // those that are not listed need less
       rest = REST[last] || "/runs?status=suspended";
-    const stand = Object.entries(found.totals).sort((a, b) => STAND.indexOf(a[0]) - STAND.indexOf(b[0]));
+    const stand = Object.entries(found.totals).sort((a, b) => ORDER.indexOf(a[0]) - ORDER.indexOf(b[0]));
     patch(
       main,
       heading(
@@ -127,27 +114,21 @@ export function overview({ main, note }) {
               h(
                 "a",
                 { href: `/runs?status=${k}` },
-                `${n(v)}${found.more_totals.includes(k) ? "+" : ""} ${STANDS[k] || k}`,
+                `${n(v)}${found.more_totals.includes(k) ? "+" : ""} ${STANDS.get(k) || k}`,
               ),
             )
-          : h("span", {}, "no run yet"),
+          : h("span", "no run yet"),
       ),
       h(
-        "div",
-        { class: "cols" },
+        "div.cols",
         h(
-          "div",
-          { class: "stack" },
+          "div.stack",
           card(
             "Needs you",
             found.needs.length + found.more_needs || null,
             found.needs.length ? found.needs.map(need) : empty("Nothing needs you."),
             found.more_needs
-              ? h(
-                  "p",
-                  { class: "empty" },
-                  h("a", { class: "link", href: rest }, `and ${many(found.more_needs, "more run")}`),
-                )
+              ? h("p.empty", h("a.link", { href: rest }, `and ${many(found.more_needs, "more run")}`))
               : null,
           ),
           found.workflows.length
@@ -160,7 +141,7 @@ export function overview({ main, note }) {
                     [unseen("State"), w => mark(w.runs[0].status)],
                     [
                       "Workflow",
-                      w => h("a", { href: `/runs?workflow=${seg(w.name)}`, "data-row": true }, h("b", {}, w.name)),
+                      w => h("a", { href: `/runs?workflow=${seg(w.name)}`, "data-row": true }, h("b", w.name)),
                       "whole",
                     ],
                     ["Last runs; height is duration", w => strip(w.runs)],
@@ -181,13 +162,12 @@ export function overview({ main, note }) {
             null,
             found.runs.length
               ? runTable(found.runs)
-              : empty("No run has been started yet. Start one: ", h("code", {}, "perdure run FILE")),
-            found.more_runs ? h("p", { class: "empty" }, h("a", { class: "link", href: "/runs" }, "All runs")) : null,
+              : empty("No run has been started yet. Start one: ", h("code", "perdure run FILE")),
+            found.more_runs ? h("p.empty", h("a.link", { href: "/runs" }, "All runs")) : null,
           ),
         ),
         h(
-          "div",
-          { class: "stack" },
+          "div.stack",
           beside("Services", ranked(found.services), service, "/services", "No breaker has seen a failure."),
           beside("Processes", found.processes, working, "/runs?status=running", "None executes a run."),
           found.locks.length ? beside("Locks", found.locks, locked, "/services") : null,
@@ -195,24 +175,19 @@ export function overview({ main, note }) {
             "Alerts",
             null,
             h(
-              "div",
-              { class: "kv" },
+              "div.kv",
               h(
                 "div",
-                {},
                 mark("bell", 14, true),
-                found.targets.length
-                  ? h("span", {}, found.targets.join(", "))
-                  : h("span", { class: "mute" }, "No target is set."),
+                found.targets.length ? h("span", found.targets.join(", ")) : h("span.mute", "No target is set."),
                 h("span"),
                 found.undelivered || found.targets.length
                   ? h(
-                      "span",
-                      { class: "note" },
+                      "span.note",
                       found.undelivered
                         ? h(
-                            "a",
-                            { class: "link", href: "/alerts" },
+                            "a.link",
+                            { href: "/alerts" },
                             `${many(found.undelivered, "alert waits", "alerts wait")} to be delivered`,
                           )
                         : "Nothing waits to be delivered.",
@@ -233,12 +208,9 @@ const beside = (title, found, line, all, none = "") =>
     title,
     found.length > BESIDE ? n(found.length) : null,
     h(
-      "div",
-      { class: "kv" },
-      found.length ? found.slice(0, BESIDE).map(line) : h("div", { class: "mute one" }, none),
-      found.length > BESIDE
-        ? h("div", { class: "one" }, h("a", { class: "link", href: all }, `All ${title.toLowerCase()}`))
-        : null,
+      "div.kv",
+      found.length ? found.slice(0, BESIDE).map(line) : h("div.mute.one", none),
+      found.length > BESIDE ? h("div.one", h("a.link", { href: all }, `All ${title.toLowerCase()}`)) : null,
     ),
   );
 const locked = one =>
@@ -246,20 +218,19 @@ const locked = one =>
     "div",
     { "data-key": one.name },
     mark("key", 14, true),
-    h("b", { class: "clip", title: one.name }, one.name),
-    h("span", { class: "mute num" }, `pid ${one.pid}`),
-    h("span", { class: "note" }, `since ${at(one.since)}`),
+    h("b.clip", { title: one.name }, one.name),
+    h("span.mute.num", `pid ${one.pid}`),
+    h("span.note", `since ${at(one.since)}`),
   );
 const working = one =>
   h(
     "div",
     { "data-key": one.run },
     mark("running"),
-    h("span", { class: "clip" }, h("b", {}, one.pid), h("span", { class: "mute" }, ` on ${one.host}`)),
-    h("span", { class: "mute num" }, size(one.memory)),
+    h("span.clip", h("b", one.pid), h("span.mute", ` on ${one.host}`)),
+    h("span.mute.num", size(one.memory)),
     h(
-      "span",
-      { class: "note" },
+      "span.note",
       h("a", { href: `/runs/${seg(one.run)}` }, one.workflow),
       ` · for ${dur(Date.now() - Date.parse(one.since))} · ${n(one.in_flight)} in flight`,
     ),
@@ -274,17 +245,12 @@ function service(one) {
     "div",
     { "data-key": one.name },
     mark(tone(one)),
-    h("b", { class: "clip", title: one.name }, one.name),
+    h("b.clip", { title: one.name }, one.name),
     one.state
       ? h("span", { class: `pill ${tone(one) === "waiting" ? "wait" : ""}` }, stands(one))
-      : h("span", { class: "mute num" }, one.rate || "–"),
+      : h("span.mute.num", one.rate || "–"),
     notes.length || one.error
-      ? h(
-          "span",
-          { class: "note" },
-          notes.join(" · "),
-          one.error ? h("code", { class: "two-lines", title: one.error }, one.error) : null,
-        )
+      ? h("span.note", notes.join(" · "), one.error ? h("code.two-lines", { title: one.error }, one.error) : null)
       : null,
   );
 }

@@ -9,6 +9,7 @@ import { inspector } from "./inspector.js";
 import { log } from "./log.js";
 import { steps } from "./steps.js";
 import { timeline } from "./timeline.js";
+import { address as addressed } from "./tool.js";
 import { many } from "./words.js";
 
 const ONE_BY_ONE = 2000; // calls that a timeline gives one by one, and no part of it has to be asked for
@@ -22,20 +23,14 @@ export function run({ main, given, query, go, title, failed }) {
     step = null,
     left = false;
   const head = h("div"),
-    about = h("div", { class: "stack" }),
-    tools = h("div", { class: "tool" }),
-    marks = h("span", { class: "legend" }),
-    zoom = h("span", { class: "zoom" }),
-    count = h("span", { class: "count" }),
-    said = h("div", { class: "stack said" }),
-    side = h("aside", { class: "card insp", "aria-label": "The step that is chosen" });
-  const address = changed => {
-    const q = new URLSearchParams(asked);
-    for (const [k, v] of Object.entries(changed))
-      if (v != null && v !== "") q.set(k, v);
-      else q.delete(k);
-    return `/runs/${seg(given)}${q.size ? `?${q}` : ""}`;
-  };
+    about = h("div.stack"),
+    tools = h("div.tool"),
+    marks = h("span.legend"),
+    zoom = h("span.zoom"),
+    count = h("span.count"),
+    said = h("div.stack.said"),
+    side = h("aside.card.insp", { "aria-label": "The step that is chosen" });
+  const address = changed => addressed(`/runs/${seg(given)}`, asked, changed);
   const to = (changed, replace) => go(address(changed), replace);
   const line = timeline({
     choose: x => x.seq && to({ step: x.seq }, true),
@@ -43,22 +38,16 @@ export function run({ main, given, query, go, title, failed }) {
   });
   const list = steps({ run: given, choose: x => to({ step: x.seq }, true), failed });
   const kids = bands(address => go(address), failed);
-  const split = h(
-    "div",
-    { class: "split wide" },
-    h("section", { class: "card", "aria-label": "Steps" }, tools, list.box),
-    side,
-  );
+  const split = h("div.split.wide", h("section.card", { "aria-label": "Steps" }, tools, list.box), side);
   main.replaceChildren(
     head,
     h(
-      "div",
-      { class: "stack" },
+      "div.stack",
       about,
       h(
-        "section",
-        { class: "card", "aria-label": "Timeline" },
-        h("header", {}, h("h2", {}, "Timeline"), count, marks, zoom),
+        "section.card",
+        { "aria-label": "Timeline" },
+        h("header", h("h2", "Timeline"), count, marks, zoom),
         line.box,
         kids.box,
       ),
@@ -119,7 +108,7 @@ export function run({ main, given, query, go, title, failed }) {
         if (left || Number(asked.get("step")) !== seq) return;
         step = null;
         if (!(error instanceof Problem) || error.passes) throw error;
-        patch(side, h("header", {}, h("h2", {}, `#${seq}`)), h("div", { class: "body" }, error.message));
+        patch(side, h("header", h("h2", `#${seq}`)), h("div.body", error.message));
         side.hidden = false;
         split.className = "split";
         return;

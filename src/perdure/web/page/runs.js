@@ -1,11 +1,12 @@
 // The runs, newest first: filters in the address, further ones by cursor.
 
-import { download, get, seg } from "./api.js";
-import { button, empty, h, heading, mark, patch, sheet, toast } from "./dom.js";
+import { get, seg } from "./api.js";
+import { empty, h, heading, mark, patch, sheet } from "./dom.js";
 import { table, unseen } from "./table.js";
+import { address, chip, exporting, field, used } from "./tool.js";
 import { ago, at, many, n, tail, took } from "./words.js";
 
-const STAND = [
+export const STAND = [
   ["", "All"],
   ["running", "Running"],
   ["failed", "Failed"],
@@ -44,16 +45,14 @@ export const runTable = lines =>
               class: "clip name",
               title: `${run.workflow}${run.inputs}`,
             },
-            h("b", {}, run.workflow),
-            h("span", { class: "in mono" }, run.inputs),
+            h("b", run.workflow),
+            h("span.in.mono", run.inputs),
           ),
       ],
       [
         "What it says",
         run => [
-          run.dead_letters
-            ? h("span", { class: "deadsay" }, many(run.dead_letters, "dead letter"), says(run) ? " · " : "")
-            : null,
+          run.dead_letters ? h("span.deadsay", many(run.dead_letters, "dead letter"), says(run) ? " · " : "") : null,
           says(run),
           run.last_step && run.status !== "done" && ((!says(run) && !run.dead_letters) || run.status === "interrupted")
             ? `${says(run) ? "; " : ""}last step ${run.last_step}`
@@ -65,7 +64,7 @@ export const runTable = lines =>
       ["Steps", run => n(run.steps), "r"],
       ["Took", run => took(run.seconds), "r"],
       ["Started", run => ago(run.created), "r mute", run => at(run.created)],
-      ["Id", run => h("span", { class: "id clip name", title: run.id }, tail(run.id, run.workflow))],
+      ["Id", run => h("span.id.clip.name", { title: run.id }, tail(run.id, run.workflow))],
     ],
     lines,
     run => run.id,
@@ -75,13 +74,7 @@ export const runTable = lines =>
 export function runs({ main, query, go, again }) {
   let asked = query,
     pages = 1;
-  const to = changed => {
-    const q = new URLSearchParams(asked);
-    for (const [k, v] of Object.entries(changed))
-      if (v) q.set(k, v);
-      else q.delete(k);
-    return `/runs${q.size ? `?${q}` : ""}`;
-  };
+  const to = changed => address("/runs", asked, changed);
   async function load() {
     const given = {
       status: asked.get("status"),
@@ -112,47 +105,15 @@ export function runs({ main, query, go, again }) {
       sheet(
         "Runs",
         h(
-          "div",
-          { class: "tool" },
+          "div.tool",
           STAND.filter(([k]) => !k || k === status || counts[k]).map(([k, t]) =>
-            h(
-              "a",
-              { class: "chip", href: to({ status: k }), "aria-current": k === status ? "true" : null },
-              t,
-              counts[k] ? h("span", { class: "n" }, `${n(counts[k])}${more.includes(k) ? "+" : ""}`) : null,
-            ),
+            chip(to({ status: k }), t, k === status, counts[k] && `${n(counts[k])}${more.includes(k) ? "+" : ""}`),
           ),
-          workflow
-            ? h(
-                "a",
-                {
-                  class: "chip",
-                  href: to({ workflow: "" }),
-                  "aria-current": "true",
-                  "aria-label": `workflow ${workflow}; remove this filter`,
-                },
-                `workflow ${workflow}`,
-                h("span", { "aria-hidden": "true" }, "×"),
-              )
-            : null,
-          h("span", { class: "grow" }),
+          workflow ? used(to({ workflow: "" }), `workflow ${workflow}`) : null,
+          h("span.grow"),
+          field("Text in a run's id or inputs", "text in id or inputs", asked.get("q"), q => go(to({ q }))),
           h(
-            "label",
-            { class: "search" },
-            mark("search", 12, true),
-            h("input", {
-              "data-search": true,
-              "aria-label": "Text in a run's id or inputs",
-              placeholder: "text in id or inputs",
-              spellcheck: "false",
-              value: asked.get("q") || "",
-              on: { change: e => go(to({ q: e.target.value.trim() })) },
-            }),
-            h("kbd", {}, "/"),
-          ),
-          h(
-            "label",
-            { class: "mute check" },
+            "label.mute.check",
             h("input", {
               type: "checkbox",
               checked: Boolean(asked.get("children")),
@@ -160,34 +121,29 @@ export function runs({ main, query, go, again }) {
             }),
             " child runs",
           ),
-          button(
-            "Export",
-            "",
-            () =>
-              download(
-                "runs",
-                Object.fromEntries(
-                  ["status", "workflow", "q"]
-                    .map(k => [k === "status" ? "standing" : k, asked.get(k)])
-                    .filter(([, v]) => v),
-                ),
-              ).catch(e => toast(e.message)),
-            "Export these runs as JSON Lines",
+          exporting(
+            "runs",
+            Object.fromEntries(
+              [
+                ["standing", status],
+                ["workflow", workflow],
+                ["q", asked.get("q")],
+              ].filter(([, v]) => v),
+            ),
+            "these runs",
           ),
         ),
         found.length
           ? runTable(found)
           : status || workflow || asked.get("q")
-            ? empty("No run matches. ", h("a", { class: "link", href: "/runs" }, "Show all runs"))
-            : empty("No run has been started yet. Start one: ", h("code", {}, "perdure run FILE")),
+            ? empty("No run matches. ", h("a.link", { href: "/runs" }, "Show all runs"))
+            : empty("No run has been started yet. Start one: ", h("code", "perdure run FILE")),
         after
           ? h(
-              "p",
-              { class: "empty" },
+              "p.empty",
               h(
-                "button",
+                "button.btn",
                 {
-                  class: "btn",
                   type: "button",
                   on: {
                     click: () => {

@@ -1,8 +1,9 @@
 // A text, looked for everywhere: in runs, in their steps, in dead letters.
 
 import { get, seg } from "./api.js";
-import { card, empty, h, mark, patch } from "./dom.js";
+import { card, empty, h, heading, mark, patch } from "./dom.js";
 import { runTable } from "./runs.js";
+import { address, field } from "./tool.js";
 import { at, many } from "./words.js";
 
 export function search({ main, query, go, title }) {
@@ -22,56 +23,28 @@ export function search({ main, query, go, title }) {
     const none = found && !found.runs.length && !found.steps.length && !found.letters.length && !found.lines.length;
     patch(
       main,
-      h(
-        "div",
-        { class: "top" },
+      heading(
+        "Search",
         h(
-          "div",
-          { class: "grow" },
-          h("h1", {}, "Search"),
-          h(
-            "div",
-            { class: "sub" },
-            h(
-              "span",
-              { role: "status" },
-              !q
-                ? ""
-                : of !== q
-                  ? "looks ..."
-                  : none
-                    ? "nothing found"
-                    : `${many(found.runs.length, "run")}, ${many(found.steps.length, "step")}, ${many(found.letters.length, "dead letter")}, ${many(found.lines.length, "line")}${found.complete ? "" : "; there may be more: two seconds were over, or the first 20 are listed"}`,
-            ),
-          ),
+          "span",
+          { role: "status" },
+          !q
+            ? ""
+            : of !== q
+              ? "looks ..."
+              : none
+                ? "nothing found"
+                : `${many(found.runs.length, "run")}, ${many(found.steps.length, "step")}, ${many(found.letters.length, "dead letter")}, ${many(found.lines.length, "line")}${found.complete ? "" : "; there may be more: two seconds were over, or the first 20 are listed"}`,
         ),
       ),
       h(
-        "div",
-        { class: "stack" },
-        h(
-          "label",
-          { class: "search" },
-          mark("search", 12, true),
-          h("input", {
-            "data-search": true,
-            "aria-label": "Text to look for; its case counts",
-            placeholder: "text, as it is stored: its case counts",
-            spellcheck: "false",
-            value: q,
-            on: {
-              change: e => {
-                const text = e.target.value.trim();
-                go(`/search${text ? `?${new URLSearchParams({ q: text })}` : ""}`);
-              },
-            },
-          }),
-          h("kbd", {}, "/"),
+        "div.stack",
+        field("Text to look for; its case counts", "text, as it is stored: its case counts", q, text =>
+          go(address("/search", "", { q: text })),
         ),
         !q
           ? h(
-              "section",
-              { class: "card" },
+              "section.card",
               empty(
                 "Ids and inputs of runs, names, keys, inputs and errors of steps, what they logged and printed, and the number of a dead letter are looked through, for two seconds at most.",
               ),
@@ -84,16 +57,15 @@ export function search({ main, query, go, title }) {
                     "Dead letters",
                     found.letters.length,
                     h(
-                      "ul",
-                      { class: "plain" },
+                      "ul.plain",
                       found.letters.map(l =>
                         row(
                           `/dead/${l.letter}`,
                           `l${l.letter}`,
                           "dead",
                           `dead letter ${l.letter}`,
-                          h("span", { class: "mono mute clip", title: l.inputs }, `${l.step || l.workflow}${l.inputs}`),
-                          h("span", { class: "err clip", title: l.error }, l.error),
+                          h("span.mono.mute.clip", { title: l.inputs }, `${l.step || l.workflow}${l.inputs}`),
+                          h("span.err.clip", { title: l.error }, l.error),
                         ),
                       ),
                     ),
@@ -105,16 +77,15 @@ export function search({ main, query, go, title }) {
                     "Steps",
                     found.steps.length,
                     h(
-                      "ul",
-                      { class: "plain" },
+                      "ul.plain",
                       found.steps.map(({ run, step }) =>
                         row(
                           `/runs/${seg(run)}?step=${step.seq}`,
                           `${run}#${step.seq}`,
                           step.status,
                           `${step.name} #${step.seq}`,
-                          h("span", { class: "mono mute" }, step.inputs),
-                          h("span", { class: "id" }, run),
+                          h("span.mono.mute", step.inputs),
+                          h("span.id", run),
                         ),
                       ),
                     ),
@@ -125,20 +96,15 @@ export function search({ main, query, go, title }) {
                     "Log",
                     found.lines.length,
                     h(
-                      "ul",
-                      { class: "plain" },
+                      "ul.plain",
                       found.lines.map(({ run, line }, i) =>
                         row(
                           `/runs/${seg(run)}?log=${seg(q)}`,
                           `line ${i} ${line.at}`,
                           line.level === "ERROR" || line.level === "CRITICAL" ? "failed" : "list",
                           line.step,
-                          h("span", { class: "mono mute clip", title: line.text }, line.text),
-                          h(
-                            "span",
-                            { class: "id" },
-                            `${run} · ${at(line.at)}${line.level ? ` · ${line.level} ${line.logger}` : ""}`,
-                          ),
+                          h("span.mono.mute.clip", { title: line.text }, line.text),
+                          h("span.id", `${run} · ${at(line.at)}${line.level ? ` · ${line.level} ${line.logger}` : ""}`),
                         ),
                       ),
                     ),
@@ -146,8 +112,7 @@ export function search({ main, query, go, title }) {
                 : null,
               none
                 ? h(
-                    "section",
-                    { class: "card" },
+                    "section.card",
                     empty(
                       "Nothing has that text. Numbers and dates inside of inputs are not found: they are stored in another form.",
                     ),

@@ -1,9 +1,9 @@
 // The services that steps call: their breakers, pauses and rate limits; and the locks.
 
 import { act, get, seg, server } from "./api.js";
-import { button, card, command, confirm, empty, fold, h, heading, patch, pill } from "./dom.js";
+import { button, card, confirm, empty, fold, h, heading, patch, pill } from "./dom.js";
 import { runLink, table } from "./table.js";
-import { at, many, n, quoted, stands, took } from "./words.js";
+import { at, n, quoted, stands, took } from "./words.js";
 
 const OPENINGS = 50;
 const shut = one => one.state === "open" || one.state === "isolated";
@@ -20,13 +20,9 @@ export function services({ main }) {
     const closed = found.filter(shut).length;
     patch(
       main,
-      heading(
-        "Services",
-        h("span", {}, "circuit breakers, pauses, rate limits and locks, shared by all processes on this state file"),
-      ),
+      heading("Services", h("span", "circuit breakers, pauses, rate limits and locks of all processes")),
       h(
-        "div",
-        { class: "stack" },
+        "div.stack",
         card(
           "Services",
           found.length ? `${n(found.length)}${closed ? `, ${n(closed)} of them let no call through` : ""}` : null,
@@ -34,27 +30,20 @@ export function services({ main }) {
             ? table(
                 "Services",
                 [
-                  ["Name", one => h("b", {}, one.name), "whole"],
+                  ["Name", one => h("b", one.name), "whole"],
                   ["State", one => (one.state ? pill(tone({ ...one, paused_until: null }), stands(one)) : "–")],
                   ["Failures in a row", one => (one.failures ? n(one.failures) : "–"), "r"],
-                  ["Opened", one => (one.openings ? many(one.openings, "time") : "–"), "r"],
+                  ["Openings", one => (one.openings ? n(one.openings) : "–"), "r"],
                   found.some(one => one.paused_until) && ["Paused until", one => at(one.paused_until)],
                   found.some(one => one.rate) && ["Rate", one => one.rate || "–"],
                   ["Last error", one => (one.error ? fold(one.error) : "–"), "mono wide"],
-                  !server.read_only && ["Change", one => h("span", { class: "acts" }, changes(one))],
+                  !server.read_only && ["Change", one => h("span.acts", changes(one))],
                 ],
                 ranked(found),
                 one => one.name,
                 { some: false },
               )
             : empty("No breaker has seen a failure, and no rate limit is in use."),
-          server.read_only && closed
-            ? h(
-                "div",
-                { class: "pad14" },
-                command(`perdure breaker reset ${closed > 1 ? "NAME" : quoted(ranked(found)[0].name)}`),
-              )
-            : null,
         ),
         openings.length
           ? card(
@@ -63,7 +52,7 @@ export function services({ main }) {
               table(
                 "Openings of breakers",
                 [
-                  ["Breaker", o => h("b", {}, o.name), "whole"],
+                  ["Breaker", o => h("b", o.name), "whole"],
                   ["From", o => at(o.began)],
                   ["To", o => (o.ended ? at(o.ended) : pill("waiting", "not over"))],
                   [
@@ -85,7 +74,7 @@ export function services({ main }) {
             ? table(
                 "Locks",
                 [
-                  ["Name", l => h("b", {}, l.name), "whole"],
+                  ["Name", l => h("b", l.name), "whole"],
                   ["Held by", l => `pid ${l.pid} on ${l.host}`],
                   ["Since", l => at(l.since)],
                   ["Run", l => runLink(l.run)],

@@ -23,20 +23,20 @@ function bar(x, a, b) {
 }
 /** @param {{run: string, choose: (row: Object) => void, failed: (error: Error) => void}} given */
 export function steps({ run, choose, failed }) {
-  const pad = h("div", { class: "pad", role: "rowgroup" }),
-    scale = h("span", { class: "vscale", "aria-hidden": "true" });
+  const pad = h("div.pad", { role: "rowgroup" }),
+    scale = h("span.vscale", { "aria-hidden": "true" });
   const box = h(
-    "div",
-    { class: "vt", tabindex: 0, role: "grid", "aria-label": "Steps; arrow keys choose", "aria-colcount": 6 },
+    "div.vt",
+    { tabindex: 0, role: "grid", "aria-label": "Steps; arrow keys choose", "aria-colcount": 6 },
     pad,
   );
-  const cell = (text, hidden) => h("span", { role: "columnheader" }, hidden ? h("span", { class: "sr" }, text) : text);
+  const cell = (text, hidden) => h("span", { role: "columnheader" }, hidden ? h("span.sr", text) : text);
   const whole = h(
     "div",
     { "data-keep": true },
     h(
-      "div",
-      { class: "vhead", "aria-hidden": "true" },
+      "div.vhead",
+      { "aria-hidden": "true" },
       cell("State", true),
       cell("Number", true),
       cell("Step"),
@@ -117,9 +117,8 @@ export function steps({ run, choose, failed }) {
     pad.replaceChildren(
       ...rows.map(([i, x]) => {
         const el = h(
-          "div",
+          "div.row.vrow",
           {
-            class: "row vrow",
             role: "row",
             "aria-rowindex": i + 1,
             "aria-selected": String(Boolean(x) && chosen === x.seq),
@@ -129,7 +128,7 @@ export function steps({ run, choose, failed }) {
             ? [
                 mark(x.status, 13),
                 ["faint num", `#${x.seq}`],
-                ["clip", x.name, h("span", { class: "id" }, ` ${x.label == null ? "" : `${x.label} `}${x.inputs}`)],
+                ["clip", x.name, h("span.id", ` ${x.label == null ? "" : `${x.label} `}${x.inputs}`)],
                 [x.attempts > 1 ? "num" : "num faint", String(x.attempts)],
                 ["num nowrap", dur(x.last_at + x.ms - x.at)],
                 ["lane", ""],
@@ -154,8 +153,8 @@ export function steps({ run, choose, failed }) {
       fill(
         pad,
         h(
-          "p",
-          { class: "empty", role: "row" },
+          "p.empty",
+          { role: "row" },
           h("span", { role: "gridcell" }, Object.keys(held).length ? "No step fits." : "No step has been saved yet."),
         ),
       );

@@ -23,10 +23,8 @@ export function table(label, columns, rows, key, { kind = "stacks", some = rows.
       { class: kind },
       h(
         "thead",
-        {},
         h(
           "tr",
-          {},
           shown.map(([title, , look]) =>
             h("th", { scope: "col", class: look?.split(" ").includes("r") ? "r" : null }, title),
           ),
@@ -34,7 +32,6 @@ export function table(label, columns, rows, key, { kind = "stacks", some = rows.
       ),
       h(
         "tbody",
-        {},
         rows.map(row =>
           h(
             "tr",
@@ -59,5 +56,5 @@ export function table(label, columns, rows, key, { kind = "stacks", some = rows.
   );
 }
 /** The title of a column that only those hear who do not see what it holds. */
-export const unseen = title => h("span", { class: "sr" }, title);
-export const runLink = id => (id ? h("a", { class: "link id", href: `/runs/${seg(id)}` }, id) : "–");
+export const unseen = title => h("span.sr", title);
+export const runLink = id => (id ? h("a.link.id", { href: `/runs/${seg(id)}` }, id) : "–");

@@ -9,11 +9,28 @@ const LANE = 15,
   MAP = 22,
   MAP_HIGH = 12; // pixels; MAP is the room of the whole run above a part of it
 
+/** What draws on a canvas in the colours of the stylesheet. */
+function pen(g) {
+  const css = getComputedStyle(document.documentElement),
+    v = tone => css.getPropertyValue(`--${tone}`).trim(),
+    paint = (tone, ...box) => {
+      g.fillStyle = v(tone);
+      g.fillRect(...box);
+    },
+    round = (tone, ...box) => {
+      g.fillStyle = v(tone);
+      g.beginPath();
+      g.roundRect(...box);
+      g.fill();
+    };
+  return { v, paint, round };
+}
+
 /** A canvas with the calls; `choose` gets the call that is clicked, `pick` the time that is dragged over, which is then shown alone (null: all). */
 export function timeline({ choose, pick }) {
-  const canvas = h("canvas", { class: "brush", role: "img", "aria-label": "" }),
-    hint = h("div", { class: "tip", "aria-hidden": "true" }),
-    box = h("div", { class: "tl", "data-keep": true }, canvas, hint);
+  const canvas = h("canvas.brush", { role: "img", "aria-label": "" }),
+    hint = h("div.tip", { "aria-hidden": "true" }),
+    box = h("div.tl", { "data-keep": true }, canvas, hint);
   let data = null,
     laid = null,
     waits = true,
@@ -77,9 +94,7 @@ export function timeline({ choose, pick }) {
   const rowHeight = () => Math.max(3, Math.min(LANE, 240 / laid.count));
   function draw() {
     if (!data) return;
-    const css = getComputedStyle(document.documentElement),
-      v = k => css.getPropertyValue(`--${k}`).trim(),
-      w = width(),
+    const w = width(),
       r = devicePixelRatio || 1;
     const H = laid ? rowHeight() : 0,
       height = HEAD + FOOT + (laid ? laid.count * H : 112),
@@ -88,9 +103,10 @@ export function timeline({ choose, pick }) {
     canvas.style.height = `${top() + height}px`;
     canvas.width = w * r;
     canvas.height = (top() + height) * r;
-    const g = canvas.getContext("2d");
+    const g = canvas.getContext("2d"),
+      { v, paint, round } = pen(g);
     g.scale(r, r);
-    if (range) map(g, w, v);
+    if (range) map(g, w);
     g.translate(0, top());
     fold();
     g.font = "10.5px system-ui, sans-serif";
@@ -100,21 +116,17 @@ export function timeline({ choose, pick }) {
     for (const t of folds.length
       ? ticks(first, last, (last - first) / step).filter(t => !folds.some(([a, b]) => a < t && t < b))
       : scale) {
-      g.fillStyle = v("line2");
-      g.fillRect(Math.round(X(t)), HEAD, 1, base - HEAD);
+      paint("line2", Math.round(X(t)), HEAD, 1, base - HEAD);
       g.fillStyle = v("faint");
       if (X(t) < w - 40) g.fillText(t ? (range ? fine(t, step) : dur(t)) : "0", X(t) + 4, height - 6);
     }
     for (const o of shades) {
-      g.fillStyle = v("wait-soft");
-      g.fillRect(X(o.from), HEAD, Math.max(1.5, X(o.to) - X(o.from)), base - HEAD);
-      g.fillStyle = v("wait-bar");
-      g.fillRect(X(o.from), base - 2, Math.max(1.5, X(o.to) - X(o.from)), 2);
+      paint("wait-soft", X(o.from), HEAD, Math.max(1.5, X(o.to) - X(o.from)), base - HEAD);
+      paint("wait-bar", X(o.from), base - 2, Math.max(1.5, X(o.to) - X(o.from)), 2);
     }
     for (const [a, b] of folds) {
       const x = X(a);
-      g.fillStyle = v("hover");
-      g.fillRect(x, HEAD, FOLD, base - HEAD);
+      paint("hover", x, HEAD, FOLD, base - HEAD);
       g.fillStyle = v("mute");
       g.textAlign = "center";
       g.fillText(
@@ -134,13 +146,9 @@ export function timeline({ choose, pick }) {
           b = Math.max(X(p.to), a + 3),
           text = Math.max(a, 0);
         if (i) {
-          g.fillStyle = v("stop-soft");
-          g.fillRect(X(sessions[i - 1].to), 0, Math.max(0, a - X(sessions[i - 1].to)), base);
+          paint("stop-soft", X(sessions[i - 1].to), 0, Math.max(0, a - X(sessions[i - 1].to)), base);
         }
-        g.fillStyle = v("line2");
-        g.beginPath();
-        g.roundRect(a, 3, b - a, 16, 4);
-        g.fill();
+        round("line2", a, 3, b - a, 16, 4);
         g.save();
         g.beginPath();
         g.rect(text, 0, b - text - 4, 22);
@@ -149,8 +157,7 @@ export function timeline({ choose, pick }) {
         g.fillText(p.text, text + 7, 14.5);
         g.restore();
         if (p.died) {
-          g.fillStyle = v("stop");
-          g.fillRect(b - 0.8, 0, 1.6, base);
+          paint("stop", b - 0.8, 0, 1.6, base);
         }
       });
     if (laid)
@@ -159,16 +166,18 @@ export function timeline({ choose, pick }) {
         const y = HEAD + lane * H + 1,
           hh = Math.max(2, H - 3);
         if (waits && (x.failures.length || x.made != null)) {
-          g.fillStyle = v(x.made != null || x.failures.some(f => f.throttled) ? "wait-bar" : "faint");
           g.globalAlpha = 0.6;
-          g.fillRect(X(since), y + hh / 2 - 0.5, X(x.failures.length ? ends(x) : x.at) - X(since), 1.2);
+          paint(
+            x.made != null || x.failures.some(f => f.throttled) ? "wait-bar" : "faint",
+            X(since),
+            y + hh / 2 - 0.5,
+            X(x.failures.length ? ends(x) : x.at) - X(since),
+            1.2,
+          );
           g.globalAlpha = 1;
         }
         for (const [a, ms, tone] of bars(x)) {
-          g.fillStyle = v(tone);
-          g.beginPath();
-          g.roundRect(X(a), y, Math.max(1.6, X(a + ms) - X(a) - 0.6), hh, Math.min(1.5, hh / 2));
-          g.fill();
+          round(tone, X(a), y, Math.max(1.6, X(a + ms) - X(a) - 0.6), hh, Math.min(1.5, hh / 2));
         }
         if (x.seq && x.seq === chosen) {
           g.strokeStyle = v("accent");
@@ -188,46 +197,34 @@ export function timeline({ choose, pick }) {
           x = Math.round(X(data.since + i * span)),
           part = c => Math.max(2, (tall * c) / all[i]),
           col = Math.max(Math.round(X(data.since + (i + 1) * span)) - x, 1);
-        g.fillStyle = v("done-bar");
-        g.fillRect(x, base - Math.max(tall, 1), col, Math.max(tall, 1));
-        if (b.retried[i]) {
-          g.fillStyle = v("wait-bar");
-          g.fillRect(x, base - part(b.retried[i]), col, part(b.retried[i]));
-        }
-        if (b.failed[i]) {
-          g.fillStyle = v("fail-bar");
-          g.fillRect(x, base - part(b.failed[i]), col, part(b.failed[i]));
-        }
-        if (b.dead[i]) {
-          g.fillStyle = v("dead-bar");
-          g.fillRect(x, base - part(b.dead[i]), col, part(b.dead[i]));
-        }
+        paint("done-bar", x, base - Math.max(tall, 1), col, Math.max(tall, 1));
+        for (const [tone, count] of [
+          ["wait-bar", b.retried[i]],
+          ["fail-bar", b.failed[i]],
+          ["dead-bar", b.dead[i]],
+        ])
+          if (count) paint(tone, x, base - part(count), col, part(count));
       }
     }
-    const picked = over;
-    if (picked) {
-      g.fillStyle = v("accent");
+    if (over) {
+      const [a, b] = over.map(X),
+        tall = base - HEAD + 3;
       g.globalAlpha = 0.1;
-      g.fillRect(X(picked[0]), HEAD - 3, X(picked[1]) - X(picked[0]), base - HEAD + 3);
+      paint("accent", a, HEAD - 3, b - a, tall);
       g.globalAlpha = 0.6;
-      g.fillRect(X(picked[0]), HEAD - 3, 1, base - HEAD + 3);
-      g.fillRect(X(picked[1]), HEAD - 3, 1, base - HEAD + 3);
+      for (const x of [a, b]) paint("accent", x, HEAD - 3, 1, tall);
       g.globalAlpha = 1;
     }
   }
   /** The whole run in small, with the part that is shown. */
-  function map(g, w, v) {
-    const at = t => 1 + (t / data.length) * (w - 2),
+  function map(g, w) {
+    const { v, paint, round } = pen(g),
+      at = t => 1 + (t / data.length) * (w - 2),
       [a, b] = range.map(at);
-    g.fillStyle = v("line2");
-    g.beginPath();
-    g.roundRect(0, 1, w, MAP_HIGH, 3);
-    g.fill();
-    g.fillStyle = v("done-bar");
-    for (const [p, q] of whole) g.fillRect(at(p), 4, Math.max(1, at(q) - at(p)), MAP_HIGH - 6);
-    g.fillStyle = v("accent");
+    round("line2", 0, 1, w, MAP_HIGH, 3);
+    for (const [p, q] of whole) paint("done-bar", at(p), 4, Math.max(1, at(q) - at(p)), MAP_HIGH - 6);
     g.globalAlpha = 0.18;
-    g.fillRect(a, 1, Math.max(b - a, 2), MAP_HIGH);
+    paint("accent", a, 1, Math.max(b - a, 2), MAP_HIGH);
     g.globalAlpha = 1;
     g.strokeStyle = v("accent");
     g.lineWidth = 1.5;

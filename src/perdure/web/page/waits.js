@@ -15,12 +15,11 @@ export function waits({ main }) {
       main,
       heading(
         "Queues and waits",
-        h("span", {}, "runs that need no process meanwhile, and who goes on with them"),
+        h("span", "runs that need no process meanwhile, and who goes on with them"),
         runs.length && !workers.length ? pill("waiting", "no worker lives") : null,
       ),
       h(
-        "div",
-        { class: "stack" },
+        "div.stack",
         card(
           "Runs that wait",
           runs.length ? `${n(runs.length)}${more.length ? "+" : ""}` : null,
@@ -35,9 +34,9 @@ export function waits({ main }) {
                       h(
                         "a",
                         { href: `/runs/${seg(r.run)}`, "data-row": true },
-                        h("b", {}, r.workflow),
+                        h("b", r.workflow),
                         " ",
-                        h("span", { class: "id" }, tail(r.run, r.workflow)),
+                        h("span.id", tail(r.run, r.workflow)),
                       ),
                     "whole",
                   ],
@@ -45,15 +44,8 @@ export function waits({ main }) {
                     "For what",
                     r =>
                       r.asks.length
-                        ? r.asks.map(a =>
-                            h(
-                              "div",
-                              { class: "asking" },
-                              h("b", { class: "asked" }, a),
-                              h("span", { class: "acts" }, answers(r.run, a)),
-                            ),
-                          )
-                        : h("span", { class: "mute" }, r.text),
+                        ? r.asks.map(a => h("div.asking", h("b.asked", a), h("span.acts", answers(r.run, a))))
+                        : h("span.mute", r.text),
                     "wide self",
                   ],
                   ["Since", r => ago(r.since), "", r => at(r.since)],
@@ -65,26 +57,20 @@ export function waits({ main }) {
             : empty("No run is suspended or queued."),
           more.length
             ? h(
-                "p",
-                { class: "empty" },
-                "Listed are those that ask somebody, the oldest first, and the newest of the others.",
-                more.map(status => [
-                  " ",
-                  h("a", { class: "link", href: `/runs?status=${status}` }, `All ${status} runs`),
-                ]),
+                "p.empty",
+                "Those that ask somebody are listed, and the newest of the others.",
+                more.map(status => [" ", h("a.link", { href: `/runs?status=${status}` }, `All ${status} runs`)]),
               )
             : null,
           server.read_only && asking.length
             ? h(
-                "div",
-                { class: "pad14" },
+                "div.pad14",
                 asking
                   .slice(0, 5)
                   .map(r =>
                     h(
-                      "div",
-                      { class: "way", "data-key": r.run },
-                      h("span", { class: "faint" }, "answer"),
+                      "div.way",
+                      { "data-key": r.run },
                       command(`perdure approve ${quoted(r.run)}`),
                       command(`perdure reject ${quoted(r.run)}`),
                     ),
@@ -99,7 +85,7 @@ export function waits({ main }) {
             ? table(
                 "Queues",
                 [
-                  ["Queue", q => h("b", {}, q.name), "whole"],
+                  ["Queue", q => h("b", q.name), "whole"],
                   ["Waiting", q => n(q.waiting), "r"],
                   ["Delayed", q => n(q.delayed), "r"],
                   ["Executing", q => n(q.executing), "r"],
@@ -120,7 +106,7 @@ export function waits({ main }) {
             ? table(
                 "Workers",
                 [
-                  ["Pid", w => h("b", {}, w.pid)],
+                  ["Pid", w => h("b", w.pid)],
                   ["Since", w => ago(w.since), "", w => at(w.since)],
                   ["Scripts", w => w.scripts.join(", "), "mono wide"],
                   ["Queues", w => w.queues.join(", ") || "all", "wide"],
@@ -131,7 +117,7 @@ export function waits({ main }) {
               )
             : empty(
                 "No worker lives: queued and due runs stay where they are. Start one: ",
-                h("code", {}, "perdure worker FILE"),
+                h("code", "perdure worker FILE"),
               ),
         ),
       ),
