@@ -6,6 +6,7 @@ import platform
 import stat
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -251,15 +252,32 @@ def _holders(store: Store) -> Iterator[Check]:
 
 
 def _scripts(store: Store) -> Iterator[Check]:
-    for one in gone_scripts(store)[:MENTIONED]:
+    found = gone_scripts(store)
+    for one in found[:MENTIONED]:
         runs = f"unfinished run {one.run} has" if one.runs == 1 else f"{one.runs:,} unfinished runs have"
         finding = f"{runs} a script that is not there any more: {one.path}"
         yield Check("script", "warning", finding, f"put it back, or say where it is now: {go_on(one.run, one.path)}")
+    if more := found[MENTIONED:]:
+        finding = (
+            f"{len(more):,} more scripts of {sum(one.runs for one in more):,} unfinished runs are not there any more"
+        )
+        yield Check("scripts", "warning", finding, "perdure ps names them")
 
 
 def _waiting(store: Store) -> Iterator[Check]:
+    """The first few of each kind; how many more there are."""
+    shown: Counter[str] = Counter()
     for one in unserved(store, time.time()):
-        yield Check(one.name, "note", one.finding, one.hint)
+        shown[one.name] += 1
+        if shown[one.name] <= MENTIONED:
+            yield Check(one.name, "note", one.finding, one.hint)
+    for name, count in shown.items():
+        if count > MENTIONED:
+            finding = f"no worker serves {count - MENTIONED:,} more {name}s"
+            yield Check(f"{name}s", "note", finding, MORE[name])
+
+
+MORE = {"queue": "perdure queue ls lists them", "schedule": "perdure schedule ls lists them"}
 
 
 def _locks(store: Store) -> Iterator[Check]:

@@ -13,6 +13,7 @@ from perdure.config import secrets
 from perdure.core.durations import show
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
+from perdure.errors import OptionError
 from perdure.operations.alerts import alert_targets, pending
 from perdure.operations.breakers import BreakerView, list_breakers
 from perdure.operations.gone_scripts import go_on, script_gone
@@ -147,11 +148,8 @@ def overview_of(store: Store, location: Location) -> Overview:
     waiting = sum(one.letters for one in why)
     needs = [_need(store, location, run, standing[run.rid], now) for run in left[:SHOWN]]
     needs += _services(location, [one for one in services if one.state in ("open", "isolated")])
-    targets, undelivered = alert_targets(), len(pending(location, None).alerts)
-    if undelivered:
-        needs.append(_alerts(location, undelivered))
-    if newest and not targets:
-        needs.append(_NOBODY)
+    targets, undelivered, told = _alerting(location, bool(newest))
+    needs += told
     if why:
         needs.append(_letters(location, waiting, why))
     counts = run_counts(store)
@@ -285,7 +283,9 @@ def _service(location: Location, one: BreakerView) -> Need:
     left = (
         f" for {show(seconds)} more" if seconds > 0 else ", and lets the next call try" if one.state == "open" else ""
     )
-    text = f"Calls that it guards wait or fail: {one.failures} failures in a row, opened {one.openings} times."
+    text = (
+        f"Calls that it guards wait or fail: {one.failures:,} failures in a row; it has opened {_times(one.openings)}."
+    )
     way = Way("close it", f"perdure breaker reset {quote(one.name)}{location.option}")
     return Need("service", f"breaker {one.name} is {one.state}{left}", text, one.error, service=one.name, ways=[way])
 
@@ -307,6 +307,10 @@ def _services(location: Location, shut: list[BreakerView]) -> list[Need]:
     return [*(_service(location, one) for one in shut[: SERVICES - 1]), others]
 
 
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
 def _letters(location: Location, letters: int, found: list[LetterReason]) -> Need:
     count = f"{letters:,} dead letter{'s wait' if letters > 1 else ' waits'}"
     title = f"{count}, for {len(found)} reason{'s' if len(found) > 1 else ''}"
@@ -316,6 +320,18 @@ def _letters(location: Location, letters: int, found: list[LetterReason]) -> Nee
     return Need(
         "letters", title, "", named + more, since=first, ways=[Way("look at them", f"perdure dlq ls{location.option}")]
     )
+
+
+def _alerting(location: Location, runs: bool) -> tuple[list[str], int, list[Need]]:
+    """The targets of alerts, how many alerts wait, and what of that needs somebody: also settings that are wrong, which
+    would hide all else."""
+    try:
+        targets, waiting = alert_targets(), len(pending(location, None).alerts)
+    except OptionError as error:
+        said = Need("alerts", "Alerts of these settings reach nobody", f"{error.hint}.", error.what, ways=[_TEST])
+        return [], 0, [said]
+    needs = [_alerts(location, waiting)] if waiting else []
+    return targets, waiting, needs + ([_NOBODY] if runs and not targets else [])
 
 
 def _alerts(location: Location, waiting: int) -> Need:
@@ -328,11 +344,13 @@ def _alerts(location: Location, waiting: int) -> Need:
     return Need("alerts", title, text, ways=ways)
 
 
+_TEST: Final = Way("test it", "perdure alert test")
+
 _NOBODY: Final = Need(
     "nobody",
     "Nobody is told of a failure or a death",
     "No alert target is set where this page was started; a script may have others. Set PERDURE_ALERTS, then test it.",
-    ways=[Way("test it", "perdure alert test")],
+    ways=[_TEST],
 )
 
 
