@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure.store.runs import Store
 from perdure.web import live
 
 
@@ -48,3 +49,23 @@ def test_a_change_right_after_the_first_event_is_told(monkeypatch: pytest.Monkey
         b'event: change\ndata: {"number":0,"runs":[],"around":false}\n\n',
         b'event: change\ndata: {"number":1,"runs":["a"],"around":false}\n\n',
     ]
+
+
+def test_a_state_file_that_goes_or_is_exchanged_is_told(tmp_path: Path) -> None:
+    """Once each time, also that it is back: what was open would look as if nothing had happened."""
+    state = tmp_path / "state.db"
+    Store(state).close()
+    watcher = live._Watcher(state)
+
+    def is_told() -> bool:
+        return sum(watcher.has_changed() for _ in range(live.AROUND)) > 0
+
+    assert [is_told(), is_told()] == [False, False]
+    away = state.rename(tmp_path / "away.db")
+    assert [is_told(), is_told()] == [True, False]
+    away.rename(state)
+    assert [is_told(), is_told()] == [True, False]
+    Store(tmp_path / "other.db").close()
+    (tmp_path / "other.db").rename(state)
+    assert is_told()
+    watcher.close()

@@ -186,7 +186,7 @@ def asking(store: Store, most: int) -> list[RunRecord]:
 
     def question(connection: apsw.Connection) -> list[RunRecord]:
         ids = connection.execute(_SQL["asking"], (most,)).fetchall()
-        return [store.run_by_id(connection, id) for (id,) in ids]
+        return [store.run_by_id(connection, str(id)) for (id,) in ids]
 
     found: list[RunRecord] = store.journal.read(question)
     return found

@@ -30,6 +30,7 @@ class Changes:
         self._store = Store(path, read_only=True)
         shown: str = self._store.journal.read(lambda connection: connection.db_filename("main"))
         self.is_copy = not os.path.exists(shown)
+        self._file = _identity(path)
         self._last: int | None = None
         self._at_work: dict[int, tuple[Any, ...]] = {}
         self._asked: dict[str, tuple[Any, ...]] = {}
@@ -71,7 +72,13 @@ class Changes:
         return list(found)
 
     def around(self) -> Hashable:
-        """Differs from the last answer if a process died, or breakers or attempts in flight have changed."""
+        """Differs from the last answer if a process died, or breakers or attempts in flight have changed.
+
+        Raises:
+            OSError: the file is not there any more, or another one is in its place: what is open stays as it was.
+        """
+        if _identity(self._path) != self._file:
+            raise FileNotFoundError(f"{self._path} is another file now")
         services = self._path.with_name(f"{self._path.name}-services")
         return (
             _stamp(services),
@@ -95,6 +102,11 @@ def _stamps(folder: Path) -> list[tuple[str, int]]:
             return [(one.name, one.stat().st_mtime_ns) for one in found]
     except OSError:
         return []
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _stamp(path: Path) -> int:
