@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from threading import Lock
 
 import pytest
 
@@ -16,7 +16,7 @@ ALL = Bounds(usd=2 * NANO, tokens=1000, calls=3, ms=5000)
 
 
 def block(bounds: Bounds, before: Amounts = NOTHING) -> Ledger:
-    return Ledger("nightly run", 7, 2, bounds, before, nullcontext())
+    return Ledger("nightly run", 7, 2, bounds, before, Lock())
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from threading import Lock
 
 from perdure.core.execution.spending import NOTHING, Amounts, Bounds, Ledger
 
 
 def ledger(before: Amounts) -> Ledger:
-    return Ledger("run-1", 1, 1, Bounds(calls=2, tokens=100), before, nullcontext())
+    return Ledger("run-1", 1, 1, Bounds(calls=2, tokens=100), before, Lock())
 
 
 def test_the_last_call_that_is_permitted_is_made_again_after_a_kill():

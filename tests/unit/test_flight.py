@@ -12,7 +12,7 @@ import pytest
 
 from conftest import replace
 from perdure.core.execution.crash_loop import WIDTH
-from perdure.store import flight_record
+from perdure.store import flight_record, flight_recorder
 from perdure.store.flight_recorder import Recorder, Slot
 
 KEY = bytes(range(16))
@@ -135,7 +135,7 @@ def test_a_full_disk_does_no_harm(recorder: Recorder, monkeypatch: pytest.Monkey
         raise OSError(28, "No space left on device")
 
     begin(recorder)
-    replace(monkeypatch, os, "pwrite", full)
+    replace(monkeypatch, flight_recorder, "write_at", full)
     slots = [begin(recorder, n=n) for n in range(200)]
     found = flight_record.read(recorder.path)
     assert found is not None

@@ -31,7 +31,7 @@ def room_for(size: int) -> Iterator[None]:
 
 
 def spent(file: SpendFile, tokens: int, name: str = "ask") -> Noted:
-    noted = file.begin(1, name, b"k" * 16, 0, 1, "1:1 1:2", in_record=False)
+    noted = Noted(file, next(file.serials), 1, name, b"k" * 16, 0, 1, "1:1 1:2", in_record=False)
     noted.note(0, tokens)
     return noted
 

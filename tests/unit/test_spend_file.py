@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def spent(file: SpendFile, tokens: int, name: str = "ask") -> Noted:
-    one = file.begin(3, name, bytes(16), 0, 1, "3:0 3:1", in_record=True)
+    one = Noted(file, next(file.serials), 3, name, bytes(16), 0, 1, "3:0 3:1", in_record=True)
     one.note(5, tokens)
     return one
 

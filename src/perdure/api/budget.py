@@ -153,7 +153,7 @@ def spend(*, usd: float | Decimal = _UNSET, tokens: int = _UNSET) -> None:
     context: Any = here.get()
     if context is None:
         return
-    if not isinstance(context, StepContext):
+    if type(context) is not StepContext:
         raise UsageError(
             "perdure.spend() is called in a workflow, outside a step",
             "call it in the step that spends, once it knows what",

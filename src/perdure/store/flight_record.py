@@ -18,7 +18,7 @@ import stat
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -299,13 +299,14 @@ _seeking = threading.Lock()
 POSIX = hasattr(os, "pwrite")
 
 
-def write_at(descriptor: int, data: bytes, at: int) -> int:
-    """Write bytes at an offset; returns how many were written."""
-    if POSIX:
-        return os.pwrite(descriptor, data, at)
+def _seek_and_write(descriptor: int, data: bytes, at: int) -> int:
     with _seeking:
         os.lseek(descriptor, at, os.SEEK_SET)
         return os.write(descriptor, data)
+
+
+write_at: Callable[[int, bytes, int], int] = os.pwrite if POSIX else _seek_and_write
+"""Write bytes at an offset; returns how many were written. A step calls it twice: there is no function around."""
 
 
 def read_at(descriptor: int, at: int, size: int) -> bytes:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from errno import EBADF, ENOSPC
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 import msgspec
@@ -57,22 +57,27 @@ class Spent(msgspec.Struct, array_like=True):
     ledgers: str
 
 
-class Noted:
-    """What an attempt under way has spent, and its place in the file of its process. Used by one thread at a time.
+class Noted(msgspec.Struct, eq=False, gc=False):
+    """What an attempt under way has spent, and its place in the file of its process. Used under the file's lock.
 
-    Args:
-        file: of the process.
-        spent: whose it is, and nothing spent so far.
-        in_record: can the record of the call say it, if the attempt succeeds?
+    `in_record`: can the record of the call say it, if the attempt succeeds? For the rest see `Spent`. A Struct that is
+    made whole, since one is made for each attempt that spends: each field that is set later costs as much as three.
     """
 
-    __slots__ = ("_at", "_crc", "_file", "_size", "_slots", "_unused", "in_record", "spent")
-
-    def __init__(self, file: SpendFile, spent: Spent, in_record: bool) -> None:
-        self.spent = spent
-        self.in_record = in_record
-        self._file = file
-        self._at = -1
+    file: SpendFile
+    serial: int
+    run: int
+    name: str
+    key: bytes
+    n: int
+    calls: int
+    ledgers: str
+    in_record: bool
+    usd: int = 0
+    tokens: int = 0
+    ms: int = 0
+    at: int = -1
+    unused: Any = None  # the list that its place goes back to
 
     def note(self, usd: int, tokens: int) -> None:
         """It has spent that much more: written down before this returns.
@@ -81,34 +86,26 @@ class Noted:
             StateIO: it cannot be.
             UsageError: this process was forked from the one that executes the run.
         """
-        file, spent, at = self._file, self.spent, self._at
-        body = b""
-        if at < 0:
-            body = _encode((spent.run, spent.name, spent.key, spent.n, spent.ledgers))
-            self._size = size = len(body)
-            self._crc = crc32(body)
-            self._slots = slots = (_HEAD_SIZE + size + SLOT - 1) // SLOT
-            at, self._unused = file.place(slots)
-        spent.usd += usd
-        spent.tokens += tokens
-        head = _head(self._slots, spent.calls, self._size, self._crc, spent.serial, spent.usd, spent.tokens)
-        data = head + _crc(crc32(head)) + body
-        try:
-            if write_at(file.descriptor, data, at) != len(data):
-                raise OSError(ENOSPC, os.strerror(ENOSPC))
-        except OSError as error:
-            spent.usd -= usd
-            spent.tokens -= tokens
-            if body:
-                self._unused.append(at)
-            raise file.refused(error) from error
-        self._at = at
+        usd += self.usd
+        tokens += self.tokens
+        self.at, self.unused = self.file.write(
+            self.serial, self.run, self.name, self.key, self.n, self.calls, self.ledgers, usd, tokens, self.at
+        )
+        self.usd = usd
+        self.tokens = tokens
+
+    @property
+    def spent(self) -> Spent:
+        """What a row says of it."""
+        return Spent(
+            self.serial, self.run, self.name, self.key, self.n, self.usd, self.tokens, self.calls, self.ms, self.ledgers
+        )
 
     def saved(self) -> None:
         """A commit has saved what it has spent, and it is over: its place is free."""
-        if self._at >= 0:
-            self._unused.append(self._at)
-            self._at = -1
+        if self.at >= 0:
+            self.unused.append(self.at)
+            self.at = -1
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -120,48 +117,76 @@ class SpendFile:
 
     Args:
         state: the state file.
+
+    `lock` is held by who notes what an attempt spends, and counts it. `serials` number the attempts.
     """
 
     def __init__(self, state: Path) -> None:
         self._folder = state.with_name(state.name + SUFFIX)
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self.descriptor = -1
         self._token = ""
-        self._serials = count(1)
+        self.serials = count(1)
         self._forked = False
         self._forget()
 
     def belongs_to(self, token: str) -> None:
         """This process goes by that now: who executes a run keeps its token as long as that takes."""
-        with self._lock:
+        with self.lock:
             if token != self._token:
                 self._close()
                 self._token = token
 
-    def begin(self, run: int, name: str, key: bytes, n: int, calls: int, ledgers: str, in_record: bool) -> Noted:
-        """An attempt spends for the first time. `calls`: does it count as one? For the rest see `Spent`, `Noted`."""
-        return Noted(self, Spent(next(self._serials), run, name, key, n, 0, 0, calls, 0, ledgers), in_record)
+    def write(
+        self,
+        serial: int,
+        run: int,
+        name: str,
+        key: bytes,
+        n: int,
+        calls: int,
+        ledgers: str,
+        usd: int,
+        tokens: int,
+        at: int = -1,
+    ) -> tuple[int, list[int]]:
+        """Write down what an attempt has spent by now, at its place `at`; -1: it has none yet. Under the lock.
 
-    def place(self, slots: int) -> tuple[int, list[int]]:
-        """Where there are so many slots that nobody uses, and the list of such places: it goes back there.
+        Returns:
+            Its place, and the list of such places: it goes back there.
 
         Raises:
-            StateIO: the file cannot be made.
+            StateIO: it cannot be written.
             UsageError: this process was forked from the one that executes the run.
         """
+        body = _encode((run, name, key, n, ledgers))
+        size = len(body)
+        slots = (_HEAD_SIZE + size + SLOT - 1) // SLOT
         free = self._free[slots]
-        try:
-            return free.pop(), free
-        except IndexError:
-            with self._lock:
+        head = _head(slots, calls, size, crc32(body), serial, usd, tokens)
+        data = head + _crc(crc32(head))
+        begun = at >= 0
+        if not begun:
+            data += body
+            if free:
+                at = free.pop()
+            else:
                 if self.descriptor < 0:
                     self._open()
+                at = self._end
                 self._end += slots * SLOT
-                return self._end - slots * SLOT, free
+        try:
+            if write_at(self.descriptor, data, at) != len(data):
+                raise OSError(ENOSPC, os.strerror(ENOSPC))
+        except OSError as error:
+            if not begun:
+                free.append(at)
+            raise self.refused(error) from error
+        return at, free
 
     def close(self) -> None:
         """The process is about to end; the file stays if it says what no commit has saved."""
-        with self._lock:
+        with self.lock:
             unused = sum(slots * len(places) for slots, places in self._free.items())
             saved, token = self._end == (1 + unused) * SLOT, self._token
             self._close()
@@ -171,7 +196,7 @@ class SpendFile:
 
     def close_in_child(self) -> None:
         """After a fork: what the child spends would stand in the place of what the parent does."""
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._close()
         self._forked = True
 

@@ -18,7 +18,7 @@ from perdure.core.records import NO_KEY, StepRecord
 from perdure.core.redaction.printable import one_line
 from perdure.store.liveness import lives
 from perdure.store.rows import checked_of_run, corrupt, sealed, sound
-from perdure.store.spend_file import SUFFIX, Spent, read
+from perdure.store.spend_file import SUFFIX, Noted, Spent, read
 from perdure.store.statements import load
 
 _SQL = load("spending.sql")
@@ -133,10 +133,9 @@ def _of_records(connection: apsw.Connection, rid: int, path: Path) -> Iterator[S
         yield Spent(serial, rid, record.name, record.key, record.n, usd, tokens, calls, ms, labels)
 
 
-def text_of(spent: Spent) -> str:
+def text_of(noted: Noted, ms: int) -> str:
     """How the record of a call says what it has spent."""
-    about = (spent.serial, spent.usd, spent.tokens, spent.calls, spent.ms, spent.ledgers)
-    return _encode(about).decode()
+    return _encode((noted.serial, noted.usd, noted.tokens, noted.calls, ms, noted.ledgers)).decode()
 
 
 def mark(rid: int) -> tuple[str, tuple[Any, ...]]:

@@ -219,8 +219,14 @@ class History(Claims):
         crc = step_checksum(rid, seq, name, key, n, status, given, output, started, ms, attempts, kind)
         more = NOTHING if call.extras is None else call.extras.columns()
         spent = call.spent
-        if spent is None and more == NOTHING:
-            return (rid, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind)
+        if more is NOTHING or more == NOTHING:
+            if spent is None:
+                return (rid, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind)
+            crc = marked(crc, None, None, None, None, None, None, spent)
+            return (
+                rid, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind,
+                None, None, None, None, None, None, spent,
+            )  # fmt: skip
         crc = marked(crc, None, None, *more, spent)
         whole = (rid, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind, None, None)
         return (*whole, *more, spent)

@@ -24,11 +24,13 @@ def refuse_repeated(call: Call) -> RepeatLimit | None:
 def admit(call: Call, history: History) -> BudgetExceeded | None:
     """The refusal of a call that a budget around it does not let begin; without one, it counts from now on."""
     earlier = history.spent_by(call) if history.spent or history.spent_by_children else NOTHING
-    for place, ledger in enumerate(call.ledgers):
-        ledger.undoable = ledger.undoable or call.spec.undo is not None
-        refusal = ledger.admit(call.spec.owner, earlier)
+    spec = call.spec
+    for ledger in call.ledgers:
+        if spec.undo is not None:
+            ledger.undoable = True
+        refusal = ledger.admit(spec.owner, earlier)
         if refusal is not None:
-            for other in call.ledgers[:place]:
+            for other in call.ledgers[: call.ledgers.index(ledger)]:
                 other.withdraw(earlier)
             return refusal
     return None

@@ -6,11 +6,10 @@ they cost with them, so that a bound stops the same call. It is kept in the stat
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from math import inf
 from shlex import quote
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -62,6 +61,16 @@ CallId = tuple[str, bytes, int]
 """Name, key and occurrence of a call."""
 
 
+class Lock(Protocol):
+    """A lock. Asked for by its methods, not by `with`: that costs as much again as the lock itself, at each step."""
+
+    def acquire(self) -> object:
+        """Wait for it."""
+
+    def release(self) -> object:
+        """Let go of it."""
+
+
 class UnderWay(Protocol):
     """What an attempt has spent so far, as its engine keeps it."""
 
@@ -106,12 +115,10 @@ class Ledger:
         number: which block of the run it is, in the order in which they were entered.
         bounds: what it may spend.
         before: what its calls spent in earlier lives of the run.
-        lock: keeps threads apart that count at the same time.
+        lock: keeps threads apart that count at the same time. Who says what is spent holds it already.
     """
 
-    def __init__(
-        self, run: str, rid: int, number: int, bounds: Bounds, before: Amounts, lock: AbstractContextManager[Any]
-    ) -> None:
+    def __init__(self, run: str, rid: int, number: int, bounds: Bounds, before: Amounts, lock: Lock) -> None:
         self.run = run
         self.rid = rid
         self.label = f"{rid}:{number}"
@@ -128,36 +135,46 @@ class Ledger:
     @property
     def seen(self) -> Amounts:
         """What the calls have spent that the workflow has made so far."""
-        with self._lock:
+        self._lock.acquire()
+        try:
             return self._seen.amounts()
+        finally:
+            self._lock.release()
 
     def replayed(self, spent: Amounts) -> None:
         """A call has its record, and had spent that."""
-        with self._lock:
+        self._lock.acquire()
+        try:
             self._seen.add(spent.usd, spent.tokens, spent.calls, spent.ms)
+        finally:
+            self._lock.release()
 
     def spend(self, usd: int = 0, tokens: int = 0, ms: int = 0) -> None:
-        """A call that is made now has spent that, in the units of `Amounts`."""
-        with self._lock:
-            seen = self._seen
-            seen.usd += usd
-            seen.tokens += tokens
+        """A call that is made now has spent that, in the units of `Amounts`. Called with the lock held."""
+        seen = self._seen
+        seen.usd += usd
+        seen.tokens += tokens
+        if ms:
             seen.ms += ms
-            if self._new is not seen:
-                self._new.add(usd, tokens, 0, ms)
+        if self._new is not seen:
+            self._new.add(usd, tokens, 0, ms)
 
     def withdraw(self, earlier: Amounts) -> None:
         """A call that was admitted is not made after all; `earlier` is what it was admitted with."""
-        with self._lock:
+        self._lock.acquire()
+        try:
             self._seen.add(-earlier.usd, -earlier.tokens, -earlier.calls, -earlier.ms)
             if earlier.calls == 0:
                 self._seen.calls -= 1
                 if self._new is not self._seen:
                     self._new.calls -= 1
+        finally:
+            self._lock.release()
 
     def admit(self, owner: str, earlier: Amounts) -> BudgetExceeded | None:
         """May a call begin that has no record? It counts from now on; `earlier` is what it spent in earlier lives."""
-        with self._lock:
+        self._lock.acquire()
+        try:
             seen = self._seen
             most = seen if self._new is seen else self._most(again=1 if earlier.calls else 0)
             if (
@@ -174,13 +191,18 @@ class Ledger:
                 if self._new is not seen:
                     self._new.calls += 1
             return None
+        finally:
+            self._lock.release()
 
     def refuse(self, owner: str) -> BudgetExceeded | None:
         """The same for what is no call of a step itself, but may make some."""
-        with self._lock:
+        self._lock.acquire()
+        try:
             most = self._most()
             field = self.bounds.reached(most)
             return self._exceeded(owner, field, most) if field else None
+        finally:
+            self._lock.release()
 
     def _most(self, again: int = 0) -> Amounts | _Sum:
         """What is spent; `again` is 1 if a call is to be judged that was begun in an earlier life: that is no other."""
