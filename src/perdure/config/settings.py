@@ -142,11 +142,15 @@ def state_path(script: str) -> Path:
     named = (variable("PERDURE_STATE") or "").strip() or (variable("WORKFLOW_STATE_PATH") or "").strip()
     if named:
         return _absolute(named) if os.path.isabs(named) else Path(named).absolute()
-    folder = script_folder(script)
-    configured, where = _configured(script, "state")
-    if configured is not None:
-        return (where / str(configured)).absolute()
-    return folder / ".perdure" / "state.db"
+    found = _states.get(script)
+    if found is None:
+        folder = script_folder(script)
+        configured, where = _configured(script, "state")
+        own = folder / ".perdure" / "state.db"
+        found = own if configured is None else (where / str(configured)).absolute()
+        if script in _tables:
+            _states[script] = found
+    return found
 
 
 @cache
@@ -381,6 +385,9 @@ def _failure_rules(tables: object, path: Path) -> tuple[Rule, ...]:
 _tables: dict[str, tuple[dict[str, Any], Path]] = {}
 """By the absolute path of a script that is no link: what a worker asks for again and again."""
 
+_states: dict[str, Path] = {}
+"""The state files of these scripts, as long as no variable names another: each run asks for that."""
+
 
 def _configured(script: str, name: str) -> tuple[Any, Path]:
     found = _tables.get(script)
@@ -396,6 +403,7 @@ def forget_files() -> None:
     """Read the files anew that hold settings, when they are asked for next."""
     _table.cache_clear()
     _tables.clear()
+    _states.clear()
 
 
 @cache

@@ -239,6 +239,10 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
         return self.crc == self.checksum(run) and self.number > 0 and is_time(self.started)
 
 
+_NO_PLACE = (None,) * 6
+"""Of a run that was never queued."""
+
+
 class RunRecord(msgspec.Struct, frozen=True):
     """A run. `path` is where its script was last seen; `parent` and `holder` are row numbers.
 
@@ -295,26 +299,42 @@ class RunRecord(msgspec.Struct, frozen=True):
 
     def checksum(self) -> int:
         """What `crc` is."""
-        who = (self.rid, self.id, self.script, self.path, self.workflow, self.key, int(self.named), self.parent)
-        ended, stop, wake = self.ended, self.stop, self.wake
-        times = (
+        ended, stop, wake, stopped, steps = self.ended, self.stop, self.wake, self.stopped, self.steps
+        timed_from = None if self.timed_from is None else float(self.timed_from)
+        place = (self.queue, self.priority, self.queue_key, self.dedup, self.hold, self.turn)
+        more: tuple[bytes | str | float | None, ...] = ()
+        if steps is not None or wake is not None or place != _NO_PLACE:  # rows of before keep their checksums
+            more = (stopped, timed_from, None if wake is None else float(wake), *place)
+            if steps is not None:
+                more = (*more, steps)
+        elif timed_from is not None:
+            more = (stopped, timed_from)
+        elif stopped is not None:
+            more = (stopped,)
+        return row_checksum(
+            self.rid,
+            self.id,
+            self.script,
+            self.path,
+            self.workflow,
+            self.key,
+            int(self.named),
+            self.parent,
+            self.status,
+            self.holder,
+            self.epoch,
+            self.input,
+            self.output,
             float(self.created),
             float(self.started),
             None if ended is None else float(ended),
             None if stop is None else float(stop),
+            self.forked_from,
+            self.forked_at,
+            self.forked_last,
+            self.superseded_by,
+            *more,
         )
-        lineage = (self.forked_from, self.forked_at, self.forked_last, self.superseded_by)
-        timed_from = None if self.timed_from is None else float(self.timed_from)
-        more: tuple[bytes | str | float | None, ...] = () if self.stopped is None else (self.stopped,)
-        if timed_from is not None:  # rows of before keep their checksums
-            more = (self.stopped, timed_from)
-        place = (self.queue, self.priority, self.queue_key, self.dedup, self.hold, self.turn)
-        if wake is not None or place.count(None) < len(place) or self.steps is not None:
-            more = (self.stopped, timed_from, None if wake is None else float(wake), *place)
-        if self.steps is not None:
-            more = (*more, self.steps)
-        state = (self.status, self.holder, self.epoch, self.input, self.output)
-        return row_checksum(*who, *state, *times, *lineage, *more)
 
     def sealed(self) -> Self:
         """The record, under a checksum of what it says now."""

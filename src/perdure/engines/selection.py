@@ -13,8 +13,9 @@ from perdure.core.loading import Loading
 from perdure.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from perdure.engines.events import Observer
     from perdure.engines.features import Capabilities
     from perdure.engines.interface import Engine, WorkerEngine
     from perdure.engines.local.state_file_runs import StateFileRuns
@@ -29,14 +30,25 @@ def engine_for(script: str) -> Engine:
         OptionError: the settings name none, or what it needs is not installed.
         StateError: the state file cannot be used.
     """
-    from perdure.alerts import recipients
-    from perdure.engines.observers.attach import attached
-
+    check_recipients, attached = _loaded or _load()
     settings.check(script)
-    recipients.check(script)
+    check_recipients(script)
     engine = engine_at(settings.engine_url(script), settings.state_path(script))
     engine.observer = attached(engine.observer, script)
     return engine
+
+
+_loaded: tuple[Callable[[str], None], Callable[[Observer | None, str], Observer | None]] | None = None
+"""What each run asks: to import it in the function costs a start nothing, and each run as much as a query."""
+
+
+def _load() -> tuple[Callable[[str], None], Callable[[Observer | None, str], Observer | None]]:
+    global _loaded
+    from perdure.alerts import recipients
+    from perdure.engines.observers.attach import attached
+
+    _loaded = found = recipients.check, attached
+    return found
 
 
 def engine_at(url: str, state: Path) -> Engine:
@@ -52,10 +64,19 @@ def engine_at(url: str, state: Path) -> Engine:
     """
     if url != LOCAL:
         return cluster_at(url)
+    return (_local_at or _load_local())(state)
+
+
+_local_at: Callable[[Path], Engine] | None = None
+
+
+def _load_local() -> Callable[[Path], Engine]:
+    global _local_at
     with Loading("perdure.engines.local"):
         from perdure.engines.local import engine_at
 
-    return engine_at(state)
+    _local_at = engine_at
+    return engine_at
 
 
 def runs_at(url: str, state: Path) -> Engine | StateFileRuns:

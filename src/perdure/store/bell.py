@@ -59,8 +59,8 @@ def ring(state: Path, suffix: str = SUFFIX) -> None:
             _ring_at(path)
 
 
-_folders: dict[Path, tuple[os.stat_result, list[Path]]] = {}
-"""What lay in the folder of the locks of a state file when that was changed last."""
+_folders: dict[Path, tuple[os.stat_result, dict[str, list[Path]]]] = {}
+"""What bells of each kind lay in the folder of the locks of a state file when that was changed last."""
 
 
 def _hung_up(state: Path, suffix: str) -> list[Path]:
@@ -71,12 +71,13 @@ def _hung_up(state: Path, suffix: str) -> list[Path]:
     if before is not None and os.path.samestat(before[0], found) and before[0].st_mtime_ns == found.st_mtime_ns:
         paths = before[1]
     else:
-        paths = [Path(entry.path) for entry in os.scandir(folder) if entry.name.endswith((SUFFIX, ENDS))]
+        names = [entry.path for entry in os.scandir(folder)]
+        paths = {kind: [Path(name) for name in names if name.endswith(kind)] for kind in (SUFFIX, ENDS)}
         if time.time_ns() - found.st_mtime_ns > FRESH:
             _folders[state] = found, paths
         else:
             _folders.pop(state, None)
-    return [path for path in paths if path.name.endswith(suffix)]
+    return paths[suffix]
 
 
 def _ring_at(path: Path) -> None:

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import ItemsView
 
 HERE = Path(__file__).parent / "sql"
 
 
-class Statements:
+class Statements(dict[str, str]):
     """The statements of a file, which is read when the first of them is asked for: a run needs few of the files."""
 
-    __slots__ = ("_file", "_read")
+    __slots__ = ("_file",)
 
     def __init__(self, file: str) -> None:
+        super().__init__()
         self._file = file
-        self._read: dict[str, str] = {}
 
-    def __getitem__(self, name: str) -> str:
-        return (self._read or self._all())[name]
+    def __missing__(self, name: str) -> str:
+        if self:
+            raise KeyError(name)
+        self._fill()
+        return self[name]
 
-    def items(self) -> Iterable[tuple[str, str]]:
+    def items(self) -> ItemsView[str, str]:
         """Every name with its statement, in the order of the file."""
-        return (self._read or self._all()).items()
+        if not self:
+            self._fill()
+        return super().items()
 
-    def _all(self) -> dict[str, str]:
+    def _fill(self) -> None:
         found = {}
         for part in (HERE / self._file).read_text(encoding="utf-8").split("-- name: ")[1:]:
             name, _, body = part.partition("\n")
             found[name.strip()] = body.strip().rstrip(";")
-        self._read = found
-        return found
+        self.update(found)  # at once: another thread may ask meanwhile
 
 
 def load(file: str) -> Statements:
