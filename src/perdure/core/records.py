@@ -349,7 +349,10 @@ class RunRecord(msgspec.Struct, frozen=True):
             and self.parent != self.rid
             and (self.forked_from is None or self.forked_from < self.rid)
             and (self.superseded_by is None or self.superseded_by > self.rid)
-            and all(map(is_time, (self.created, self.started, self.ended, self.stop, self.timed_from, self.wake)))
+            and all(
+                each is None or -_LATEST < each < _LATEST
+                for each in (self.created, self.started, self.ended, self.stop, self.timed_from, self.wake)
+            )
         )
 
 

@@ -6,9 +6,10 @@ import atexit
 import math
 import os
 import threading
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -203,46 +204,35 @@ class LocalEngine:
             ids: list[str] = resources.store.journal.write((), resources.store.enqueue(queued, resources.world.now()))
             return ids
 
-    @contextmanager
-    def _outside(self, spec: Spec) -> Iterator[None]:
-        """Where the caller of a workflow is: what stopped a run comes out of its wrapping here."""
-        try:
-            with self._way_on():
-                yield
-        except StateError as error:
+    def _outside(self, spec: Spec) -> _Outside:
+        return _Outside(self, spec)
+
+    def came_out(self, error: BaseException, spec: Spec) -> None:
+        """An error leaves a workflow, towards its caller: say what nobody else says of it.
+
+        The commands in the hint of an error of ours find the state file from the working directory.
+        """
+        if not isinstance(error, PerdureError):
+            return
+        self._locate(error)
+        if isinstance(error, StateError):
             if error is not self.resources.monitor.alerted:
                 from perdure.alerts.unusable_state import alert_unusable_state
 
                 alert_unusable_state(spec, error)
-            raise
-        except Suspended as left:
-            notices.suspended(self.resources, left, spec.file)
-            raise
-        except Skipped as skipped:
+        elif isinstance(error, Suspended):
+            notices.suspended(self.resources, error, spec.file)
+        elif isinstance(error, Skipped) and not getattr(self.observer, "shows", self.observer is not None):
             # Without an observer nothing else says so: uncaught, it ends a script without a word.
-            if not getattr(self.observer, "shows", self.observer is not None):
-                from perdure.config.stderr_line import say
-                from perdure.core.redaction.printable import one_line
+            from perdure.config.stderr_line import say
+            from perdure.core.redaction.printable import one_line
 
-                say(f"perdure: {one_line(skipped.what)}; skipped")
-            raise
+            say(f"perdure: {one_line(error.what)}; skipped")
 
-    @contextmanager
-    def _way_on(self) -> Iterator[None]:
-        """The commands in the hint of an error of ours find the state file from the working directory."""
-        try:
-            yield
-        except StopRun as stop:
-            raise self._located(stop.error) from stop.error.__cause__
-        except PerdureError as error:
-            self._located(error)
-            raise
-
-    def _located(self, error: PerdureError) -> PerdureError:
+    def _locate(self, error: PerdureError) -> None:
         from perdure.core.commands import located
 
         error.hint = located(error.hint, self.resources.option)
-        return error
 
     def call_off(self, run: RunRecord) -> list[str] | None:
         """End a run for good that no process executes, with its clean-ups; the script has been loaded, if there is one.
@@ -342,6 +332,29 @@ class LocalEngine:
     def close(self) -> None:
         """Close the state file and let go of the lock."""
         self.resources.close()
+
+
+class _Outside:
+    """Where the caller of a workflow is: what stopped a run comes out of its wrapping here.
+
+    Not made of a generator, since each run passes through it once or twice: that enters six functions more.
+    """
+
+    __slots__ = ("_engine", "_spec")
+
+    def __init__(self, engine: LocalEngine, spec: Spec) -> None:
+        self._engine, self._spec = engine, spec
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if error is None:
+            return
+        inner = error.error if isinstance(error, StopRun) else error
+        self._engine.came_out(inner, self._spec)
+        if inner is not error:
+            raise inner from inner.__cause__
 
 
 class _EngineWorld:
