@@ -256,6 +256,7 @@ def test_a_run_is_light(tmp_path: Path):
         "concurrent.futures",
         "filelock",
         "hashlib",
+        "inspect",
         "json",
         "logging",
         "perdure.api.context",
@@ -272,6 +273,7 @@ def test_a_run_is_light(tmp_path: Path):
         "perdure.store.queue_listing",
         "perdure.store.schedules",
         "tomllib",
+        "typing_extensions",
     ]
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "lighthouse"\n')
     (tmp_path / "jobs").mkdir()

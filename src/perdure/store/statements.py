@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import ItemsView
+    from _collections_abc import dict_items
 
 HERE = Path(__file__).parent / "sql"
 
@@ -26,7 +26,7 @@ class Statements(dict[str, str]):
         self._fill()
         return self[name]
 
-    def items(self) -> ItemsView[str, str]:
+    def items(self) -> dict_items[str, str]:
         """Every name with its statement, in the order of the file."""
         if not self:
             self._fill()
