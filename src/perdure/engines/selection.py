@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perdure.config import cluster_options, settings
 from perdure.config.settings import LOCAL
@@ -15,7 +15,6 @@ from perdure.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from perdure.engines.events import Observer
     from perdure.engines.features import Capabilities
     from perdure.engines.interface import Engine, WorkerEngine
     from perdure.engines.local.state_file_runs import StateFileRuns
@@ -30,25 +29,25 @@ def engine_for(script: str) -> Engine:
         OptionError: the settings name none, or what it needs is not installed.
         StateError: the state file cannot be used.
     """
-    check_recipients, attached = _loaded or _load()
+    recipients, attach = _loaded or _load()
     settings.check(script)
-    check_recipients(script)
+    recipients.check(script)
     engine = engine_at(settings.engine_url(script), settings.state_path(script))
-    engine.observer = attached(engine.observer, script)
+    engine.observer = attach.attached(engine.observer, script)
     return engine
 
 
-_loaded: tuple[Callable[[str], None], Callable[[Observer | None, str], Observer | None]] | None = None
+_loaded: tuple[Any, Any] | None = None
 """What each run asks: to import it in the function costs a start nothing, and each run as much as a query."""
 
 
-def _load() -> tuple[Callable[[str], None], Callable[[Observer | None, str], Observer | None]]:
+def _load() -> tuple[Any, Any]:
     global _loaded
     from perdure.alerts import recipients
-    from perdure.engines.observers.attach import attached
+    from perdure.engines.observers import attach
 
-    _loaded = found = recipients.check, attached
-    return found
+    _loaded = recipients, attach
+    return _loaded
 
 
 def engine_at(url: str, state: Path) -> Engine:
