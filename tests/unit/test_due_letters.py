@@ -15,12 +15,14 @@ from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.spec import spec_of
 from perdure.core.records import RunRecord
 from perdure.engines.local.redrive import Redriver, Result
-from perdure.errors import AlreadyRunning, RunError
+from perdure.engines.local.scope import LocalScope
+from perdure.errors import AlreadyRunning, NotFound, RunError
 from perdure.store import dead_letters, forks, parking
 
 done: list[str] = []
 keys: list[str] = []
 broken: set[str] = set()
+leaves: list[type[BaseException]] = []
 
 
 def effect(what: str) -> None:
@@ -31,6 +33,8 @@ def effect(what: str) -> None:
 
 @step(name="due cancel", retry=None)
 def cancel(seat: str) -> None:
+    if leaves:
+        raise leaves.pop()
     effect(f"cancel {seat}")
 
 
@@ -98,11 +102,24 @@ def items_paid() -> int:
     return dead
 
 
+@workflow(name="due_once", once=True)
+def once() -> str:
+    return book("seat")
+
+
+@workflow(name="due_caller")
+def caller() -> str:
+    seat = once()
+    pay()
+    return seat
+
+
 @pytest.fixture(autouse=True)
 def all_works() -> Iterator[None]:
     done.clear()
     keys.clear()
     broken.clear()
+    leaves.clear()
     yield
     broken.clear()
 
@@ -265,6 +282,93 @@ def test_a_call_that_can_be_undone_is_not_redriven_while_its_run_is_executed(mac
     run = end(machine, long, "late")
     (refusal,) = found
     assert f"dead letter 1 is a call with undo= of run {run.id}, which pid " in refusal.what
+
+
+def leave(machine: Machine, function: Callable[[], Any], how: type[BaseException] = Died) -> None:
+    """Run it, in a process that is left, or dies, while it undoes what that has booked; undoing fails now."""
+    broken.add("pay")
+    leaves.append(how)
+    with pytest.raises(how):
+        function()
+    broken.clear()
+    broken.add("cancel")
+    machine.boot()
+
+
+@pytest.mark.parametrize("how", [Died, KeyboardInterrupt])
+@pytest.mark.parametrize("function", [flat, trip, order, caller])
+def test_what_a_broken_off_undoing_has_failed_to_take_back_is_made_again(
+    machine: Machine, function: Any, how: type[BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be taken back in part; so it is for a step, a child, an item of a map and a run once. The letter stays."""
+    leave(machine, function, how)
+    function()
+    assert done.count("late late" if function is order else "book seat") == 2
+    assert len(keys) == len(set(keys))
+    assert statuses(machine).count("parked") == 1
+    assert "makes a call again that undo:due cancel may have taken back in part" in capsys.readouterr().err
+    assert redrive(machine, statuses(machine).index("parked") + 1).status == "refused"  # it would take the new one
+
+
+def test_what_was_made_again_after_a_broken_off_undoing_has_an_undoing_of_its_own(machine: Machine) -> None:
+    """The letter of the first one is re-driven when that stands no more, and takes nothing back of the run."""
+    leave(machine, flat)
+    run = end(machine, flat, "pay")
+    end(machine, flat, "pay")
+    assert (done, statuses(machine)) == (["book seat", "book seat", "cancel seat"], ["parked", "superseded"])
+    assert redrive(machine).status == "resolved"
+    assert flat() == "seat"
+    assert len(keys) == len(set(keys)) == 3
+    assert machine.engine.store.run(run.id).status == "done"
+
+
+def test_what_a_lost_undo_step_may_have_begun_to_take_back_is_made_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was renamed or moved after the process had died in it."""
+
+    def gone(*_: object) -> None:
+        raise NotFound("no such step", "")
+
+    leave(machine, flat)
+    monkeypatch.setattr(LocalScope, "find_step", gone)
+    assert flat() == "seat"
+    assert (done, statuses(machine)) == (["book seat", "book seat", "pay"], ["parked"])
+
+
+@pytest.mark.parametrize("how", ["dies", "is left"])
+def test_what_a_broken_off_redrive_may_have_taken_back_is_made_again(machine: Machine, how: str) -> None:
+    """Also if the letter was re-driven once more since, and that has failed."""
+    end(machine, flat, "pay", "cancel")
+    if how == "dies":
+        store = machine.engine.store
+        store.journal.write((), dead_letters.claim(store, 1, machine.world.now()))
+        machine.boot()
+    else:
+        leaves.append(KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            redrive(machine)
+        machine.boot()
+    broken.add("cancel")
+    assert redrive(machine).status == "failed"
+    assert flat() == "seat"
+    assert (done, statuses(machine)) == (["book seat", "book seat", "pay"], ["parked"])
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_fork_makes_again_what_may_be_undone_in_part(machine: Machine, dropped: bool) -> None:
+    """The source was cancelled, and its undoing, in which a process had died, has failed."""
+    leave(machine, flat)
+    (run,) = machine.engine.store.runs()
+    assert machine.engine.cancel(run.id, lambda run: None).outcome == "ended"
+    if dropped:
+        store = machine.engine.store
+        store.journal.write((), dead_letters.drop(store, 1, machine.world.now()))
+    fork(machine, run)
+    assert flat() == "seat"
+    assert done == ["book seat", "book seat", "pay"]
+    assert set(statuses(machine)) == {"dropped" if dropped else "parked"}
+    assert redrive(machine).status == "refused"
 
 
 @pytest.mark.parametrize("redriven", [False, True])

@@ -189,7 +189,8 @@ def _left_behind(facts: RunFacts) -> Iterator[Finding]:
             shown = f"#{each.seq} {name}{secrets.describe_inputs(each.input, INPUTS)}: {line_of(each.output)}"
             evidence.append(Evidence(shown, each.seq, name))
         call = evidence[0].text.partition(" ")[2].partition(":")[0]
-        text = f"the clean-up {call} has failed: what it puts away is still there"
+        there = "may be there in part" if facts.clean_ups[0].status == "abandoned" else "is still there"
+        text = f"the clean-up {call} has failed: what it puts away {there}"
         commands = ["perdure dlq show N", "perdure dlq redrive N"]
         yield finding(facts, "incomplete-cleanup", "certain", text, evidence, commands)
 

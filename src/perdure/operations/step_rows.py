@@ -207,6 +207,11 @@ FINE = ("done", "abandoned")
 """What a record is that has no error."""
 
 
+def _is_in_part(record: StepRecord) -> bool:
+    """Is it an undoing that was broken off and has failed, and whose call was made again?"""
+    return record.kind == "undone" and record.status == "abandoned"
+
+
 class Rows:
     """Makes rows of the records of a run; what is secret is asked for once."""
 
@@ -221,7 +226,8 @@ class Rows:
         tries = step_pages.tries_of(
             self._store, rid, [(one.name, one.key, one.n) for one in records if one.attempts > 1]
         )
-        letters = step_pages.letters_of(self._store, rid, [one.seq for one in records if one.status == "dead"])
+        dead = [one.seq for one in records if one.status == "dead" or _is_in_part(one)]
+        letters = step_pages.letters_of(self._store, rid, dead)
         return [self._row(one, tries.get((one.name, one.key, one.n), []), letters.get(one.seq)) for one in records]
 
     def _row(self, record: StepRecord, tries: Sequence[AttemptRecord], letter: LetterRecord | None) -> StepRow:

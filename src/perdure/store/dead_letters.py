@@ -176,6 +176,8 @@ def claim(store: Store, lid: int, now: float, *, undoable: bool = False) -> Oper
         run = store.run_in(connection, letter.run)
         due_letters.refuse(store, connection, letter, run, undoable=undoable)
         if letter.holder is not None:
+            token = store.holder.known_as(connection, letter.holder).token
+            due_letters.broken_off(store, connection, letter, token, now)
             store.holder.bury(connection, letter.holder)  # a letter is re-driven by one process at a time
         record = store.record_in(connection, letter.run, letter.seq)
         made = store.attempts_in(connection, letter.run, record)
@@ -203,12 +205,14 @@ def count(store: Store, lid: int, now: float) -> Operation:
     return operation
 
 
-def release(store: Store, lid: int, now: float) -> Operation:
-    """An operation that lets a letter go which has not been resolved."""
+def release(store: Store, lid: int, now: float, *, left: bool = False) -> Operation:
+    """An operation that lets a letter go which has not been resolved; `left`: in the middle of its redrive."""
 
     def operation(connection: apsw.Connection) -> None:
         letter = _letter(store, connection, lid)
         if letter.holder == store.holder.hid(connection, now):
+            if left:
+                due_letters.broken_off(store, connection, letter, store.holder.token, now)
             parking.put(connection, letter, holder=None)
 
     return operation
@@ -245,7 +249,10 @@ def _replace(store: Store, connection: apsw.Connection, letter: LetterRecord, ef
     record = store.record_in(connection, letter.run, letter.seq)
     top = store.root_in(connection, letter.run)
     ended = ("done",) if record.kind == "undone" else ("done", "cancelled")  # a fork of it may stand on what is undone
-    if record.status != "dead" or top.status in ended or due_letters.executed(store, connection, run) is not None:
+    in_part = record.kind == "undone" and record.status == "abandoned"  # the run stands on nothing of that
+    if (record.status != "dead" or top.status in ended) and not in_part:
+        return False
+    if due_letters.executed(store, connection, run) is not None:
         return False
     first, *others = effect.rows
     past = record.kind not in CLEAN_UPS and (  # which no call of the workflow's claims

@@ -12,29 +12,52 @@ import apsw
 import msgspec
 
 from perdure.core.execution.already_running import being_redriven
+from perdure.core.execution.cleanup_records import given_of
+from perdure.core.execution.crash_loop import fitted
 from perdure.core.execution.redrive import takes_back
 from perdure.core.letter_record import WHOLE_RUN, LetterRecord
-from perdure.core.records import CLEAN_UPS, RunRecord
+from perdure.core.records import CLEAN_UPS, RunRecord, StepRecord, StepStatus
 from perdure.errors import AlreadyRunning, RunError
-from perdure.store import parking, pieces
+from perdure.store import lives, parking, pieces
 from perdure.store.rows import checked
 from perdure.store.statements import load
 
 if TYPE_CHECKING:
+    from perdure.core.execution.known_records import IndexRow
     from perdure.core.execution.run_effects import HolderInfo
     from perdure.store.run_rows import RunRows
 
 _SQL = load("due_letters.sql")
 
 
-def gone_on_with(store: RunRows, connection: apsw.Connection, run: RunRecord, now: float) -> None:
+def gone_on_with(store: RunRows, connection: apsw.Connection, run: RunRecord, now: float) -> tuple[str, ...]:
     """A run that has failed is gone on with: what an undoing that has failed would take back, it stands on again.
 
-    Its next end decides anew.
+    Its next end decides anew. What may be undone in part, it makes again.
+
+    Returns:
+        A line about each of both.
     """
-    for letter in _letters(store, connection, run.rid, "parked"):
-        if _kind(store, connection, letter) == "undone":
-            supersede(store, connection, letter, now)
+    parked = _letters(store, connection, run.rid, "parked")
+    undoings = [letter for letter in parked if _kind(store, connection, letter) == "undone"]
+    again = let_go_of_parts(store, connection, run.rid, now)
+    superseded = [one for one in undoings if store.record_in(connection, run.rid, one.seq).status == "dead"]
+    for letter in superseded:
+        supersede(store, connection, letter, now)
+    lids = {letter.seq: letter.lid for letter in undoings}
+    lines = []
+    for seq, name in sorted(again.items()):
+        stays = f"dead letter {lids[seq]} stays parked" if seq in lids else "its dead letter is not parked any more"
+        lines.append(
+            f"run {run.id} makes a call again that {name} may have taken back in part: that was broken off once, and "
+            f"has failed; {stays}"
+        )
+    for letter in superseded:
+        name = store.record_in(connection, run.rid, letter.seq).name
+        lines.append(
+            f"run {run.id} stands on what {name} has failed to take back: dead letter {letter.lid} is superseded"
+        )
+    return tuple(lines)
 
 
 def redriven(store: RunRows, connection: apsw.Connection, rid: int) -> tuple[int, HolderInfo] | None:
@@ -58,6 +81,44 @@ def executed(store: RunRows, connection: apsw.Connection, run: RunRecord) -> tup
         if run.parent is None:
             return None
         run = store.run_in(connection, run.parent)
+
+
+def let_go_of_parts(store: RunRows, connection: apsw.Connection, rid: int, now: float) -> dict[int, str]:
+    """Take back what may be undone in part: its undoing was broken off once (a death, Ctrl-C), and has failed.
+
+    The call is made again, under another idempotency key, and has an undoing of its own. The letter of the one that has
+    failed stays as it is: nothing but its redrive takes the rest back.
+
+    Returns:
+        The numbers of those undoings, and their names.
+    """
+    for letter in _letters(store, connection, rid, "parked"):
+        if letter.holder is not None and _redriven_by(store, connection, letter) is None:
+            broken_off(store, connection, letter, store.holder.known_as(connection, letter.holder).token, now)
+    rows: list[Any] = connection.execute(_SQL["dead_undone"], (rid,)).fetchall()
+    if not rows:
+        return {}
+    cut = {(life.name, life.key, life.n) for life in lives.list_in(connection, rid, store.path)}
+    found = {seq: name for seq, name, key, n in rows if (fitted(name), key, n) in cut}
+    for seq in found:
+        store.take_back(connection, rid, _taken(store, connection, rid, store.record_in(connection, rid, seq)))
+        _put_status(store, connection, rid, seq, "abandoned")
+    return found
+
+
+def index_to_stand_on(store: RunRows, connection: apsw.Connection, rid: int, now: float) -> list[IndexRow]:
+    """The index of the records of a run that is to be forked, without what may be undone in part."""
+    if parking.are_there(connection):
+        let_go_of_parts(store, connection, rid, now)
+    return store.index_in(connection, rid)
+
+
+def broken_off(store: RunRows, connection: apsw.Connection, letter: LetterRecord, token: str, now: float) -> None:
+    """The process of that token was left, or has died, while it re-drove a letter: an undoing may be made in part."""
+    if _kind(store, connection, letter) == "undone":
+        record = store.record_in(connection, letter.run, letter.seq)
+        cut = lives.Cut(record.name, record.key, record.n, record.attempts + 1, letter.changed)
+        lives.add(connection, letter.run, token, [cut], now)
 
 
 def undone_with_its_parent(store: RunRows, connection: apsw.Connection, rid: int, now: float) -> None:
@@ -101,13 +162,16 @@ def undoing_forked(
         now: seconds since the epoch.
 
     Returns:
-        Is it an undoing? Then it is superseded.
+        Is it an undoing? Then it is superseded, or stays with its run if that was broken off.
 
     Raises:
         RunError: it is, and the fork would make again what stands still.
     """
     if _kind(store, connection, letter) != "undone":
         return False
+    let_go_of_parts(store, connection, letter.run, now)
+    if store.record_in(connection, letter.run, letter.seq).status == "abandoned":
+        return True  # the fork makes the call again; what the source has left, the letter takes back
     run = store.run_in(connection, letter.run)
     if run.status != "done" and not 0 < _undoes(store, connection, letter) < before:
         raise RunError(
@@ -131,9 +195,11 @@ def refuse(
         AlreadyRunning: it is an undoing, or can be undone, and its run is executed at this moment.
     """
     kind = _kind(store, connection, letter)
-    if kind == "undone" and run.status == "done":
+    in_part = kind == "undone" and store.record_in(connection, letter.run, letter.seq).status == "abandoned"
+    if _stands_again(store, connection, letter) if in_part else kind == "undone" and run.status == "done":
         raise RunError(
-            f"dead letter {letter.lid} would take back what run {run.id} stands on, which is done",
+            f"dead letter {letter.lid} would take back what run {run.id} stands on"
+            + (", which has made that call again" if in_part else ", which is done"),
             f"drop it: perdure dlq drop {letter.lid}",
         )
     if (kind == "undone" or undoable) and (found := executed(store, connection, run)) is not None:
@@ -187,7 +253,11 @@ def supersede(store: RunRows, connection: apsw.Connection, letter: LetterRecord,
 
 def lift(store: RunRows, connection: apsw.Connection, rid: int, seq: Any) -> None:
     """Of a clean-up, say that it has failed and is not given up: see History."""
-    record = msgspec.structs.replace(store.record_in(connection, rid, seq), status="failed").sealed(rid)
+    _put_status(store, connection, rid, seq, "failed")
+
+
+def _put_status(store: RunRows, connection: apsw.Connection, rid: int, seq: int, status: StepStatus) -> None:
+    record = msgspec.structs.replace(store.record_in(connection, rid, seq), status=status).sealed(rid)
     connection.execute(_SQL["put_status"], (record.status, record.crc, rid, seq))
 
 
@@ -207,10 +277,33 @@ def _cancelled_with(store: RunRows, connection: apsw.Connection, run: RunRecord)
 
 def _undoes(store: RunRows, connection: apsw.Connection, letter: LetterRecord) -> int:
     """The number of the record that an undoing would take back; 0 if there is none."""
-    notes = (seq for seq, *_, kind in store.index_in(connection, letter.run) if kind == "undo")
-    records = (pieces.whole(connection, store.record_in(connection, letter.run, seq), store.path) for seq in notes)
-    taken = takes_back(store.record_in(connection, letter.run, letter.seq), records)
+    taken = _taken(store, connection, letter.run, store.record_in(connection, letter.run, letter.seq))
     return taken[0] if taken else 0
+
+
+def _taken(store: RunRows, connection: apsw.Connection, rid: int, undoing: StepRecord) -> tuple[int, ...]:
+    """The numbers of the records that go with what an undoing takes back."""
+    notes = (seq for seq, *_, kind in store.index_in(connection, rid) if kind == "undo")
+    records = (pieces.whole(connection, store.record_in(connection, rid, seq), store.path) for seq in notes)
+    return takes_back(undoing, records)
+
+
+def _stands_again(store: RunRows, connection: apsw.Connection, letter: LetterRecord) -> bool:
+    """Was the call that a broken-off undoing takes back made again, with the result that the undoing is called with?
+
+    By its run, or by a fork of that.
+    """
+    undoing = pieces.whole(connection, store.record_in(connection, letter.run, letter.seq), store.path)
+    undoing = msgspec.structs.replace(undoing, status="dead")
+    given = undoing.input if letter.input is None else pieces.whole(connection, letter, store.path).input
+    rid: int | None = letter.run
+    while rid is not None:
+        if taken := _taken(store, connection, rid, undoing):
+            made, note = (pieces.whole(connection, store.record_in(connection, rid, seq), store.path) for seq in taken)
+            if given_of((made if made.status == "done" else note).output) == given:
+                return True
+        rid = store.run_in(connection, rid).superseded_by
+    return False
 
 
 def _kind(store: RunRows, connection: apsw.Connection, letter: LetterRecord) -> str:

@@ -126,7 +126,7 @@ class _Fork:
         self._forks: dict[int, int] = {}  # of the runs that it is a child of, and their forks
         # May something of it have to be put away? What a child run did ends with the run that had called it.
         self._pending: bool = source.status not in ("done", "cancelled") if above is None else above._pending
-        self._index = store.index_in(connection, source.rid)
+        self._index = due_letters.index_to_stand_on(store, connection, source.rid, now)
 
     def make(self) -> Forked:
         """Make it; what was re-driven counts as done."""

@@ -7,6 +7,7 @@ than one life is marked for good.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -83,13 +84,17 @@ def list_of(store: Any, rid: int) -> list[CutLife]:
         StateCorrupt: what the file says of one is not what was written.
     """
 
-    def question(connection: apsw.Connection) -> list[Any]:
-        return connection.execute(_SQL["list"], (rid,)).fetchall()
+    found: list[CutLife] = store.journal.read(lambda connection: list_in(connection, rid, store.path))
+    return found
 
+
+def list_in(connection: apsw.Connection, rid: int, path: Path) -> list[CutLife]:
+    """The same, in a transaction on the state file of that path."""
     found = []
-    for row in store.journal.read(question):
+    rows: list[Any] = connection.execute(_SQL["list"], (rid,)).fetchall()
+    for row in rows:
         if not sound(row):
-            raise corrupt(store.path)
+            raise corrupt(path)
         _, name, key, n, _, attempt, started, ended, cause, _ = row
         found.append(CutLife(name, key, n, attempt, started, ended, cause))
     return found

@@ -164,6 +164,7 @@ class RunBegin(RunRows):
         locked = self.locks.obstacle(connection, start.lock, who, rid=run.rid)
         if locked is not None:
             return locked
+        said: tuple[str, ...] = ()
         if run.status != "queued" and parking.are_there(connection):
             from perdure.store import due_letters
 
@@ -171,7 +172,7 @@ class RunBegin(RunRows):
                 letter, by = redriven
                 return Held(run, by, None, letter)
             if run.status in ("failed", "parked") and not start.ends:
-                due_letters.gone_on_with(self, connection, run, now)
+                said = due_letters.gone_on_with(self, connection, run, now)
         died = None
         if run.holder is not None and not self.holder.is_me(run.holder):
             died = self.holder.number_here(connection, run.holder)
@@ -214,7 +215,7 @@ class RunBegin(RunRows):
 
             stop_notes.remove(self.path, run.id)
         self._hold(connection, run.rid, start, now)
-        return Taken(run, resumed=not queued, died=died)
+        return Taken(run, resumed=not queued, died=died, said=said)
 
     def _is_ready(self, connection: apsw.Connection, run: RunRecord, start: Start, now: float) -> bool:
         """Is a suspended run to be gone on with: is it due soon, or was its script edited since it was taken last?

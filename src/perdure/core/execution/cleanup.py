@@ -17,7 +17,7 @@ import msgspec
 from perdure.core.exceptions import capture
 from perdure.core.execution.call import item
 from perdure.core.execution.call_end import Succeeded
-from perdure.core.execution.cleanup_records import undone_key
+from perdure.core.execution.cleanup_records import given_of, undone_key
 from perdure.core.execution.effects import Effect, Load, Save
 from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call, Spec
@@ -30,9 +30,6 @@ Find = Callable[[StepKind, str, str, bytes], Spec]
 
 Raises NotFound.
 """
-
-ONE_ARGUMENT = b"\x91"
-"""How packed inputs begin that are one value: a list of one (MessagePack's fixarray)."""
 
 
 class _Cleaning(msgspec.Struct):
@@ -127,7 +124,7 @@ def _read(record: StepRecord, history: History) -> Generator[Effect, Any, _Clean
     result: StepRecord = yield Load(None, seq, peek=True)
     key = undone_key(undone, record.key, record.n)
     # One that was re-driven after the run had gone on without it is a dead letter to that still.
-    given = ONE_ARGUMENT + (result if result.status == "done" else record).output
+    given = given_of((result if result.status == "done" else record).output)
     name = clean_up_name("undone", step)
     return _Cleaning("undone", module, step, name, given, key, history.undone[key], (seq, record.seq))
 

@@ -29,6 +29,15 @@ def undo_note(undo: tuple[str, str], seq: int, step: str) -> bytes:
     return codec.pack_inputs([*undo, seq, step], {}, owner=UNDO_NOTE)
 
 
+ONE_ARGUMENT = b"\x91"
+"""How packed inputs begin that are one value: a list of one (MessagePack's fixarray)."""
+
+
+def given_of(result: bytes) -> bytes:
+    """What an undoing is called with: the result of what it takes back, both packed."""
+    return ONE_ARGUMENT + result
+
+
 def undone_key(step: str, key: bytes, n: int) -> bytes:
     """What the undoings of a step's call go by: of calls that are alike, each has its own."""
     which = b"\0%d" % n if n else b""

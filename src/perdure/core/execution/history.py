@@ -163,7 +163,7 @@ class History(Claims):
         if kind in ("deferred", "undone"):
             if status != "failed":  # else the run has gone on since, and the next end decides anew
                 self._cleaned[kind, name, key, n] = status
-            self.undone[key] += kind == "undone" and status == "done"
+            self.undone[key] += kind == "undone" and status in ("done", "abandoned")
             return
         if kind == "timers":
             if name == ENDING_NOTE:

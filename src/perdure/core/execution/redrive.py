@@ -96,7 +96,9 @@ def takes_back(record: StepRecord, records: Iterator[StepRecord]) -> tuple[int, 
     """
     from perdure.core.execution.cleanup_records import undone_key
 
-    if record.kind != "undone":
+    if (
+        record.kind != "undone" or record.status == "abandoned"
+    ):  # then that was taken back when the run was gone on with
         return ()
     for one in records:
         if one.kind == "undo":

@@ -106,11 +106,15 @@ class Asleep(msgspec.Struct, frozen=True):
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """The run is ours: new, or to be resumed. `died` is the number of the process that died while it executed it."""
+    """The run is ours: new, or to be resumed. `died` is the number of the process that died while it executed it.
+
+    `said`: what is to be said of undoings that had failed, a line each.
+    """
 
     run: RunRecord
     resumed: bool
     died: int | None = None
+    said: tuple[str, ...] = ()
 
 
 class Begin(msgspec.Struct, frozen=True):
@@ -129,11 +133,12 @@ class StandBy(msgspec.Struct, frozen=True):
 
 
 class Recall(msgspec.Struct, frozen=True):
-    """Read what the run has done. Answer: a History. `died` as in Taken."""
+    """Read what the run has done. Answer: a History. `died` and `said` as in Taken."""
 
     run: RunRecord
     resumed: bool
     died: int | None = None
+    said: tuple[str, ...] = ()
 
 
 class Body(msgspec.Struct, frozen=True):

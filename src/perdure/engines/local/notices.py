@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 
 from perdure.config.module_names import INTERACTIVE
 from perdure.config.script_identity import point_out
@@ -142,6 +143,18 @@ def undoes(resources: Resources, effect: Unwind) -> None:
 
         steps = "1 completed step" if count == 1 else f"{count:,} completed steps"
         point_out(f"run {one_line(effect.run.id)} undoes {steps}")
+
+
+def say_of_undoings(resources: Resources, lines: Sequence[str]) -> None:
+    """A run is gone on with whose undoing had failed."""
+    if not lines or is_shown(resources.observer):
+        return
+    from perdure.core.redaction.printable import one_line
+
+    for line in lines[:NAMED]:
+        point_out(one_line(line))
+    if len(lines) > NAMED:
+        point_out(f"so it is with {len(lines) - NAMED:,} more; see: perdure dlq ls{resources.option}")
 
 
 def left_parked(resources: Resources, run: RunRecord) -> list[str]:

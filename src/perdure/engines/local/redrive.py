@@ -224,7 +224,7 @@ class Redriver:
         if end is not None and isinstance(end.end, Succeeded):
             self._tell(Result(lid, "resolved", seen=end.seen))
             return
-        self._release(lid)
+        self._release(lid, left=end is None and not isinstance(error, Exception | StopRun))
         if end is not None:
             self._tell(Result(lid, "failed", getattr(end.end, "error", None)))
             return
@@ -234,10 +234,10 @@ class Redriver:
         else:
             self._tell(Result(lid, "refused" if isinstance(cause, PerdureError) else "failed", cause))
 
-    def _release(self, lid: int) -> None:
+    def _release(self, lid: int, *, left: bool = False) -> None:
         store = self._engine.store
         with suppress(StateError):  # it is free at the latest when this process ends
-            store.journal.write((), dead_letters.release(store, lid, self._engine.world.now()))
+            store.journal.write((), dead_letters.release(store, lid, self._engine.world.now(), left=left))
 
     def _tell(self, result: Result) -> None:
         with self._lock:

@@ -328,6 +328,7 @@ class SyncDriver:
                 if effect.resumed
                 else RunStarted(run.id, run.workflow)
             )
+        notices.say_of_undoings(self._resources, effect.said)
         return history
 
     def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:

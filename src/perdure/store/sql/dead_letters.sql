@@ -59,7 +59,7 @@ SELECT max(seq) FROM step WHERE run = ?
 
 -- name: replace_step
 UPDATE step SET status = ?, output = ?, started = ?, ms = ?, attempts = ?, crc = ?
-WHERE run = ? AND seq = ? AND status = 'dead'
+WHERE run = ? AND seq = ? AND status IN ('dead', 'abandoned')
 
 -- name: due
 SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc,

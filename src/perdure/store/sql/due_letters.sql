@@ -19,3 +19,6 @@ SELECT seq FROM step WHERE run = ? AND kind = 'deferred' AND status = 'dead'
 
 -- name: put_status
 UPDATE step SET status = ?, crc = ? WHERE run = ? AND seq = ?
+
+-- name: dead_undone
+SELECT seq, name, key, n FROM step WHERE run = ? AND kind = 'undone' AND status = 'dead'
