@@ -158,6 +158,36 @@ def test_a_moved_call_stops_the_run(lives: Lives, before: str, after: str, way: 
     assert lives.ledger().count(call) == 1
 
 
+GROWN = """
+import dataclasses
+Order = dataclasses.make_dataclass("Order", [("n", int), *([("vip", bool, False)] if GAINED else [])])
+
+
+@step(name="charge")
+def charged(order: Order):
+    return charge._spec.fn(order.n)
+
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(PARENT, CHILD), (CHILD, PARENT), (KEPT, KEPT_MOVED)],
+    ids=["into a child", "out of a child", "out of a done child"],
+)
+def test_a_moved_call_stops_the_run_also_if_its_class_has_gained_a_field(lives: Lives, before: str, after: str) -> None:
+    """Two edits at once: the call is recognised by what was recorded of its inputs."""
+    old, new = (
+        text.replace("charge(n)", "charged(Order(n))").replace("charge(1)", "charged(Order(1))")
+        for text in (before, after)
+    )
+    lives.dies(GROWN.replace("GAINED", "0") + old, dies_in="slow 1")
+    code, said = lives.live(GROWN.replace("GAINED", "1") + new)
+    assert (code, "was completed in run top-" in said) == (1, True), said
+    assert lives.ledger().count("charge 1") == 1
+
+
 def test_what_the_error_says_goes_on(lives: Lives, scripts: Scripts) -> None:
     """It names the command for the run that is no child, and that has the call made as new work."""
     lives.dies(PARENT, dies_in="slow 1")

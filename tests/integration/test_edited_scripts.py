@@ -351,6 +351,8 @@ def orders(machine: Machine, *, gained: bool) -> Any:
 
     def pay(of: Any) -> int:
         machine.ran.append(of.n)
+        if of.n < 0:
+            raise Trouble
         return int(of.n)
 
     def body(of: Any) -> int:
@@ -361,7 +363,7 @@ def orders(machine: Machine, *, gained: bool) -> Any:
     for fn in (pay, body):
         fn.__annotations__["of"] = order
     body.__qualname__ = "body"  # at the top level of a file, as far as enqueueing looks
-    paid = step(pay)
+    paid = step(pay, retry=None)
     part, once = workflow(body, name="part"), workflow(body, name="once", once=True)
 
     @step(retry=None)
@@ -378,11 +380,35 @@ def orders(machine: Machine, *, gained: bool) -> Any:
         "enqueue once": lambda: once.enqueue(order(1)),
     }
 
-    def main(way: str) -> None:
-        ways[way]()
+    bad: dict[str, Any] = {
+        "step": lambda: paid(order(-1)),
+        "item": lambda: paid.map([order(-1), order(-1)], max_dead=None).results,
+        "child": lambda: part(order(-1)),
+        "id": lambda: part.with_options(id="k")(order(-1)),
+        "once": lambda: once(order(-1)),
+    }
+
+    def main(way: str, fails: bool = False) -> None:
+        for _ in range(1 + fails):
+            with suppress(*[Trouble] * fails):
+                (bad if fails else ways)[way]()
         end("main")
 
     return workflow(main, name="main"), ways
+
+
+@pytest.mark.parametrize("way", ["step", "item", "child", "id", "once"])
+def test_a_failure_that_was_handled_is_found_again_when_a_class_has_gained_a_field(machine: Machine, way: str) -> None:
+    """Of a step, an item, a child run and runs by an id or run once: none is tried again."""
+    main, _ = orders(machine, gained=False)
+    machine.ran += ["main", "dies"]
+    with suppress(Died):
+        main(way, True)
+    assert -1 in machine.ran
+    machine.ran.clear()
+    main, _ = orders(machine, gained=True)
+    main(way, True)
+    assert machine.ran == []
 
 
 @pytest.mark.parametrize("how", ["dies", "fails"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import make_dataclass
 from typing import Any
 
 import pytest
@@ -93,6 +94,33 @@ def test_it_stops_with_both_names_and_the_way_out(machine: Machine, kind: str) -
     rename(machine, cost)
     kept = define("price")
     assert flow(calling(kept))() == (10 if kind == "call" else [10, 12])
+    assert ran == before
+
+
+@pytest.mark.parametrize("kind", ["call", "map"])
+def test_it_stops_also_if_a_class_among_the_inputs_has_gained_a_field(machine: Machine, kind: str) -> None:
+    """Two edits at once: the call is recognised by what was recorded of its inputs."""
+    flows.clear()
+
+    def life(name: str, *more: Any) -> Any:
+        order = make_dataclass("Order", [("n", int), *more])
+        order.__module__ = __name__
+
+        def body(of: Any) -> int:
+            ran.append(of.n)
+            return int(of.n)
+
+        body.__annotations__["of"] = order
+        made.append(step(body, name=name))
+        one = made[-1]
+        return flow(lambda: one(order(5)) if kind == "call" else list(one.map([order(5), order(6)]).results))
+
+    with pytest.raises(Trouble):
+        life("price")()
+    rename(machine, made[0])
+    before = list(ran)
+    with pytest.raises(Drift, match="'price' seems to be 'cost' now"):
+        life("cost", ("vip", bool, False))()
     assert ran == before
 
 

@@ -36,7 +36,7 @@ def perform(call: Call, history: History, seq: int | None = UNCLAIMED) -> Decisi
         seq = history.claim(call)
     if seq is not None and not history.is_abandoned(seq):
         return recall(call, history, (yield Load(call, seq)), park)
-    if seq is not None or history.unsettled(call.spec.name, call.key):
+    if seq is not None or history.unsettled(call.spec.name, call):
         record = yield from unrecorded(call, history, seq)
         if record is not None:
             return recall(call, history, record, park)
@@ -102,7 +102,7 @@ def unrecorded(call: Call, history: History, seq: int | None) -> Generator[Effec
     if seq is not None:
         yield WaitGivenUp(call)
         call.seq = 0
-    if history.unsettled(call.spec.name, call.key):
+    if history.unsettled(call.spec.name, call):
         from perdure.core.execution.drift import settle
 
         return (yield from settle(call, history))

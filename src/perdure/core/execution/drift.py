@@ -40,7 +40,7 @@ def settle(call: Call, history: History) -> Generator[Effect, Any, StepRecord | 
     Raises:
         StopRun: with Drift, if completed calls of the same name remain that were not made again.
     """
-    while history.unsettled(call.spec.name, call.key):
+    while history.unsettled(call.spec.name, call):
         waiting: Sequence[Call] | None = yield Settle(call)
         if waiting is None:
             refuse_moved(call, history)
@@ -74,7 +74,7 @@ def refuse_moved(call: Call, history: History) -> None:
     Raises:
         StopRun: with Drift.
     """
-    found = None if history.elsewhere is None else history.elsewhere(call.spec.name, call.key)
+    found = None if history.elsewhere is None else history.elsewhere(call)
     if found is None:
         return
     name, before, now = call.spec.name, found.before, found.now
@@ -118,8 +118,9 @@ def refuse_begun_otherwise(call: Call, asked: Call, history: History, left: Left
         for seq in history.unclaimed(way):
             record = yield Load(call, seq, peek=True)
             before = None if way == name else codec.to_builtins(record.output)
-            forms = [asked.input, *([codec.with_keyword(asked.input, "id", before)] if before is not None else [])]
-            if (before is None or before != id) and any(codec.same_inputs(record.input, form) for form in forms):
+            if (before is None or before != id) and any(
+                are_inputs_of(record.input, asked, with_id) for with_id in {None, before}
+            ):
                 raise StopRun(_begun_otherwise(call, asked, way, record.input, f"step #{seq}", history))
     if mine != name and (child := left(name, asked.key)) is not None:
         raise StopRun(_begun_otherwise(call, asked, name, asked.input, f"child run {child}, unfinished", history))
@@ -145,12 +146,12 @@ def _refuse_renamed(call: Call, history: History) -> Generator[Effect, Any, None
     Raises:
         StopRun: with Drift.
     """
-    found = history.renamed(call.spec.name, call.key)
+    found = history.renamed(call)
     if found is None:
         return
     before, seq = found
     record: StepRecord = yield Load(call, seq, peek=True)
-    if not codec.same_inputs(record.input, call.input):
+    if not are_inputs_of(record.input, call):
         return
     now, run = call.spec.name, history.id
     accept = commands.accept(history.top()[0])

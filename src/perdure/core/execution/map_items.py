@@ -60,14 +60,14 @@ class Feed:
             seq, call.seq = None, 0
         job = Job(self._count, call, seq)
         self._count += 1
-        if seq is None and (self.held or history.unsettled(self._name, call.key)):
+        if seq is None and (self.held or history.unsettled(self._name, call)):
             self.held.append(job)
             return None
         return job
 
     def released(self) -> Job | None:
         """A held item that may start now, if there is one."""
-        if self.held and not self._history.unsettled(self._name, self.held[0].call.key):
+        if self.held and not self._history.unsettled(self._name, self.held[0].call):
             return self.held.popleft()
         return None
 
@@ -81,7 +81,7 @@ class Feed:
 
         While items are still to come, they may claim what is left under this name, so only the other names matter then.
         """
-        if not self.held or not self._history.unsettled(self._name, self.held[0].call.key):
+        if not self.held or not self._history.unsettled(self._name, self.held[0].call):
             return None
         if exhausted or not self._history.doubtful(self._name):
             return self.held[0]

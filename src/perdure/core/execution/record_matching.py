@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from perdure.core.execution.idempotency import child_id
+from perdure.core.execution.inputs import are_scalars
 from perdure.core.execution.known_records import KnownRecords
 from perdure.core.execution.seen_keys import ONE_BY_ONE
 from perdure.core.execution.spec import Call
@@ -16,6 +17,7 @@ from perdure.core.records import KEY, NAME, RESERVED, SEQ, StepRecord
 if TYPE_CHECKING:
     from perdure.core.execution.moved_call import Moved
     from perdure.core.execution.number_set import Numbers
+    from perdure.core.execution.recorded_inputs import InputsOfBefore
 
 
 class Claims(KnownRecords):
@@ -30,6 +32,8 @@ class Claims(KnownRecords):
     def __init__(self, id: str = "", exempt: Sequence[tuple[int, int]] = (), before: int | None = None) -> None:
         super().__init__(exempt)
         self.id = id
+        self.rid = 0
+        self.inputs_of_before: InputsOfBefore | None = None  # if they can be read
         # What calls and child runs (by their ids) have spent in earlier lives.
         self.spent: dict[CallId, Amounts] = {}
         self.spent_by_children: dict[str, Amounts] = {}
@@ -40,8 +44,8 @@ class Claims(KnownRecords):
         self.replays_here: Callable[[], bool] = lambda: False  # the loop that asks, of several
         # May the step of the first name have the second one now? Not if the script has it still.
         self.may_be_renamed: Callable[[str, str], bool] = lambda before, now: False
-        # The completed call of another run of the tree that a call of that name and key is, if an edit has moved it.
-        self.elsewhere: Callable[[str, bytes], Moved | None] | None = None
+        # The completed call of another run of the tree that a call is, if an edit has moved it.
+        self.elsewhere: Callable[[Call], Moved | None] | None = None
         self.last: float = 0  # the number that was given last, or a place after it
         self._left: Numbers | None = None  # records that calls can claim, and have not; made when it is asked for
 
@@ -64,7 +68,7 @@ class Claims(KnownRecords):
                 return seq
             seq = self._find(step, call)
             if seq is None:
-                return None
+                return self._claim_grown(step, call)
         else:
             seen = step.seen
             if key not in seen and len(seen) < ONE_BY_ONE and not (step.claimed or step.taken):
@@ -107,6 +111,18 @@ class Claims(KnownRecords):
         step.count(key, n)
         call.n = n
         return seq
+
+    def _claim_grown(self, step: StepClaims, call: Call) -> int | None:
+        """The same by inputs that looked otherwise, of a call that is not held against the script: it failed, say.
+
+        Those that are go to such calls when the replay has come to rest (see `drift`).
+        """
+        if step.left > step.open:
+            for record in self.grown(call.spec.name, call):
+                if not self._is_open(record.seq):
+                    self.adopt(call, record)
+                    return record.seq
+        return None
 
     def _count(self, call: Call, seq: int) -> None:
         """A call has its record: what it spent counts for the budgets around it.
@@ -179,31 +195,44 @@ class Claims(KnownRecords):
         """Is that the number of a record that an earlier process left?"""
         return seq is not None and (self.before is None or seq <= self.before)
 
-    def unsettled(self, name: str, key: bytes = b"") -> bool:
+    def unsettled(self, name: str, call: Call | None = None) -> bool:
         """Must a call that has no record wait until every other branch has claimed what is its own?
 
         Yes, while completed records of its own name are unclaimed; and, until the replay has come to rest for the first
         time, while any are: nothing is executed before the whole script has been compared with what it did before. Also
-        while a step that the script has no more was completed with the inputs (`key`) of the call: it was renamed; or
-        while another run of the tree has completed the call, and may not make it any more: it was moved.
+        while a step that the script has no more was completed with the inputs of the `call`: it was renamed; or while
+        another run of the tree has completed the call, and may not make it any more: it was moved.
         """
         if self._source is not None:  # not with a function for each new call
             self.read_all()
         if self.replaying and (not self.rested or self.replays_here()):
             return True
-        if self.open and (not self.rested or self.doubtful(name) or self.renamed(name, key) is not None):
+        if self.open and (not self.rested or self.doubtful(name) or self._is_renamed(call)):
             return True
-        return self.elsewhere is not None and self.elsewhere(name, key) is not None
+        return call is not None and self.elsewhere is not None and self.elsewhere(call) is not None
 
-    def renamed(self, name: str, key: bytes) -> tuple[str, int] | None:
+    def _is_renamed(self, call: Call | None) -> bool:
+        return call is not None and self.renamed(call) is not None
+
+    def renamed(self, call: Call) -> tuple[str, int] | None:
         """The name and the record of a completed call with these inputs, of a step that the script has no more."""
         self.read_all()
         for other, step in self._steps.items():
-            if step.open and other != name and not other.startswith(RESERVED):
-                seq = step.once.get(key)
-                if seq is not None and self._is_open(seq) and self.may_be_renamed(other, name):
+            if step.open and other != call.spec.name and not other.startswith(RESERVED):
+                seq = step.once.get(call.key)
+                if seq is None and (grown := self.grown(other, call)):
+                    seq = grown[0].seq
+                if seq is not None and self._is_open(seq) and self.may_be_renamed(other, call.spec.name):
                     return other, seq
         return None
+
+    def grown(self, name: str, call: Call) -> list[StepRecord]:
+        """The unclaimed records of a step whose inputs looked otherwise, and would be those of the call now."""
+        step = self._steps[name]
+        if self.inputs_of_before is None or are_scalars(call.args, call.kwargs):
+            return []
+        found = self.inputs_of_before.find(call, (self.rid, name), lambda: ((self.rid, seq) for seq in step.numbers()))
+        return [record for _, record in found if step.has(record.key, record.n, record.seq)]
 
     def doubtful(self, name: str) -> bool:
         """Are completed records of this name still unclaimed?"""

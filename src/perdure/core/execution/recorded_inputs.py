@@ -2,29 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
 from perdure.core.execution.inputs import are_scalars, pack
 from perdure.core.execution.spec import Call
+from perdure.core.records import StepRecord
 from perdure.core.values import codec
+from perdure.core.values.canonical import canonical
 from perdure.errors import NotDecodable, NotStorable
 
 
-def are_inputs_of(recorded: bytes, call: Call) -> bool:
+def are_inputs_of(recorded: bytes, call: Call, id: str | None = None) -> bool:
     """Compare by what was recorded: a field that it lacks is no change where the call has the field's default.
 
     Args:
         recorded: packed inputs of a call of the same step.
         call: a call as the script makes it now; one that stands for the beginning or the end of a run has the call of
             the workflow among its arguments.
+        id: they are asked for with this id as one more.
     """
-    if codec.same_inputs(recorded, call.input):
+    given = call.input if id is None else codec.with_keyword(call.input, "id", id)
+    if codec.same_inputs(recorded, given):
         return True
-    asked = call
-    if call.spec.record_kind == "builtin":
-        asked = next((one for one in call.args if type(one) is Call and one.spec.kind == "workflow"), call)
+    asked = _asked(call)
     if asked.spec.record_kind != "step" or are_scalars(asked.args, asked.kwargs):
         return False
-    now = Renewed(asked, named=asked.input != call.input).of(recorded)
-    return now is not None and codec.same_inputs(now[0], call.input)
+    now = Renewed(asked, named=asked.input != given).of(recorded)
+    return now is not None and codec.same_inputs(now[0], given)
+
+
+def _asked(call: Call) -> Call:
+    """The call whose arguments are recorded: of what stands for the beginning or the end of a run, the workflow's."""
+    if call.spec.record_kind != "builtin":
+        return call
+    return next((one for one in call.args if type(one) is Call and one.spec.kind == "workflow"), call)
+
+
+class InputsOfBefore:
+    """Records by the inputs that they would have now, where a class among these has gained a field since.
+
+    Args:
+        read: a record, by the numbers of its run and its own.
+    """
+
+    def __init__(self, read: Callable[[int, int], StepRecord]) -> None:
+        self._read = read
+        self._found: dict[Hashable, dict[bytes, list[tuple[int, StepRecord]]]] = {}
+
+    def find(
+        self, call: Call, where: Hashable, records: Callable[[], Iterable[tuple[int, int]]]
+    ) -> list[tuple[int, StepRecord]]:
+        """The records whose inputs looked otherwise, and would be the call's now, with the numbers of their runs.
+
+        Args:
+            call: as the script makes it now.
+            where: what is looked through; once for all calls with arguments of the same types.
+            records: the numbers of its runs and records.
+        """
+        asked = _asked(call)
+        if asked.spec.record_kind != "step" or are_scalars(asked.args, asked.kwargs):
+            return []
+        place = where, call.spec.name, tuple(map(type, (*asked.args, *asked.kwargs.values())))
+        if (found := self._found.get(place)) is None:
+            found = self._found[place] = self._look_through(Renewed(asked, named=asked.input != call.input), records())
+        return found.get(codec.digest(canonical(call.input)), []) if found else []
+
+    def _look_through(self, renewed: Renewed, records: Iterable[tuple[int, int]]) -> dict[bytes, Any]:
+        found: dict[bytes, list[tuple[int, StepRecord]]] = {}
+        for rid, seq in records:
+            record = self._read(rid, seq)
+            now = renewed.of(record.input)
+            if now is not None and not codec.same_inputs(now[0], record.input):
+                found.setdefault(codec.digest(canonical(now[0])), []).append((rid, record))
+        for alike in found.values():
+            alike.sort(key=lambda one: (one[0], one[1].n))
+        return found
 
 
 class Renewed:

@@ -13,8 +13,11 @@ from enum import Enum, auto
 from functools import partial
 from typing import NamedTuple
 
+from perdure.core.execution.inputs import are_scalars
 from perdure.core.execution.moved_call import Moved, TreeRun
 from perdure.core.execution.record_matching import Claims
+from perdure.core.execution.recorded_inputs import InputsOfBefore
+from perdure.core.execution.spec import Call
 from perdure.core.records import RESERVED
 
 
@@ -45,6 +48,7 @@ class RunTree:
         records: the completed calls of the child runs: number of run and record, by name and key of the call.
         changed: was the function of the workflow of that name edited since the tree began, or is it new, or gone?
         called: did the function of a workflow (its name first) name another workflow in all earlier lives?
+        inputs: of the records.
     """
 
     def __init__(
@@ -54,8 +58,10 @@ class RunTree:
         records: dict[tuple[str, bytes], list[tuple[int, int]]],
         changed: Callable[[str], bool],
         called: Callable[[str, str], bool],
+        inputs: InputsOfBefore,
     ) -> None:
         self._root = root
+        self._inputs = inputs
         self._runs = {one.rid: one for one in runs} | {root.rid: root}
         self._earlier = frozenset(self._runs)
         self._records = records
@@ -100,27 +106,39 @@ class RunTree:
         found = (self._runs[number] for number in self._earlier & done)
         return next((one.id for one in found if (one.parent, one.workflow, one.key) == (rid, workflow, key)), None)
 
-    def moved(self, here: int, name: str, key: bytes) -> Moved | None:
+    def moved(self, here: int, call: Call) -> Moved | None:
         """The completed call that a run is about to make anew, since an edit has moved it there.
 
         Args:
             here: the number of the run.
-            name: of the step.
-            key: of the call.
+            call: which.
         """
+        name = call.spec.name
         if name.startswith(RESERVED):
             return None
-        for rid, seq in self._candidates(name, key):
+        for rid, seq, key in self._candidates(call):
             if rid != here and self._is_moved(self._runs[rid], self._runs[here], name, key, seq):
                 return Moved(self._runs[rid], self._runs[here], seq, self._root.id)
         return None
 
-    def _candidates(self, name: str, key: bytes) -> Iterator[tuple[int, int]]:
+    def _candidates(self, call: Call) -> Iterator[tuple[int, int, bytes]]:
+        """The completed calls of that name with the same inputs: run, number and key."""
+        name, key = call.spec.name, call.key
         life = self._lives.get(self._root.rid)
         seq = None if life is None else life.history.open_record(name, key)
         if seq is not None:
-            yield self._root.rid, seq
-        yield from self._records.get((name, key), ())
+            yield self._root.rid, seq, key
+        for rid, number in self._records.get((name, key), ()):
+            yield rid, number, key
+        if not are_scalars(call.args, call.kwargs):
+            if life is not None and life.history.doubtful(name):
+                for record in life.history.grown(name, call):
+                    yield self._root.rid, record.seq, record.key
+            for rid, record in self._inputs.find(call, ("tree", name), lambda: self._named(name)):
+                yield rid, record.seq, record.key
+
+    def _named(self, name: str) -> Iterator[tuple[int, int]]:
+        return (place for (one, _), places in self._records.items() if one == name for place in places)
 
     def _is_moved(self, old: TreeRun, new: TreeRun, name: str, key: bytes, seq: int) -> bool:
         state = self._state(old, name, key, seq)

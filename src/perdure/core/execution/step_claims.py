@@ -73,6 +73,10 @@ class StepClaims:
             del self.again[key]
         return further
 
+    def has(self, key: bytes, n: int, seq: int) -> bool:
+        """Is that the unclaimed record of that occurrence?"""
+        return seq == (self.once.get(key) if n == 0 else self.again.get(key, {}).get(n))
+
     def numbers(self) -> Iterator[int]:
         """The numbers of the records that are unclaimed."""
         yield from self.once.values()

@@ -117,7 +117,7 @@ def await_(call: Call, history: History, wait: Wait) -> Decision:
     if seq is not None:
         yield WaitGivenUp(call)
         call.seq = 0
-    if history.unsettled(call.spec.name, call.key):
+    if history.unsettled(call.spec.name, call):
         yield Settle(call)  # nothing new is begun before the branches have what is theirs; a wait is never drift
     return (yield from _until_decided(call, history, wait))
 

@@ -11,6 +11,7 @@ from perdure.config.script_identity import script_identity, whole_path
 from perdure.core.exceptions import capture
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
+from perdure.core.execution.recorded_inputs import InputsOfBefore
 from perdure.core.execution.run_effects import End, Recall, Start
 from perdure.core.execution.spec import OWN_LOCK, Call
 from perdure.core.records import RunRecord
@@ -192,6 +193,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
         _find_children_of_source(store, run, history)
     history.resumed = history.undoes_children = history.notes_endings = True
     history.has_children = True  # which earlier lives may have called, whatever this one comes to
+    history.inputs_of_before = InputsOfBefore(store.record)
     history.tried_calls = lambda name: store.tried_calls(run.rid, name)
     history.deaths = deaths_of(store, run.rid) if run.parent is None else ()
     history.may_be_renamed = lambda before, now: _may_be_renamed(store, run, before, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perdure.config.script_identity import source_digest
 from perdure.core.execution.moved_call import TreeRun
+from perdure.core.execution.recorded_inputs import InputsOfBefore
 from perdure.core.execution.run_tree import RunTree
 from perdure.core.execution.spec import Spec
 from perdure.core.function_code import CodeRow
@@ -35,7 +36,7 @@ def _tree_of(store: Store, run: RunRecord, spec: Spec) -> RunTree | None:
     for child in family:
         if child.rid != run.rid:
             _add_completed(store, child.rid, records)
-    return RunTree(_about(run), map(_about, family), records, edits.changed, edits.called)
+    return RunTree(_about(run), map(_about, family), records, edits.changed, edits.called, InputsOfBefore(store.record))
 
 
 def _about(run: RunRecord) -> TreeRun:
