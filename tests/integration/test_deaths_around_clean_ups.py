@@ -11,6 +11,7 @@ from conftest import Died, Machine, Trouble
 from perdure import defer, step, workflow
 from perdure.errors import Cancelled
 from perdure.operations.location import Location
+from perdure.operations.ps import BEING_CANCELLED, view_of
 from perdure.operations.show import details_of
 from perdure.operations.why import explain
 from perdure.store.runs import Store
@@ -219,7 +220,7 @@ def test_a_cancel_that_dies_in_its_clean_ups_is_kept(machine: Machine, undoing: 
 
 
 def test_a_cancel_that_dies_before_its_clean_ups_is_kept(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was asked for is in the file: whoever takes the run ends it, and executes nothing of it."""
+    """What was asked for is in the file, and `ps` says so: whoever takes the run ends it, and executes nothing of it."""
     trip = Trip(machine, Died)
     trip.leaves.clear()
     trip.fails[:] = [Died()]
@@ -234,6 +235,8 @@ def test_a_cancel_that_dies_before_its_clean_ups_is_kept(machine: Machine, monke
     with pytest.raises(Died):
         machine.engine.cancel(run.id, dies)
     machine.boot()
+    shown = view_of(machine.engine.store, machine.engine.store.run(run.id))
+    assert (shown.status, shown.waits) == ("interrupted", BEING_CANCELLED)
     with pytest.raises(Cancelled):
         trip.flow()
     assert trip.called == 1

@@ -42,6 +42,9 @@ failed too often, "dead" is done with dead letters, "superseded" is unfinished a
 
 MANY = 100_000
 
+BEING_CANCELLED = "it was being cancelled: whoever goes on with it ends it, and executes nothing more"
+"""Of a run that no process executes."""
+
 INPUTS = 120
 """Characters."""
 
@@ -52,7 +55,7 @@ class RunView(msgspec.Struct, frozen=True):
     `pid` and `host` say who runs it at this moment; `steps` counts its own records, `dead_letters` also those of its
     child runs; `seconds` is the time from its beginning to its end, or as far as it is known to have come.
     `forked_from` and `superseded_by` are the ids of the run that it is a fork of, and of its newest fork.
-    `waits` is what an unfinished run sleeps or waits for, in a few words, and `wake` when one that is suspended or
+    `waits` is what an unfinished run sleeps or waits for, or that it was being cancelled, in a few words, and `wake` when one that is suspended or
     queued goes on at the latest. `inputs` are in one line, and so is the `error` of one that has failed. If not
     `counted`, there are too many steps to be counted for a listing: `steps` is the number of the last one.
     """
@@ -335,7 +338,7 @@ def _view(
         child=run.parent is not None,
         forked_from=ids.get(run.forked_from or 0),
         superseded_by=ids.get(run.superseded_by or 0),
-        waits=_waits(store, run),
+        waits=_waits(store, run, holder),
         wake=moment(run.wake),
         inputs=secrets.describe_inputs(whole.input, INPUTS) if inputs else "",
         error=_error(whole.output) if failed and whole.output is not None else None,
@@ -349,7 +352,9 @@ def _error(packed: bytes) -> str:
     return error_line(packed)
 
 
-def _waits(store: Store, run: RunRecord) -> str | None:
+def _waits(store: Store, run: RunRecord, holder: HolderInfo | None) -> str | None:
+    if run.status == "running" and holder is None and run.stop is not None and not run.superseded:
+        return BEING_CANCELLED
     if run.status == "queued":
         from perdure.operations.queues import place_in_queue
 

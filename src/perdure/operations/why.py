@@ -33,7 +33,7 @@ from perdure.operations.processes import (
     process_of,
     suspects_of,
 )
-from perdure.operations.ps import Standing, view_of
+from perdure.operations.ps import BEING_CANCELLED, Standing, view_of
 from perdure.operations.step_views import error_view
 from perdure.operations.stored_failures import STAYS, assessment_of, restored
 from perdure.operations.why_sentences import SHOWN, Inquiry, line_of, time_left
@@ -229,6 +229,8 @@ class _Answer(Inquiry):
             self._say(f"no process executes it: it was interrupted (Ctrl-C, sys.exit, a deploy), {self._saved()}")
         else:
             self._died(process)
+        if self.run.stop is not None:
+            self._say(BEING_CANCELLED)
         deaths = len(crashes.deaths_of(self.store, self.run.rid))
         if deaths > 1:
             self._say(f"its process had died {deaths} times in a row without a new record")
@@ -287,8 +289,6 @@ class _Answer(Inquiry):
         when = f" {self._ago(process.ended.timestamp())}" if process.ended is not None and process.watched else ""
         self._say(f"no process executes it: its process (pid {process.pid}) died{when}, {self._saved()}")
         self._say(UNSEEN if process.cause == "unseen" else process.how)
-        if self.run.stop is not None:
-            self._say("it was being cancelled: whoever goes on with it ends it, and executes nothing more")
         if process.cause == "oom":
             self.code = "out-of-memory"
         for one in process.in_flight[:SHOWN]:

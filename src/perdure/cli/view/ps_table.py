@@ -58,7 +58,7 @@ def show_runs(
             ("" if view.counted else "~") + str(view.steps),
             ago(view.created, now) if relative else date(view.created),
             "-" if view.seconds is None else show(view.seconds),
-            (view.waits if view.status in ("suspended", "queued") else None) or view.last_step or "-",
+            (view.waits if view.status in ("suspended", "queued", "interrupted") else None) or view.last_step or "-",
         )
         for view in views
     ]

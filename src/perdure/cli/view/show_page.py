@@ -79,7 +79,7 @@ def _header(printer: Printer, details: RunDetails) -> None:
         "arguments": details.command_line,
         "given in": details.folder,
         "status": f"{run_status(view)}{took}",
-        "waits": view.waits,
+        "cancel" if view.status == "interrupted" else "waits": view.waits,
         "created": date(view.created),
         "resumed": date(view.started) if view.started != view.created else None,
         "ended": date(view.ended) if view.ended else None,
