@@ -220,7 +220,7 @@ def test_a_cancel_that_dies_in_its_clean_ups_is_kept(machine: Machine, undoing: 
 
 
 def test_a_cancel_that_dies_before_its_clean_ups_is_kept(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was asked for is in the file, and `ps` says so: whoever takes the run ends it, and executes nothing of it."""
+    """What was asked for is in the file, and `ps` says so: who takes the run ends it, and executes nothing of it."""
     trip = Trip(machine, Died)
     trip.leaves.clear()
     trip.fails[:] = [Died()]

@@ -214,6 +214,32 @@ def test_an_exit_of_a_coroutine_or_a_thread_is_kept_as_well(went: list[object]) 
     assert went == ["coroutine", "thread"]
 
 
+@pytest.mark.parametrize("by", [SystemExit, Halt])
+def test_an_exit_in_a_task_of_a_map_leaves_the_items_beside_it(went: list[object], by: type[BaseException]) -> None:
+    """As on threads: they come to their end, nothing else begins, and all of it is history once it is handled."""
+
+    @step(name="exits-in-a-task", retry=None)
+    async def leaves(n: int) -> int:
+        for _ in range(20 * n):  # turns of the loop
+            await asyncio.sleep(0)
+        went.append(n)
+        if n == 1:
+            raise by(3)
+        return n
+
+    @workflow(name=f"past-an-item-{by.__name__}")
+    async def past() -> None:
+        with suppress(by):
+            await leaves.map([1, 2, 3], concurrency=2)
+        went.append("on")
+        raise Later
+
+    for _ in range(2):
+        with pytest.raises(Later):
+            asyncio.run(past())
+    assert went == [1, 2, "on", "on"]
+
+
 @pytest.mark.parametrize("first", [SystemExit, PermissionError])
 def test_what_an_exit_ends_the_run_for_gets_its_chance(went: list[object], first: type[BaseException]) -> None:
     """The exit itself, or the failure that the workflow has exited for; what it has called meanwhile is kept."""

@@ -55,9 +55,10 @@ class RunView(msgspec.Struct, frozen=True):
     `pid` and `host` say who runs it at this moment; `steps` counts its own records, `dead_letters` also those of its
     child runs; `seconds` is the time from its beginning to its end, or as far as it is known to have come.
     `forked_from` and `superseded_by` are the ids of the run that it is a fork of, and of its newest fork.
-    `waits` is what an unfinished run sleeps or waits for, or that it was being cancelled, in a few words, and `wake` when one that is suspended or
-    queued goes on at the latest. `inputs` are in one line, and so is the `error` of one that has failed. If not
-    `counted`, there are too many steps to be counted for a listing: `steps` is the number of the last one.
+    `waits` is what an unfinished run sleeps or waits for, or that it was being cancelled, in a few words, and `wake`
+    when one that is suspended or queued goes on at the latest. `inputs` are in one line, and so is the `error` of one
+    that has failed. If not `counted`, there are too many steps to be counted for a listing: `steps` is the number of
+    the last one.
     """
 
     id: str

@@ -10,6 +10,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, NoReturn, Protocol
 
+from perdure.core.exceptions.exits import is_exit
 from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
 from perdure.core.execution.call_end import fail
 from perdure.core.execution.drift import settle
@@ -104,7 +105,7 @@ class AsyncMap(BaseMap[TaskScope]):
                 await asyncio.wait(self._workers, return_when=asyncio.FIRST_EXCEPTION)
             if self._broken is not None:
                 raise self._broken
-            while self._turn is not None and self.error is None:
+            while self._turn is not None:
                 await self._one_ended()
             if self.error is not None:
                 raise self.error
@@ -114,9 +115,9 @@ class AsyncMap(BaseMap[TaskScope]):
             with nullcontext() if order is None else order.unwinding():
                 ends = await asyncio.gather(*self._workers, return_exceptions=True)
             self.note_exits(error)
-            # A SystemExit leaves the loop at once, which then cancels all tasks: it is what has ended the map.
+            # A KeyboardInterrupt leaves the loop at once, which then cancels all tasks: it is what has ended the map.
             for left_by in ends:
-                if isinstance(left_by, SystemExit | KeyboardInterrupt):
+                if isinstance(left_by, KeyboardInterrupt):
                     raise left_by from None
             if isinstance(error, _Cancelled):
                 raise asyncio.CancelledError from error
@@ -156,6 +157,10 @@ class AsyncMap(BaseMap[TaskScope]):
             await self._work(jobs)
         except asyncio.CancelledError as error:
             raise _Cancelled from error  # a task that was cancelled is not taken for one that has failed
+        except BaseException as error:
+            if not is_exit(type(error)):
+                raise
+            self.error = self.error or error  # raised when the items under way have ended: it would leave the loop now
 
     async def _work(self, jobs: _Jobs) -> None:
         while True:
