@@ -11,6 +11,7 @@ from conftest import Died, Machine, Scripts, Trouble
 from perdure import step, workflow
 from perdure.engines.local import run_lifecycle
 from perdure.errors import CrashLoop
+from perdure.store.kept_runs import kept_runs
 
 SEATS = (
     HEAD
@@ -151,6 +152,31 @@ def test_what_is_not_undone_with_its_caller_is_named(scripts: Scripts, cancelled
     assert [one for one in shop.ledger() if one.startswith("cancel")] == ["cancel own"]
     assert "are not undone with it" in str(shop.json("why", "trip"))
     assert "named is done" in shop.json("show", "trip")["kept"]
+
+
+@pytest.mark.parametrize("called", ["run", "step"])
+def test_a_step_that_looks_like_a_run_of_once_is_not_named(machine: Machine, called: str) -> None:
+    """It has the name, the inputs and the result of such a run, which another workflow has begun."""
+
+    def same(n: int) -> int:
+        return n
+
+    back = step(same, name="back")
+    own = step(same, name="own", undo=back)
+    shared = workflow(same, name="shared", once=True)
+    alike = shared if called == "run" else step(same, name="shared")
+
+    @workflow(name="calls")
+    def calls() -> None:
+        own(alike(1))
+        raise Trouble
+
+    assert shared(1) == 1
+    with pytest.raises(Trouble):
+        calls()
+    store = machine.engine.store
+    (run,) = (run for run in store.runs() if run.workflow == "calls")
+    assert (kept_runs(store, run.rid, run.status) is None) == (called == "step")
 
 
 def test_a_fork_says_what_it_does_not_undo(shop: Shop) -> None:

@@ -10,6 +10,7 @@ import apsw
 from perdure.core.records import ENQUEUED, RunRecord
 from perdure.errors import NotFound
 from perdure.store.calls_by_id import begun_by
+from perdure.store.code_versions import kind_of_call
 from perdure.store.lineage import origin
 from perdure.store.runs import Store
 from perdure.store.statements import load
@@ -35,15 +36,18 @@ def kept_runs(store: Store, rid: int, status: str, option: str = "") -> str | No
         StateError: the file cannot be read.
     """
 
-    def question(connection: apsw.Connection) -> tuple[list[int], list[str]]:
+    def question(connection: apsw.Connection) -> tuple[list[int], list[Any]]:
         undone: list[Any] = connection.execute(_SQL["undone"], (rid,)).fetchall()
         if status == "done" or (status != "cancelled" and undone != [(1,)]):
             return [], []
         begun: list[Any] = connection.execute(_SQL["begun"], (rid, MOST + 1)).fetchall()
         shared: list[Any] = connection.execute(_SQL["shared"], (rid, MOST + 1)).fetchall()
-        return [seq for (seq,) in begun], [id for (id,) in shared]
+        return [seq for (seq,) in begun], shared
 
-    seqs, ids = store.journal.read(question)
+    seqs, shared = store.journal.read(question)
+    # A step of the same name and inputs, with the same result, has a record that looks like the run's.
+    steps = {name for name in {name for _, name in shared} if kind_of_call(store, rid, name) == "step"}
+    ids = [id for id, name in shared if name not in steps]
     for seq in seqs:
         id = begun_by(store, rid, seq)
         if id is not None and id not in ids:

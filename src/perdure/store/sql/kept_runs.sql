@@ -8,8 +8,9 @@ WHERE run = ?1 AND kind = 'builtin' AND kind <> 'step' AND (name GLOB 'perdure.c
 ORDER BY seq DESC LIMIT ?2
 
 -- name: shared
-SELECT r.id FROM (SELECT seq, name, key, output FROM step WHERE run = ?1 ORDER BY seq DESC LIMIT 1000) s
+SELECT r.id, s.name FROM (SELECT seq, name, key, output FROM step WHERE run = ?1 ORDER BY seq DESC LIMIT 1000) s
 JOIN run r ON r.key = s.key AND r.workflow = s.name AND r.output = s.output
 WHERE r.parent IS NULL AND r.named = 0 AND r.status = 'done'
+    AND r.script = (SELECT script FROM run WHERE rid = ?1)
     AND NOT EXISTS (SELECT 1 FROM run c WHERE c.key = r.key AND c.workflow = r.workflow AND +c.parent = ?1)
 ORDER BY s.seq DESC LIMIT ?2
