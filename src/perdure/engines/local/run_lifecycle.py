@@ -11,7 +11,6 @@ from perdure.config.script_identity import script_identity, whole_path
 from perdure.core.exceptions import capture
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
-from perdure.core.execution.recorded_inputs import InputsOfBefore
 from perdure.core.execution.run_effects import End, Recall, Start
 from perdure.core.execution.spec import OWN_LOCK, Call
 from perdure.core.records import RunRecord
@@ -170,6 +169,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
         return history
     exempt = store.exempted(run.rid)
     last = None if exempt else record_index.last_of_calls(store.journal, run.rid)
+    from perdure.core.execution.recorded_inputs import InputsOfBefore
     from perdure.store.lives import lives_of
 
     history = History(
