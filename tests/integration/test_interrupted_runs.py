@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from conftest import Machine, Scripts, Trouble
 from perdure import step, workflow
 from perdure.cli import main
 from perdure.core.exceptions import capture
+from perdure.engines.interface import here, under_way
 from perdure.engines.local import run_lifecycle
 
 
@@ -57,6 +60,70 @@ def test_what_interrupted_a_run_is_shown(
         assert type(error).__name__ in said
         assert str(error) in said
         assert "perdure.stopped" not in said
+
+
+WAY_IN = ("local/sync_driver.py", "local/function_body.py", "local/scope.py", "local/run_scope.py", "execution/run.py")
+"""Where a run is taken and its function begins."""
+
+
+class CtrlC:
+    """A Ctrl-C at a line of the way to a workflow's function, of which `passed` is the number so far.
+
+    Args:
+        at: at which of these lines, each counted once.
+    """
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+        self._seen: set[tuple[str, int]] = set()
+        self.passed = 0
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> Any:
+        where = frame.f_code.co_filename, frame.f_lineno
+        if not where[0].endswith(WAY_IN):
+            return None
+        if event == "line" and where not in self._seen:
+            self._seen.add(where)
+            self.passed += 1
+            if self.passed == self._at:
+                raise KeyboardInterrupt
+        return self
+
+
+def test_ctrl_c_at_any_line_before_the_function_lets_go_of_the_run(machine: Machine) -> None:
+    """Of a child run too: called again, by the same process, it goes on, and nothing is under way or remembered."""
+
+    @step(name="work")
+    def work(n: int) -> int:
+        return n
+
+    @workflow(name="inner")
+    def inner(n: int) -> int:
+        sys.settrace(None)
+        return work(n)
+
+    @workflow(name="outer")
+    def outer(n: int) -> int:
+        return inner(n)
+
+    assert outer(0) == 0
+    known, at = sys.gettrace(), 0
+    while True:
+        at += 1
+        ctrl_c = CtrlC(at)
+        try:
+            sys.settrace(ctrl_c)
+            outer(at)
+        except KeyboardInterrupt:
+            assert not under_way
+            assert here.get() is None
+            assert outer(at) == at
+        else:
+            break
+        finally:
+            sys.settrace(known)
+    assert at > 100
+    assert {status for _, status in machine.runs()} == {"done"}
 
 
 def test_it_is_forgotten_when_the_run_goes_on(machine: Machine, reasons: list[BaseException]) -> None:

@@ -235,19 +235,16 @@ class Tried:
         self._lock = threading.Lock()
         self.in_vain = 0
 
-    def acquire(self, blocking: bool = True) -> bool:
-        had = self._lock.acquire(blocking)
-        self.in_vain += not had
-        return had
-
-    def release(self) -> None:
-        self._lock.release()
+    def locked(self) -> bool:
+        locked = self._lock.locked()
+        self.in_vain += locked
+        return locked
 
     def __enter__(self) -> None:
-        self.acquire()
+        self._lock.acquire()
 
     def __exit__(self, *_: object) -> None:
-        self.release()
+        self._lock.release()
 
 
 def test_a_failed_read_wakes_whoever_queued_behind_it(store: Store) -> None:

@@ -152,16 +152,13 @@ class Journal:
             StateError: nothing of it was saved.
         """
         entry = Entry(rows, operation)
-        if not self._writer.acquire(False):
+        if self._writer.locked():
             self._follow(entry)
         elif self._waiting:
-            self._waiting.append(entry)
-            self._lead()
+            self._lead((entry,))
         else:
-            try:
+            with self._writer:
                 self._commit((entry,))
-            finally:
-                self._writer.release()
             if self._waiting:
                 self._hand_over()
         if entry.error is not None:
@@ -180,9 +177,7 @@ class Journal:
 
     def write_all(self, entries: Sequence[Entry]) -> None:
         """Make many callers' entries durable in one commit; each holds its own outcome afterwards."""
-        self._writer.acquire()
-        self._waiting.extend(entries)
-        self._lead()
+        self._lead(entries)
 
     def write_together(self, rows: Sequence[tuple[Any, ...]]) -> Entry | None:
         """Make rows of many callers durable in one commit.
@@ -191,14 +186,12 @@ class Journal:
             The one entry, which holds the outcome for all; None: nothing was tried, or one of the rows was refused and
             nothing saved. `write_all` does it then, and says whose that is.
         """
-        if self.around is not None or self._waiting or not self._writer.acquire(False):
+        if self.around is not None or self._waiting or self._writer.locked():
             return None
         entry = Entry(rows)
         entry.several = len(rows) > 1
-        try:
+        with self._writer:
             self._commit((entry,))
-        finally:
-            self._writer.release()
         self._hand_over()
         return None if entry.refused else entry
 
@@ -254,30 +247,35 @@ class Journal:
         try:
             while not entry.done:
                 # The leader may have left between our two looks: who is in the queue must try again after queueing.
-                if self._writer.acquire(False):
-                    self._lead()
-                else:
+                if self._writer.locked():
                     wake.acquire()
+                else:
+                    self._lead()
         finally:  # also if a signal's handler raises: those behind would wait for ever
             entry.left = True
             if not entry.done:  # it may have been woken to lead
                 self._hand_over()
 
-    def _lead(self) -> None:
-        """Commit what is waiting. Called with the writer's lock held, releases it."""
+    def _lead(self, more: Sequence[Entry] = ()) -> None:
+        """Commit what is waiting, and these."""
+        batch: list[Entry] = []
         try:
-            batch = []
-            waiting = self._waiting
-            while waiting:
-                batch.append(waiting.popleft())
-            if batch:
-                self._commit(batch)
+            with self._writer:
+                waiting = self._waiting
+                waiting.extend(more)
+                while waiting:
+                    batch.append(waiting.popleft())
+                if batch:
+                    self._commit(batch)
+        except BaseException as error:  # a signal's handler has raised something: nobody may wait for ever
+            for entry in batch:
+                entry.error = entry.error or error
+            raise
         finally:
-            self._writer.release()
-        for entry in batch:
-            entry.done = True
-            entry.rouse()
-        self._hand_over()
+            for entry in batch:
+                entry.done = True
+                entry.rouse()
+            self._hand_over()
 
     def _hand_over(self) -> None:
         """Wake one of those who queued up meanwhile, to lead the next commit."""

@@ -12,7 +12,7 @@ import msgspec
 from perdure.core.exceptions import capture
 from perdure.core.execution.effects import Save
 from perdure.core.execution.history import RootCause
-from perdure.core.execution.run_effects import End, Forget, HolderInfo, Locked, Reopen
+from perdure.core.execution.run_effects import End, Forget, HolderInfo, Locked, Reopen, Start
 from perdure.core.execution.spending import Bounds
 from perdure.core.function_code import Code
 from perdure.core.records import (
@@ -144,6 +144,23 @@ class Store(RunBegin):
         self.given_up_waits.forget(run.rid)
         self.locks.forget(run.rid)
         self._active.pop(run.rid, None)
+
+    def has_taken(self) -> bool:
+        """Does this process execute a run?"""
+        return bool(self._active)
+
+    def taken_for(self, start: Start) -> list[RunRecord]:
+        """The run that this process has taken for such a start, and the child runs of it, the deepest first."""
+        found: list[RunRecord] = []
+        for rid in reversed(list(self._active)):
+            line = [rid]
+            while (parent := self._active.get(line[-1])) is not None:
+                line.append(parent)
+            root = self.run_by_number(line[-1])
+            alike = (root.workflow, root.script, root.key) == (start.workflow, start.script, start.key)
+            if start.rid in line or root.id == start.id or (start.id is None and alike):
+                found.append(self.run_by_number(rid))
+        return found
 
     def release(
         self,

@@ -6,14 +6,18 @@ would look as if its process had died.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from perdure.core.exceptions.exits import is_exit
+from perdure.core.execution.run_effects import Start
 from perdure.core.records import RunRecord
+from perdure.engines.interface import here, under_way
 from perdure.engines.local import notices, run_lifecycle
 from perdure.engines.local.resources import Resources
+from perdure.engines.local.run_scope import RunScope
 from perdure.errors import StateError, StopRun, Suspended
 
 if TYPE_CHECKING:
@@ -45,6 +49,37 @@ def broken_off_outside(resources: Resources, run: RunRecord, error: BaseExceptio
     with noting_interrupt():
         _stop(resources, run, error, lambda release: release())
         _note_way_on(resources, run, error)
+
+
+@contextmanager
+def letting_go(resources: Resources, start: Start) -> Iterator[None]:
+    """A call of a workflow. What it has taken is let go also if Ctrl-C comes where nothing else does that.
+
+    It may come between any two lines, such as when a run is taken and its function has not begun.
+    """
+    caller = here.get()
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and resources.store.has_taken():
+            here.set(caller)
+            _let_go(resources, start, error)
+        raise
+
+
+def _let_go(resources: Resources, start: Start, error: BaseException) -> None:
+    from perdure.engines.runtime.ctrl_c import noting_interrupt
+
+    scopes = [(key, scope) for key, scope in list(under_way.items()) if isinstance(scope, RunScope)]
+    others = {scope.run.rid for _, scope in scopes if scope.is_async or scope.ident != get_ident()}
+    with noting_interrupt(), suppress(StateError):  # after a fork the runs are the parent's
+        left = [run for run in resources.store.taken_for(start) if run.rid not in others]
+        for run in left:
+            _stop(resources, run, error, lambda release: release())
+            _note_way_on(resources, run, error)
+        for key, scope in scopes:
+            if any(scope.run.rid == run.rid for run in left):
+                under_way.pop(key, None)
 
 
 def _broken_off(resources: Resources, scope: LocalScope, error: BaseException) -> None:

@@ -22,6 +22,7 @@ from perdure.core.records import RunRecord, RunStatus
 from perdure.engines.events import Observer
 from perdure.engines.interface import Began, Cancellation, Enqueued, refuse_child, under_way
 from perdure.engines.local import notices
+from perdure.engines.local.broken_off import letting_go
 from perdure.engines.local.closing import Closing, result
 from perdure.engines.local.drivers import LocalDrivers
 from perdure.engines.local.limits import NEVER
@@ -118,7 +119,8 @@ class LocalEngine:
         self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
             start = start_of(self.resources, call, script, id, resume, attach=attach)
-            return result(self.drivers.sync.drive(live(call, start, began), None))
+            with letting_go(self.resources, start):
+                return result(self.drivers.sync.drive(live(call, start, began), None))
 
     async def arun(
         self,
@@ -134,7 +136,8 @@ class LocalEngine:
         self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
             start = start_of(self.resources, call, script, id, resume, attach=attach)
-            return result(await self.drivers.tasks.drive(live(call, start, began), None))
+            with letting_go(self.resources, start):
+                return result(await self.drivers.tasks.drive(live(call, start, began), None))
 
     def carry_on(self, call: Call, taken: Taken) -> Closing:
         """Execute a run that this process has taken already, on this thread, up to what is to be written of its end.
@@ -153,7 +156,8 @@ class LocalEngine:
         with self._outside(spec):
             start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
             life = live(call, start, None, taken)
-            effect, rest = self._up_to_end(up_to_end(life, run), spec.is_async)
+            with letting_go(self.resources, start):
+                effect, rest = self._up_to_end(up_to_end(life, run), spec.is_async)
         return Closing(self.resources, effect, rest, self._outside(spec))
 
     def _up_to_end(self, life: Generator[Any, Any, tuple[End, Life]], is_async: bool) -> tuple[End, Life]:
@@ -179,11 +183,12 @@ class LocalEngine:
         """
         self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
-            program = live(call, start_of(self.resources, call, script, id, None, attach=True), began)
-            rest = self.drivers.sync.until(program, Body)
+            start = start_of(self.resources, call, script, id, None, attach=True)
+            with letting_go(self.resources, start):
+                rest = self.drivers.sync.until(live(call, start, began), Body)
 
         async def go_on() -> Any:
-            with self._outside(call.spec):
+            with self._outside(call.spec), letting_go(self.resources, start):
                 return result(await self.drivers.tasks.drive(rest, None))
 
         return go_on()

@@ -47,12 +47,12 @@ class FunctionBody:
 
             run_trees.enter(resources, self.scope, spec)
         resources.monitor.began(effect.run, spec)
-        self._now = resources.world.now
-        self._token = here.set(self.scope)
-        under_way[id(self.scope)] = self.scope
         install()
         notices.resumes(resources, effect)
+        self._now = resources.world.now
         self._started, self._at = self._now(), resources.world.clock()
+        self._token = here.set(self.scope)
+        under_way[id(self.scope)] = self.scope
 
     def close(self) -> None:
         """The function is over: what its threads are in the middle of comes to its end, and nothing more begins.
