@@ -58,11 +58,14 @@ def parsed(*tokens: str) -> Any:
         ("named", '{"a": [1]}', {"a": [1]}),
         ("boxes", '[{"width": 2}]', [Box(2)]),
         ("words", "a", ["a"]),
+        ("words", '["a", "b"]', ["a", "b"]),
+        ("words", "[a", ["[a"]),
+        ("words", "[]", []),
         ("price", "2.50", Decimal("2.50")),
     ],
 )
 def test_a_value_that_nests_is_given_as_json(option: str, typed: str, given: object) -> None:
-    """By the option of its parameter; lists of tuples and of lists came out empty."""
+    """By the option of its parameter; lists of tuples and of lists came out empty, one of texts as one text."""
     assert parsed("7", f"--{option}", typed)[option] == given
 
 

@@ -148,6 +148,8 @@ def _parameters(spec: Spec) -> Iterator[inspect.Parameter]:
             annotation = Annotated[
                 annotation, Parameter(converter=_from_json, n_tokens=1, accepts_keys=False, json_list=False)
             ]
+        elif (container := _container_of_texts(annotation)) is not None:
+            annotation = Annotated[annotation, Parameter(converter=partial(_texts, container))]
         yield parameter.replace(annotation=annotation)
 
 
@@ -219,6 +221,26 @@ def _is_nested(annotation: Any) -> bool:
 
 
 _CONTAINERS = (list, tuple, set, frozenset)
+
+
+def _container_of_texts(annotation: Any) -> Any:
+    """What holds the texts, of a parameter that takes any number of them: Cyclopts makes one of a JSON list."""
+    kinds = [one for one in _alternatives(annotation) if one is not type(None)]
+    if len(kinds) != 1 or typing.get_args(kinds[0]) not in ((str,), (str, ...)):
+        return None
+    origin = typing.get_origin(kinds[0])
+    return origin if origin in _CONTAINERS else list if origin is Sequence else None
+
+
+def _texts(container: Any, kind: Any, tokens: Sequence[Token]) -> Any:
+    """One each; what is a JSON list of texts is several."""
+    found: list[str] = []
+    for token in tokens:
+        try:
+            found += msgspec.json.decode(token.value, type=list[str])
+        except msgspec.MsgspecError:
+            found.append(token.value)
+    return container(found)
 
 
 def _from_json(kind: Any, tokens: Sequence[Token]) -> Any:
