@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import perdure
-from conftest import Died, Machine
+from conftest import Died, Machine, Trouble
 from perdure import step, workflow
-from perdure.errors import Drift, Suspended
+from perdure.errors import Drift, RunError, Suspended
 
 ran: list[object] = []
 
@@ -170,6 +170,22 @@ def test_a_failure_that_ends_the_caller_is_no_history(machine: Machine) -> None:
     assert top() == 1
     assert ran == [1]
     assert [status for _, status in machine.runs()] == ["done", "done"]
+
+
+def test_a_caller_of_a_parked_run_says_what_tries_that_again(machine: Machine) -> None:
+    """No fork and no other id is needed: it is gone on with, and then the caller is."""
+
+    @step(name="fails", retry=None)
+    def part() -> None:
+        raise Trouble
+
+    inner = workflow(lambda: part(), name="inner", park_after=1)
+    outer = workflow(lambda: inner.with_options(id="parked")(), name="outer")
+    with pytest.raises(Trouble):
+        outer()
+    with pytest.raises(RunError, match="run parked has failed too often and is parked") as refused:
+        outer()
+    assert "perdure resume parked" in refused.value.hint
 
 
 def test_an_async_workflow_calls_several(machine: Machine) -> None:

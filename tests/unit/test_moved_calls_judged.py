@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from perdure.core.execution.moved_call import TreeRun
+from perdure.core.execution.recorded_inputs import InputsOfBefore
 from perdure.core.execution.run_tree import RunTree
+from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import RESERVED
 
 NAME, KEY = "charge", b"key of the call"
@@ -61,6 +64,7 @@ class Tree:
             records,
             edited.__contains__,
             lambda one, other: other in named.get(one, ()),
+            InputsOfBefore(lambda rid, seq: pytest.fail("inputs of scalars look as they always did")),
         )
 
     def enter(self, run: TreeRun, called: Collection[str] = ()) -> None:
@@ -72,7 +76,7 @@ class Tree:
 
     def moved(self, here: TreeRun, name: str = NAME, key: bytes = KEY) -> bool:
         """As the run asks that is about to make the call."""
-        found = self.lives[here.rid].elsewhere(name, key)
+        found = self.lives[here.rid].elsewhere(Call(cast(Spec, SimpleNamespace(name=name)), (), {}, b"", key))
         assert found is None or (found.before, found.now, found.seq, found.root) == (self.by, here, 7, "root")
         return found is not None
 

@@ -19,6 +19,11 @@ def cancelled(id: str) -> Cancelled:
 
 def ended(run: RunRecord) -> RunError:
     """The run cannot be gone on with, nor begun again under its id."""
+    if run.status == "parked":
+        return RunError(
+            f"run {run.id} has failed too often and is parked",
+            f"run it once more: `perdure resume {shlex.quote(run.id)}`; then go on with the run that calls it",
+        )
     fork = f"`perdure fork {shlex.quote(run.id)} --from STEP`"
     return RunError(
         f"run {run.id} was {run.status}", f"make a fork, which has what it did: {fork}; a new run needs another id"
