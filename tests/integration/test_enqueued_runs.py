@@ -89,7 +89,7 @@ def test_an_id_is_for_ever_and_a_dedup_key_for_unfinished_runs(machine: Machine)
     assert named.enqueue("a").id == named.enqueue("a").id == "order-7"
     with pytest.raises(OtherInputs, match="run order-7 was started with other inputs"):
         named.enqueue("b")
-    with pytest.raises(OtherInputs, match="other_mail"):
+    with pytest.raises(OtherInputs, match="is one of workflow 'mailed', and its id is given to one of 'other_mail'"):
         other_mail.with_options(id="order-7").enqueue("a")
     once = mailed.with_options(dedup="daily")
     first = once.enqueue("x").id

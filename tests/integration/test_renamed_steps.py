@@ -41,6 +41,11 @@ def define(name: str) -> Any:
     return made[-1]
 
 
+def hundredfold(n: int) -> int:
+    """What a worker finds, which calls nothing."""
+    return n * 100
+
+
 def rename(machine: Machine, old: Any) -> None:
     """The script is edited: its old step is no longer defined."""
     registry.forget(spec_of(old))
@@ -170,6 +175,29 @@ def test_a_step_that_became_plain_is_no_renamed_workflow(machine: Machine) -> No
     made.append(workflow(lambda n: n * 100, name="hundredfold"))
     hundredfold = made[-1]
     assert flow(lambda: hundredfold(5))() == 500
+
+
+@pytest.mark.parametrize("how", ["child", "named", "enqueued", "enqueued under an id"])
+def test_a_renamed_workflow_is_not_begun_again(machine: Machine, how: str) -> None:
+    """However a workflow has begun it: the run stops with both names; under its old name, it is the run of before."""
+    flows.clear()
+
+    def begun(name: str) -> Callable[[], Any]:
+        made.append(workflow(hundredfold, name=name))
+        named = made[-1] if "id" not in how and how != "named" else made[-1].with_options(id="r")
+        return (lambda: named.enqueue(5).id) if "enqueued" in how else (lambda: named(5))
+
+    with pytest.raises(Trouble):
+        flow(begun("mail"))()
+    before = machine.runs()
+    rename(machine, made[0])
+    with pytest.raises(Drift, match="workflow 'mail' seems to be 'post' now") as drift:
+        flow(begun("post"))()
+    assert '@workflow(name="mail")' in drift.value.hint
+    assert [each for each, _ in machine.runs()] == [each for each, _ in before]
+    rename(machine, made[-2])
+    assert flow(begun("mail"))()
+    assert [each for each, _ in machine.runs()] == [each for each, _ in before]
 
 
 def test_a_child_workflow_left_out_is_no_renamed_one(machine: Machine) -> None:

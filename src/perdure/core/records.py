@@ -386,6 +386,15 @@ def called_step(kind: str, name: str) -> str:
     return name.removeprefix(_PREFIXES[kind]) if kind in CLEAN_UPS else name
 
 
+def begun_by(name: str) -> tuple[str, str]:
+    """How the call of a record of that name begins what it names: `CALLED` or `ENQUEUED` and the workflow, or "" and
+    the step or the child workflow; `RESERVED` of other records of perdure's own."""
+    if not name.startswith(RESERVED):
+        return "", name
+    way = next((one for one in (CALLED, ENQUEUED) if name.startswith(one)), RESERVED)
+    return way, name.removeprefix(way)
+
+
 class Marks(msgspec.Struct, frozen=True, gc=False):
     """What is added to the row with the number `seq`: its call was executed more than once. See StepRecord."""
 

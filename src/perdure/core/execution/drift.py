@@ -10,7 +10,7 @@ from perdure.core.execution.effects import Effect, Load, Settle
 from perdure.core.execution.history import History
 from perdure.core.execution.recorded_inputs import are_inputs_of
 from perdure.core.execution.spec import Call
-from perdure.core.records import CALLED, ENQUEUED, StepRecord
+from perdure.core.records import CALLED, ENQUEUED, StepRecord, begun_by
 from perdure.core.values import codec
 from perdure.core.values.describe import describe_inputs_against
 from perdure.core.values.drawn import drawn_anew
@@ -153,17 +153,18 @@ def _refuse_renamed(call: Call, history: History) -> Generator[Effect, Any, None
     record: StepRecord = yield Load(call, seq, peek=True)
     if not are_inputs_of(record.input, call):
         return
-    now, run = call.spec.name, history.id
+    (way, before), (_, now), run = begun_by(before), begun_by(call.spec.name), history.id
+    kind, put = "workflow" if way else call.spec.kind, ".enqueue" if way == ENQUEUED else ""
     accept = commands.accept(history.top()[0])
     quoted = repr(before) if '"' in before else f'"{before}"'
     raise StopRun(
         Drift(
-            f"{call.spec.kind} {before!r} seems to be {now!r} now: the script has no {before!r} any more, and calls "
+            f"{kind} {before!r} seems to be {now!r} now: the script has no {before!r} any more, and calls "
             f"{now!r} with the inputs that it had; it is not executed\n"
-            f"    recorded: {before}{codec.describe_inputs(record.input)}  (step #{seq} of run {run})\n"
-            f"    now:      {now}{codec.describe_inputs(call.input)}{_executed_before(history)}",
+            f"    recorded: {before}{put}{codec.describe_inputs(record.input)}  (step #{seq} of run {run})\n"
+            f"    now:      {now}{put}{codec.describe_inputs(call.input)}{_executed_before(history)}",
             "one of these, whichever is true:\n"
-            f"    it was renamed: let it keep its name in the state,  @{call.spec.kind}(name={quoted})\n"
+            f"    it was renamed: let it keep its name in the state,  @{kind}(name={quoted})\n"
             f"    the call is new work, the recorded results stand:   {accept}",
         )
     )

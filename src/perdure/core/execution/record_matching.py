@@ -12,7 +12,7 @@ from perdure.core.execution.seen_keys import ONE_BY_ONE
 from perdure.core.execution.spec import Call
 from perdure.core.execution.spending import NOTHING, ONE_CALL, Amounts, CallId
 from perdure.core.execution.step_claims import StepClaims
-from perdure.core.records import KEY, NAME, RESERVED, SEQ, StepRecord
+from perdure.core.records import KEY, NAME, RESERVED, SEQ, StepRecord, begun_by
 
 if TYPE_CHECKING:
     from perdure.core.execution.moved_call import Moved
@@ -215,10 +215,14 @@ class Claims(KnownRecords):
         return call is not None and self.renamed(call) is not None
 
     def renamed(self, call: Call) -> tuple[str, int] | None:
-        """The name and the record of a completed call with these inputs, of a step that the script has no more."""
+        """The name and the record of a completed call with these inputs, of a step that the script has no more.
+
+        So with runs that were put into a queue, or called by an id: their workflow may have been renamed.
+        """
         self.read_all()
+        way, _ = begun_by(call.spec.name)
         for other, step in self._steps.items():
-            if step.open and other != call.spec.name and not other.startswith(RESERVED):
+            if step.open and other != call.spec.name and begun_by(other)[0] == way != RESERVED:
                 seq = step.once.get(call.key)
                 if seq is None and (grown := self.grown(other, call)):
                     seq = grown[0].seq

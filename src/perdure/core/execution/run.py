@@ -359,7 +359,7 @@ def _not_taken(call: Call, start: Start, answer: NotTaken, began: Callable[[str]
         case Other():
             from perdure.core.execution.run_refusals import other_inputs
 
-            raise other_inputs(run.id, run.workflow, run.input, run.workflow, call.input)
+            raise other_inputs(run.id, run.workflow, run.input, start.workflow, call.input)
 
 
 def child(

@@ -32,6 +32,14 @@ def ended(run: RunRecord) -> RunError:
 
 def other_inputs(id: str, workflow: str, given: bytes, now_workflow: str, now: bytes) -> OtherInputs:
     """The id stands for a run with other inputs, or of another workflow."""
+    if workflow != now_workflow:
+        return OtherInputs(
+            f"run {id} is one of workflow {workflow!r}, and its id is given to one of {now_workflow!r} now\n"
+            f"    recorded: {workflow}{codec.describe_inputs(given)}\n"
+            f"    now:      {now_workflow}{codec.describe_inputs(now)}",
+            f"let the workflow keep its name in the state if it was renamed, @workflow(name={workflow!r}); if it is "
+            "another one, give its run another id: an id stands for exactly one run",
+        )
     return OtherInputs(
         f"run {id} was started with other inputs\n"
         f"    recorded: {workflow}{codec.describe_inputs(given)}\n"

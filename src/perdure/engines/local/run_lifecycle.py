@@ -13,7 +13,7 @@ from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.run_effects import End, Recall, Start
 from perdure.core.execution.spec import OWN_LOCK, Call
-from perdure.core.records import RunRecord
+from perdure.core.records import RunRecord, begun_by
 from perdure.engines import functions
 from perdure.engines.events import RunEnded, RunStopped, RunSuspended
 from perdure.engines.interface import Enqueued
@@ -222,7 +222,9 @@ def _find_children_of_source(store: Store, run: RunRecord, history: History) -> 
 
 def _may_be_renamed(store: Store, run: RunRecord, before: str, now: str) -> bool:
     """Has the script no step or workflow of the name `before` any more, and is `now` one of the same kind?"""
-
+    way, workflow = begun_by(before)
+    if way:
+        return not is_known(workflow, "workflow")
     kind = kind_of_call(store, run.rid, before)
     return (kind is None or is_known(now, kind)) and not _defines(store, run, before, kind)
 
