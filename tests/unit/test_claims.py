@@ -220,7 +220,7 @@ def test_runs_of_a_workflow_that_is_defined_no_more(store: Store) -> None:
     assert claims.hold_homeless(store, ["app.py"], list(SERVED), "v1", NOW) == []
     held = {id for id in ("due", "queued", "later", "elsewhere", "served") if store.run(id).hold is not None}
     assert held == {"due", "queued"}
-    assert "defines no workflow 'gone'" in claims.reason_of(store.run("queued").hold)
+    assert "nor imports a workflow 'gone'" in claims.reason_of(store.run("queued").hold)
     assert claims.try_again(store, "app.py", "v1") == 0
     assert claims.try_again(store, "app.py", "v2") == 2
     assert store.run("due").hold is store.run("queued").hold is None

@@ -112,7 +112,8 @@ class Waiting:
             self._way("end it", "cancel")
             return
         self._say("a worker tries it again when its script is edited")
-        self._way("go on with it", "resume")
+        if claims.no_workflow(self._run.workflow) not in hold:  # else that cannot go on with it either
+            self._way("go on with it", "resume")
 
     def _deadline(self, waits: Sequence[Standing]) -> float | None:
         """When its timeout ends it, if that is nearer than what it waits for."""

@@ -30,7 +30,7 @@ def first_line(names: Sequence[str], queues: Sequence[str], loaded: Sequence[Loa
     Raises:
         StateError: the state file cannot be read.
     """
-    workflows = {(found.script, found.name) for one in loaded for found in one.workflows}
+    workflows = {(found.script, found.name) for one in loaded for found in one.workflows if not found.imported}
     parts = [_count(len(workflows), "workflow"), *_schedules(workflows, store), *_queues(queues, store)]
     asleep = claims.sleeping(store)
     broken = {one.path for each in loaded for one in each.broken}

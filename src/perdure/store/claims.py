@@ -272,6 +272,11 @@ def reason_of(hold: str | None) -> str:
     return why or hold or ""
 
 
+def no_workflow(name: str) -> str:
+    """Why a run is on hold whose workflow its script has no more."""
+    return f"its script neither defines nor imports a workflow {name!r} when it is loaded"
+
+
 def hold_due(store: Store, script: str, reason: str, now: float, line: bytes | None = None) -> int:
     """Put the suspended runs of a script on hold that are due, and cannot be executed; returns how many.
 
@@ -327,7 +332,7 @@ def hold_homeless(
             found.setdefault((script, workflow), []).append(rid)
         held = []
         for (_, workflow), rids in found.items():
-            why = f"{version} its script defines no workflow {workflow!r} when it is loaded: it was renamed or removed"
+            why = f"{version} {no_workflow(workflow)}: give it that name again, @workflow(name={workflow!r})"
             for rid in rids:
                 store.put_run(connection, store.run_in(connection, rid), hold=why)
             held.append(Homeless(store.run_in(connection, rids[0]), len(rids)))

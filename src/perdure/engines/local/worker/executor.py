@@ -317,9 +317,10 @@ class Executor:
         for found in claims.hold_homeless(engine.store, *program.homes, program.version(), now):
             run = found.first
             error = NotFound(
-                f"{run.path} defines no workflow {run.workflow!r} when it is loaded, and "
+                f"{run.path} neither defines nor imports a workflow {run.workflow!r} when it is loaded, and "
                 f"{f'{found.runs:,} runs of it are' if found.runs > 1 else f'its run {run.id} is'} on hold",
-                f"give the workflow that name again, @workflow(name={run.workflow!r}), or cancel what it has left",
+                f"give the workflow that name again, @workflow(name={run.workflow!r}), or import it in the script, or "
+                "cancel what it has left",
             )
             self._say(f"{error.what}; {error.hint}")
             engine.resources.monitor.held(run, run.path, None, error)

@@ -9,8 +9,9 @@ import sys
 import sysconfig
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from perdure.alerts.recipients import addresses
 from perdure.config import command_line
@@ -18,7 +19,7 @@ from perdure.config.kept_command_line import CommandLine
 from perdure.config.script_identity import script_identity
 from perdure.config.script_loader import load_script, looks_at_command_line
 from perdure.core.execution.recorded_call import recorded_call
-from perdure.core.execution.spec import OWN_LOCK, Call, Spec
+from perdure.core.execution.spec import OWN_LOCK, Call, Spec, spec_of
 from perdure.core.records import RunRecord
 from perdure.core.redaction.printable import one_line
 from perdure.core.values import codec
@@ -40,7 +41,7 @@ class Program:
 
     `looks`: whether any of them has looked for arguments as it was loaded. `broken` are those that cannot be loaded;
     `homes` are the others, by their identities, and all workflows that were defined while they were loaded, each with
-    its script.
+    its script, and those that a script has imported with that one, too.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Program:
         self._began = time.time_ns()
         self._digests: dict[str, str] = {}
         self._modules = 0
+        self._loaded: list[ModuleType] = []
         self.broken: list[Broken] = []
         if modules:
             sys.path.insert(0, folder)
@@ -66,8 +68,9 @@ class Program:
             if not spec.signature.is_remade and os.path.realpath(spec.file) not in broken
         }
         known = [(script_identity(spec.file, state), spec.name) for spec in every("workflow")]
+        self._imported = self._imported_workflows(broken)
         whole = {script_identity(os.path.abspath(path), state) for path in scripts} | {script for script, _ in known}
-        self.homes = (whole - {one.script for one in self.broken}, set(known))
+        self.homes = (whole - {one.script for one in self.broken}, {*known, *self._imported})
         self._readers: dict[Spec, codec.InputReader] = {}
         self.files()
 
@@ -75,10 +78,10 @@ class Program:
         try:
             if module:
                 with command_line.loading(place, self._line) as reads:
-                    importlib.import_module(place)
+                    self._loaded.append(importlib.import_module(place))
                 self.looks = self.looks or bool(reads.line)
             else:
-                load_script(place, line=self._line)
+                self._loaded.append(load_script(place, line=self._line))
                 self.looks = self.looks or looks_at_command_line(place)
         except (Exception, SystemExit) as error:  # noqa: BLE001  the script's own, which the others do not suffer from
             path = _file_of(place) if module else os.path.abspath(place)
@@ -89,6 +92,23 @@ class Program:
             for file in _files_of(error):  # that may be why, and are not among the modules
                 self._digests.setdefault(os.path.realpath(file), digest_of(file))
 
+    def _imported_workflows(self, broken: Collection[str]) -> dict[tuple[str, str], tuple[str, Spec]]:
+        """What the scripts have imported: of a workflow that was moved into a module, the runs are still theirs.
+
+        By the script and the name, with the path of the script.
+        """
+        found: dict[tuple[str, str], tuple[str, Spec]] = {}
+        for module in self._loaded:
+            path = os.path.abspath(getattr(module, "__file__", None) or "")
+            script = script_identity(path, self._state)
+            for value in list(vars(module).values()):
+                spec = spec_of(value)
+                if spec is None or spec.kind != "workflow" or os.path.realpath(spec.file) in broken:
+                    continue
+                if (script, spec.name) not in self._specs and not spec.signature.is_remade:
+                    found[script, spec.name] = path, spec
+        return found
+
     @property
     def workflows(self) -> list[Spec]:
         """What can be executed."""
@@ -97,11 +117,13 @@ class Program:
     @property
     def served(self) -> Mapping[tuple[str, str], Offer]:
         """What is claimed: by the identity of the script and the name of the workflow."""
-        return {key: Offer(_path(spec), self._lock(spec)) for key, spec in self._specs.items()}
+        own = {key: Offer(_path(spec), self._lock(spec)) for key, spec in self._specs.items()}
+        return own | {key: Offer(path, self._lock(spec)) for key, (path, spec) in self._imported.items()}
 
     def spec(self, script: str, workflow: str) -> Spec:
-        """The workflow of that name."""
-        return self._specs[script, workflow]
+        """The workflow of that name, which the script defines or has imported."""
+        own = self._specs.get((script, workflow))
+        return own if own is not None else self._imported[script, workflow][1]
 
     def call(self, run: RunRecord) -> Call:
         """What a run calls. The annotations are looked at once: all that they name is loaded.
@@ -110,7 +132,7 @@ class Program:
             OtherInputs: the workflow does not take the inputs of the run any more.
             NotDecodable: its parameters are not annotated with the classes of the recorded inputs.
         """
-        spec = self._specs[run.script, run.workflow]
+        spec = self.spec(run.script, run.workflow)
         reader = self._readers.get(spec)
         if reader is None:
             reader = self._readers[spec] = spec.input_reader()
@@ -121,6 +143,9 @@ class Program:
         return [
             Found(script, name, _path(spec), list(addresses(spec.rules.alerts, spec.file)), self._lock(spec))
             for (script, name), spec in self._specs.items()
+        ] + [
+            Found(script, name, path, list(addresses(spec.rules.alerts, spec.file)), self._lock(spec), imported=True)
+            for (script, name), (path, spec) in self._imported.items()
         ]
 
     def files(self) -> dict[str, str] | None:

@@ -79,7 +79,8 @@ class Ask(Message, frozen=True, tag="ask"):
 class Found(msgspec.Struct, frozen=True):
     """A workflow that was loaded: the identity of its script, its name, the path, and the addresses of its alerts.
 
-    `lock` is the name of the lock that its runs take, if any.
+    `lock` is the name of the lock that its runs take, if any. An `imported` one is defined elsewhere, and is found once
+    more as what the script has of that name.
     """
 
     script: str
@@ -87,6 +88,7 @@ class Found(msgspec.Struct, frozen=True):
     path: str
     alerts: list[str]
     lock: str | None = None
+    imported: bool = False
 
 
 class Broken(msgspec.Struct, frozen=True):
