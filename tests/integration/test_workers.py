@@ -108,9 +108,15 @@ def test_a_run_that_does_not_fit_its_script(world: World) -> None:
     world.write(fitting.replace("work(run, n)", "work(run, n + 10)"))
     worker = world.worker()
     worker.says("run a is on hold: ")
+    assert "--accept-changes, or perdure fork a --from work" in worker.says("run a is on hold: ")
     assert "code-drift" in (world.runs()["a"].hold or "")
     worker.send(signal.SIGTERM)
     worker.end()
+    for command in ("why", "resume", "why"):  # gone on with, it stops there again, and is on hold as before
+        told = world.told(command, "a")
+        assert "recorded: work('a', 0)" in told
+        assert "perdure resume a --accept-changes" in told
+        assert "perdure fork a --from work" in told
 
     again = world.worker("--once")  # the same version does not try again
     assert again.end() == 0

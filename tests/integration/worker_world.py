@@ -145,6 +145,13 @@ class World:
             worker.says("; ready")
         return worker
 
+    def told(self, *command: str) -> str:
+        """What a command says, however it ends."""
+        args = [sys.executable, "-m", "perdure", *command]
+        environment = {**_clean(), "PYTHONPATH": str(SOURCE)}
+        done = warm.run(args, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=120)
+        return f"{done.stdout}{done.stderr}"
+
     def add(self, *ids: str, workflow: str = "job", given: bool = True) -> None:
         """Queue runs, as `enqueue` does, and ring."""
         store = Store(self.state)

@@ -7,6 +7,7 @@ import shlex
 
 from perdure.alerts.alert import Alert
 from perdure.config.page_links import page_way
+from perdure.core.commands import commands_in, located
 from perdure.core.durations import show
 from perdure.core.records import RunRecord
 from perdure.errors import PerdureError
@@ -21,6 +22,7 @@ def held(run: RunRecord, error: PerdureError, option: str) -> Alert:
         option: what a command needs to find the state file, with a space before it.
     """
     name = shlex.quote(run.id)
+    named = [located(command, option) for command in commands_in(error.hint)]
     return Alert(
         what="on-hold",
         workflow=run.workflow,
@@ -30,7 +32,7 @@ def held(run: RunRecord, error: PerdureError, option: str) -> Alert:
         notes=("it is tried again when its script is edited",),
         commands=(
             ("see more", f"perdure show {name}{option}"),
-            ("go on", f"perdure resume {name}{option}"),
+            *(("go on", command) for command in named or [f"perdure resume {name}{option}"]),
             *page_way(run.id, run.path),
         ),
     )

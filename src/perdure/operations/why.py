@@ -12,7 +12,6 @@ from perdure.core.commands import commands_in, located
 from perdure.core.durations import show
 from perdure.core.exceptions import capture
 from perdure.core.execution.crash_loop import fitted
-from perdure.core.policies.classify import Assessment
 from perdure.core.policies.verdicts import Stop
 from perdure.core.records import AttemptRecord, RunRecord
 from perdure.core.sizes import show_size
@@ -35,10 +34,10 @@ from perdure.operations.processes import (
 )
 from perdure.operations.ps import BEING_CANCELLED, Standing, view_of
 from perdure.operations.step_views import error_view
-from perdure.operations.stored_failures import STAYS, assessment_of, restored
-from perdure.operations.why_sentences import SHOWN, Inquiry, line_of, time_left
+from perdure.operations.stored_failures import assessment_of, restored
+from perdure.operations.why_sentences import SHOWN, Inquiry, code_of, line_of, sure, time_left
 from perdure.operations.why_waiting import Waiting, Way
-from perdure.store import crashes, dead_letters
+from perdure.store import claims, crashes, dead_letters
 from perdure.store.kept_runs import kept_runs
 from perdure.store.runs import Store
 from perdure.store.unknown_calls import unknown_calls
@@ -98,7 +97,7 @@ class _Answer(Inquiry):
             case "interrupted":
                 self._interrupted()
             case "suspended":
-                self._waits().suspended()
+                self._suspended()
             case "queued":
                 self._waits().queued()
             case "failed":
@@ -207,7 +206,7 @@ class _Answer(Inquiry):
             if wait is not None:
                 rest = f"it waits for {wait.reason}{time_left(wait)}"
             self._say(f"{self._attempted(one)} failed at attempt {one.number}, {ago} ago: {line_of(one.error)}; {rest}")
-            self.code = self.code or _sure(assessment_of(self.run.path, one.verdict, one.error))
+            self.code = self.code or sure(assessment_of(self.run.path, one.verdict, one.error))
         if len(waiting) > SHOWN:
             self._say(f"and {len(waiting) - SHOWN:,} more calls wait after a failed attempt")
 
@@ -249,20 +248,17 @@ class _Answer(Inquiry):
         """It broke off by itself, and said why."""
         line = line_of(stop.error)
         self._say(f"no process executes it: it was interrupted {self._ago(stop.at)} by {line}, {self._saved()}")
-        self.code = _sure(assessment_of(self.run.path, stop.verdict, stop.error))
-        error = restored(stop.error)
-        self.stays = isinstance(error, PerdureError) and self.code in STAYS
-        if not isinstance(error, PerdureError):
-            return
-        hide = secrets.redactor()
-        _, _, rest = error.what.partition("\n")
-        for line in rest.splitlines():
-            self._say(hide(line.strip()))
-        for line in error.hint.splitlines():
-            self._say(hide(line.strip()) if line.startswith(" ") else hide(f"what to do: {line}"))
-        for command in commands_in(hide(error.hint)):
-            purpose = "accept the changes" if command.endswith("--accept-changes") else "have it made again"
-            self.ways.append(Way(purpose, located(command, self.location.option)))
+        self.as_it_says(stop)
+
+    def _suspended(self) -> None:
+        """It waits, or is on hold: what it was left for says what helps."""
+        hold, stop, said = self.run.hold, self.store.stopped_by(self.run), Inquiry(self.store, self.run, self.location)
+        if hold is not None and stop is not None and claims.reason_of(hold).startswith(f"{code_of(stop)}: "):
+            said.as_it_says(stop)
+            self.code, self.stays = said.code, said.stays
+        self._waits().suspended(stays=self.stays)
+        self.reasons += said.reasons
+        self.ways += said.ways
 
     def _go_on(self, hint: str = "") -> None:
         """The command that goes on with the run; a notebook or a prompt does so by calling the workflow again.
@@ -308,7 +304,7 @@ class _Answer(Inquiry):
             self._failed_by_another(line)
         stop = self.store.stopped_by(self.run)
         found = assessment_of(self.run.path, stop.verdict if stop else None, self.run.output)
-        self.code = _sure(found)
+        self.code = sure(found)
         again = {
             "permanent": "the error is permanent: fix the cause, then run it again",
             "transient": "the error is transient: run it again, or fix the cause first",
@@ -408,8 +404,3 @@ def _suspicion(one: Suspect) -> str:
         )
     times = "at this crash" if one.crashes == 1 else f"at {one.crashes} crashes in a row"
     return f"{call} was in flight {times}; it is tried again until that has happened {one.limit} times"
-
-
-def _sure(seen: Assessment) -> str | None:
-    """The entry, unless it is only possible."""
-    return seen.code if seen.confidence != "possible" else None

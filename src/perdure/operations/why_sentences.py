@@ -11,15 +11,20 @@ from functools import cached_property
 from math import inf
 
 from perdure.config import secrets
+from perdure.core.commands import commands_in, located
 from perdure.core.durations import show
 from perdure.core.execution.crash_loop import fitted
+from perdure.core.policies.classify import Assessment
+from perdure.core.policies.verdicts import Stop
 from perdure.core.records import CLEAN_UPS, AttemptRecord, RunRecord
 from perdure.engines.features import Feature
+from perdure.errors import PerdureError
 from perdure.operations.location import Location
 from perdure.operations.maps import maps_of
 from perdure.operations.processes import INPUTS, NEXT, CallInFlight, WaitingCall
 from perdure.operations.ps import view_of
 from perdure.operations.step_views import error_view
+from perdure.operations.stored_failures import STAYS, assessment_of, restored
 from perdure.operations.why_waiting import Way
 from perdure.store.runs import Store
 
@@ -46,6 +51,23 @@ class Inquiry:
         self.ways: list[Way] = []
         self.code: str | None = None
         self.stays = False  # going on alone would stop it again
+
+    def as_it_says(self, stop: Stop) -> None:
+        """What the error of ours that a run was left for says, below its first line, with the commands that help."""
+        self.code = sure(assessment_of(self.run.path, stop.verdict, stop.error))
+        error = restored(stop.error)
+        self.stays = isinstance(error, PerdureError) and self.code in STAYS
+        if not isinstance(error, PerdureError):
+            return
+        hide = secrets.redactor()
+        _, _, rest = error.what.partition("\n")
+        for line in rest.splitlines():
+            self._say(hide(line.strip()))
+        for line in error.hint.splitlines():
+            self._say(hide(line.strip()) if line.startswith(" ") else hide(f"what to do: {line}"))
+        for command in commands_in(hide(error.hint)):
+            purpose = "accept the changes" if command.endswith("--accept-changes") else "have it made again"
+            self.ways.append(Way(purpose, located(command, self.location.option)))
 
     def _open_calls(self, in_flight: list[CallInFlight], *, before: bool = False) -> list[AttemptRecord]:
         """The last failed attempt of each call that has no record and is not in flight, in the order of their ends.
@@ -190,6 +212,17 @@ def which(one: CallInFlight | WaitingCall) -> str:
 def time_left(one: WaitingCall) -> str:
     """Until when it waits."""
     return "" if one.seconds is None else f", for {show(round(one.seconds, 1))} yet, until {_clock(one.until)}"
+
+
+def code_of(stop: Stop) -> str | None:
+    """The code of the error of ours that a run was left for."""
+    error = restored(stop.error) if stop.error else None
+    return error.code if isinstance(error, PerdureError) else None
+
+
+def sure(seen: Assessment) -> str | None:
+    """The entry, unless it is only possible."""
+    return seen.code if seen.confidence != "possible" else None
 
 
 def line_of(packed: bytes) -> str:

@@ -47,14 +47,14 @@ class Waiting:
         self.ways: list[Way] = []
         self._store, self._run, self._location, self._now = store, run, location, now
 
-    def suspended(self) -> None:
-        """All its branches wait, or it was given back."""
+    def suspended(self, *, stays: bool = False) -> None:
+        """All its branches wait, or it was given back; `stays`: it would stop at the same place if it only went on."""
         run, waits = self._run, standing_of(self._store, self._run.rid)
         due = run.wake is not None and run.wake <= self._now
         if run.hold is None and (waits or not due):
             self._say(f"{waited_for(self._store, run, waits, self._now)}; no process is needed meanwhile")
         if run.hold is not None:
-            self._held(run.hold)
+            self._held(run.hold, stays)
         elif run.wake is not None and due:
             self._say(f"it is due since {show_moment(run.wake, self._now, past=True)}")
             if not self._has_no_slot() and not self._locked():
@@ -102,7 +102,7 @@ class Waiting:
 
     # -- what holds it ------------------------------------------------------------------------------------------------
 
-    def _held(self, hold: str) -> None:
+    def _held(self, hold: str, stays: bool) -> None:
         self._say(f"it is on hold: {claims.reason_of(hold)}")
         if codec.withholds(self._run.input):
             self._say(
@@ -112,7 +112,7 @@ class Waiting:
             self._way("end it", "cancel")
             return
         self._say("a worker tries it again when its script is edited")
-        if claims.no_workflow(self._run.workflow) not in hold:  # else that cannot go on with it either
+        if not stays and claims.no_workflow(self._run.workflow) not in hold:  # else that cannot go on with it either
             self._way("go on with it", "resume")
 
     def _deadline(self, waits: Sequence[Standing]) -> float | None:

@@ -203,6 +203,8 @@ class RunBegin(RunRows):
             changed["parent"] = start.parent
         if queued:
             queue.begun(self, connection, run, now, served)
+        if run.hold is not None:
+            self._holds[run.rid] = run.hold
         run = self.put_run(connection, run, **changed)
         digest = source_digest(start.path) if served is None else served.digest(start.path)
         sessions.begin(connection, run, digest, first=queued)

@@ -51,6 +51,7 @@ class RunRows(RunQueries):
             path, self.holder, lambda connection, rid: (self._run(connection, rid), self._last(connection, rid))
         )
         self.given_up_waits = GivenUpWaits()
+        self._holds: dict[int, str] = {}  # why runs were on hold that this process has taken since
         self._active: dict[int, int | None] = {}  # what this process executes, and whose children those runs are
         self.noted: set[tuple[str, str]] = set()  # workflows and scripts beside which unfinished runs were looked for
         self.described: set[str] = set()  # scripts whose workflows are written down

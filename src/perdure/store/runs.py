@@ -144,6 +144,7 @@ class Store(RunBegin):
         self.given_up_waits.forget(run.rid)
         self.locks.forget(run.rid)
         self._active.pop(run.rid, None)
+        self._holds.pop(run.rid, None)
 
     def has_taken(self) -> bool:
         """Does this process execute a run?"""
@@ -171,6 +172,7 @@ class Store(RunBegin):
         cause: RootCause | None = None,
         *,
         keep: bool = False,
+        code: str = "",
     ) -> None:
         """The run was stopped without having ended: let it go, and say why, beside the file if not in it.
 
@@ -182,6 +184,7 @@ class Store(RunBegin):
             cause: the failures that it was left for, whose records are taken back.
             keep: the file says on that this process has it, which gives it back next. A run that nobody has was stopped
                 by a person, and no worker takes it: so would be one whose worker dies before it has given it back.
+            code: of the error of ours that has stopped it; a run that was on hold for such a one is on hold again.
         """
         from perdure.core.policies.verdicts import pack_stop
 
@@ -195,6 +198,9 @@ class Store(RunBegin):
                 if cause is not None:
                     self._take_back(connection, run.rid, cause.records, cause.aftermath)
                 changed: dict[str, Any] = {"stopped": stopped} if keep else {"stopped": stopped, "holder": None}
+                hold = self._holds.get(run.rid, "")
+                if code and not keep and hold.partition(" ")[2].startswith(f"{code}: "):
+                    changed |= {"status": "suspended", "wake": now, "hold": hold}
                 self.put_run(connection, found, **changed)
                 sessions.end(connection, found, sessions.INTERRUPTED, now)
             self.locks.leave(connection, run.rid)

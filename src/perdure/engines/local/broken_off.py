@@ -18,7 +18,7 @@ from perdure.engines.interface import here, under_way
 from perdure.engines.local import notices, run_lifecycle
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_scope import RunScope
-from perdure.errors import StateError, StopRun, Suspended
+from perdure.errors import PerdureError, StateError, StopRun, Suspended
 
 if TYPE_CHECKING:
     from perdure.core.execution.history import RootCause
@@ -112,7 +112,9 @@ def _stop(
         return
     stop = run_lifecycle.stop_of(run, error, now())
     keep = resources.gives_back and stops
-    then(lambda: store.release(run, now(), stop, cut, cause, keep=keep))
+    cause_of_stop = error.error if isinstance(error, StopRun) and stops else None
+    code = cause_of_stop.code if isinstance(cause_of_stop, PerdureError) else ""
+    then(lambda: store.release(run, now(), stop, cut, cause, keep=keep, code=code))
 
 
 def _give_back(resources: Resources, run: RunRecord, scope: LocalScope | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from perdure.config import secrets
+from perdure.core.commands import commands_in
 from perdure.core.exceptions import capture
 from perdure.core.execution.run_effects import Taken
 from perdure.core.redaction.printable import one_line
@@ -60,7 +61,8 @@ class LeftRuns:
             if not self._give_back(taken, hold=self._hold(error)):
                 self._say(f"run {run.id} failed: {first_line(error)}; see more: perdure show {name}")
             else:
-                way = f"perdure resume {name}"
+                # What names its own ways out would stop at the same place if it were only gone on with.
+                way = ", or ".join(commands_in(error.hint)) or f"perdure resume {name}"
                 if codec.withholds(run.input):
                     way = "run its script with the same arguments, which gives the Secret again"
                 self._say(f"run {run.id} is on hold: {first_line(error)}; go on: {way}")
