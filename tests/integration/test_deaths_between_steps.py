@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+import msgspec
+
 from conftest import Scripts
 
 SCRIPT = """
@@ -27,17 +29,19 @@ SCRIPT = """
 
 
 def test_three_in_a_row_stop_the_run(scripts: Scripts) -> None:
-    """The fourth run fails at once with a crash loop and a note of each death; after that it is tried again."""
+    """The fourth run fails at once with a crash loop, a note of each death and an alert; then it is tried again."""
     script = scripts.write(SCRIPT)
     for _ in range(3):
         process = scripts.start(script, DIES="1")
         process.communicate(timeout=60)
         assert process.returncode == -signal.SIGKILL
-    process = scripts.start(script, DIES="1")
+    process = scripts.start(script, DIES="1", PERDURE_ALERTS="exec:/bin/true")
     out, errors = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert "died 3 times in a row, and no step was saved between [crash-loop]" in errors
     assert errors.count("its process died at") == 3
+    alerts = [msgspec.json.decode(path.read_bytes())["alert"] for path in script.parent.rglob("windows/*.json")]
+    assert ("failed", "crash-loop") in [(alert["what"], alert["code"]) for alert in alerts]
     process = scripts.start(script)
     assert process.communicate(timeout=60)[0].splitlines() == [*[f"work {n}" for n in range(2, 9)], "9"]
 

@@ -13,6 +13,8 @@ from conftest import replace
 from perdure.alerts.watchdog.client import LastException, Settings, Watchdog, describe_exception
 from perdure.core.redaction.secret import Secret
 from perdure.errors import Drift, StopRun
+from perdure.store import flight_record
+from perdure.store.flight_recorder import Recorder
 
 
 @pytest.fixture
@@ -51,6 +53,24 @@ def test_a_watchdog_process_that_cannot_start_is_logged_once(
         "the watchdog process cannot be used, the run goes on unwatched: no process can be made"
     ]
     assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_death_is_the_watchdogs_to_report_before_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks while the watchdog process starts does not say that none has watched; without one, anybody may."""
+    recorder = Recorder(tmp_path / "flight", "7-abc")
+    watched: list[bool] = []
+
+    def refuse(*_: object, **__: object) -> int:
+        watched.append(flight_record.is_watched(recorder.path))
+        raise OSError("no process can be made")
+
+    replace(monkeypatch, os, "posix_spawn", refuse)
+    Watchdog(Settings(tmp_path / "state.db"), recorder).began("run", "nightly", ("exec:/bin/true",))
+    assert watched == [True]
+    assert not flight_record.is_watched(recorder.path)
+    recorder.close()
 
 
 def test_a_run_without_targets_needs_no_watchdog_process(watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch) -> None:

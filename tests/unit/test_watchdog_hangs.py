@@ -12,6 +12,7 @@ import pytest
 
 from conftest import replace
 from perdure.alerts.watchdog import client
+from perdure.store.flight_record import locked_for_reporting
 from perdure.store.flight_recorder import Recorder
 
 FOLDER = Path(client.__file__).parent
@@ -24,7 +25,7 @@ class Watched:
         self.time = 1000.0
         replace(monkeypatch, module.time, "monotonic", lambda: self.time)
         self.recorder = recorder
-        self.process = module.WatchdogProcess(-1, -1, os.getpid(), "", str(recorder.path), "")
+        self.process = module.WatchdogProcess(-1, -1, locked_for_reporting(recorder.path), os.getpid(), "", "")
         self.reports: list[tuple[str, bytes]] = []
         self.process.start_reporter = lambda kind, runs, details: self.reports.append((kind.decode(), details))
 

@@ -230,6 +230,19 @@ TRY = 0.005
 """Seconds. A look whether the lock is free holds it for a moment itself."""
 
 
+def locked_for_reporting(path: Path) -> int:
+    """A descriptor of a record whose lock it holds: the right to report that process. -1: there is none to be had."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | NO_LINK)
+    except OSError:
+        return -1
+    with suppress(OSError):  # the file system has no locks
+        if _locked(descriptor):
+            return descriptor
+    os.close(descriptor)
+    return -1
+
+
 @contextmanager
 def reporting(path: Path) -> Iterator[bool]:
     """Hold the right to report a dead process; yields whether it is ours and has not been reported yet.

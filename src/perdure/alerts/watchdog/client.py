@@ -21,6 +21,7 @@ import msgspec
 from perdure.config.interpreter import bare_command
 from perdure.core.process_marks import PROCESS, STEP
 from perdure.errors import PerdureError, Skipped, StopRun
+from perdure.store.flight_record import locked_for_reporting
 from perdure.store.flight_recorder import Recorder
 
 WATCHDOG_PROCESS = "import sys; sys.path.append(sys.argv.pop(1)); import process; process.main()"
@@ -162,13 +163,17 @@ class Watchdog:
             if os.name != "posix" or not sys.executable:
                 raise OSError("there is no watchdog process on this system")
             reading, writing = os.pipe()
+            # Locked before it starts, so that nobody reports a death meanwhile that it is to report.
+            record = locked_for_reporting(self._recorder.path) if self._recorder else -1
             try:
-                _spawn(reading, str(self._recorder.path) if self._recorder else "")
+                _spawn(reading, record)
             except BaseException:
                 os.close(writing)
                 raise
             finally:
                 os.close(reading)
+                if record >= 0:
+                    os.close(record)
             os.set_blocking(writing, False)
             self._pipe = writing
         hello = {
@@ -230,22 +235,21 @@ def _text_of(error: BaseException) -> str:
         return ""
 
 
-def _spawn(reading: int, flight: str) -> None:
+def _spawn(reading: int, record: int) -> None:
     """Start the watchdog process; it is a child of ours only where there is no shell to detach it."""
     own = _pidfd()
-    # To numbers that neither has now: the copies, and only they, are inherited.
-    first = max(reading, own) + 1
-    numbers = [str(first), str(first + 1 if own >= 0 else -1)]
+    handed = (reading, own, record)
+    # To numbers that none has now: the copies, and only they, are inherited.
+    first = max(handed) + 1
+    numbers = [str(first + at if each >= 0 else -1) for at, each in enumerate(handed)]
     command = bare_command(WATCHDOG_PROCESS, str(Path(__file__).parent), *numbers)
-    command += [str(os.getpid()), _born(), flight, sys.executable]
+    command += [str(os.getpid()), _born(), sys.executable]
     actions: list[Any] = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
         (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-        (os.POSIX_SPAWN_DUP2, reading, first),
     ]
-    if own >= 0:
-        actions.append((os.POSIX_SPAWN_DUP2, own, first + 1))
+    actions += [(os.POSIX_SPAWN_DUP2, each, first + at) for at, each in enumerate(handed) if each >= 0]
     detached = ["/bin/sh", "-c", 'trap "" INT TERM HUP; "$@" &', "sh", *command]
     shell = os.path.exists(detached[0])
     # It outlives this process on purpose, and is not to be taken for what a step has left.

@@ -1,6 +1,6 @@
 """The watchdog process: sees how the process of a run ends, and starts the reporter that alerts.
 
-    python -I -S -c "...; import process; process.main()" PIPE PIDFD PID BORN FLIGHT PYTHON
+    python -I -S -c "...; import process; process.main()" PIPE PIDFD RECORD PID BORN PYTHON
 
 It imports nothing of ours and little of Python's, so that it starts in milliseconds and stays small. The run's process
 (`alerts/watchdog/client.py`) writes lines into the pipe; what is in braces is JSON that only the reporter reads:
@@ -66,20 +66,19 @@ class WatchdogProcess:
     Args:
         pipe: what it sends.
         pidfd: readable when it is gone (pidfd_open(2)); -1 where there is none.
+        record: its flight record, open and locked: while it is, no other process reports the death. -1: there is none.
         pid: its number.
         born: when it was started, in ticks since boot, as /proc/PID/stat has it; empty if that is not known.
-        flight: the path of its flight record.
         python: the interpreter for the reporter.
     """
 
-    def __init__(self, pipe: int, pidfd: int, pid: int, born: str, flight: str, python: str) -> None:
+    def __init__(self, pipe: int, pidfd: int, record: int, pid: int, born: str, python: str) -> None:
         self.pipe = pipe
         self.pidfd = pidfd
         self.pid = pid
         self.born = born
         self.python = python
-        self.flight = flight
-        self.record = lock(flight)
+        self.record = record
         self.buffer = b""
         self.hello = b"{}"
         self.last_exception = b"null"
@@ -274,18 +273,6 @@ class WatchdogProcess:
             time.sleep(0.05)
 
 
-def lock(path: str) -> int:
-    """Open a flight record and take its lock: while it is held, no other process reports the death. -1: no record."""
-    try:
-        import fcntl
-
-        record = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-        fcntl.flock(record, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):
-        return -1
-    return record
-
-
 def exists(pid: int) -> bool:
     """Is there a process of that number?"""
     try:
@@ -316,9 +303,9 @@ def main() -> None:
     # What ends the watched process, Ctrl-C in a terminal say, must not end the watchdog process.
     for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
         _signal.signal(number, _signal.SIG_IGN)
-    pipe, pidfd, pid = map(int, sys.argv[1:4])
-    let_go(pipe, pidfd)
-    watchdog = WatchdogProcess(pipe, pidfd, pid, *sys.argv[4:7])
+    pipe, pidfd, record, pid = map(int, sys.argv[1:5])
+    let_go(pipe, pidfd, record)
+    watchdog = WatchdogProcess(pipe, pidfd, record, pid, *sys.argv[5:7])
     watchdog.watch()
     watchdog.report_death()
     watchdog.wait_for_reporters()

@@ -92,7 +92,7 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None, t
         if began is not None:
             began(run.id)
             began = None  # it may be taken once more below
-        history = yield Recall(run, answer.resumed, answer.died, answer.said)
+        history = yield Recall(run, answer.resumed, answer.died, answer.said, call.spec)
         if history.ending is None:
             return (yield from _execute(call, run, history))
         error = yield from _end_at_last(run, history)

@@ -8,7 +8,7 @@ import msgspec
 
 from perdure.core.execution.effects import Effect
 from perdure.core.execution.history import History, RootCause
-from perdure.core.execution.spec import Call
+from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import Row, RunRecord, StepRecord
 
 
@@ -133,12 +133,13 @@ class StandBy(msgspec.Struct, frozen=True):
 
 
 class Recall(msgspec.Struct, frozen=True):
-    """Read what the run has done. Answer: a History. `died` and `said` as in Taken."""
+    """Read what the run has done. Answer: a History. `died`, `said` as in Taken; `spec` if it is to be gone on with."""
 
     run: RunRecord
     resumed: bool
     died: int | None = None
     said: tuple[str, ...] = ()
+    spec: Spec | None = None
 
 
 class Body(msgspec.Struct, frozen=True):

@@ -46,7 +46,6 @@ class FunctionBody:
             from perdure.engines.local import run_trees
 
             run_trees.enter(resources, self.scope, spec)
-        resources.monitor.began(effect.run, spec)
         install()
         notices.resumes(resources, effect)
         self._now = resources.world.now

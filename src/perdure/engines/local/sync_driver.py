@@ -319,6 +319,8 @@ class SyncDriver:
                 run_lifecycle.end_orphans(self._resources, effect)
             history = run_lifecycle.history_of(self._resources, run, resumed=effect.resumed)
             self._resources.letters.ready(run.path)
+            if effect.spec is not None:
+                self._resources.monitor.began(run, effect.spec)  # it may fail, or be undone, before its function begins
         except BaseException as error:
             broken_off_outside(self._resources, run, error)
             raise
