@@ -166,7 +166,7 @@ class Watchdog:
             # Locked before it starts, so that nobody reports a death meanwhile that it is to report.
             record = locked_for_reporting(self._recorder.path) if self._recorder else -1
             try:
-                _spawn(reading, record)
+                _spawn(reading, record, str(self._recorder.path) if self._recorder else "")
             except BaseException:
                 os.close(writing)
                 raise
@@ -235,7 +235,7 @@ def _text_of(error: BaseException) -> str:
         return ""
 
 
-def _spawn(reading: int, record: int) -> None:
+def _spawn(reading: int, record: int, flight: str) -> None:
     """Start the watchdog process; it is a child of ours only where there is no shell to detach it."""
     own = _pidfd()
     handed = (reading, own, record)
@@ -243,7 +243,7 @@ def _spawn(reading: int, record: int) -> None:
     first = max(handed) + 1
     numbers = [str(first + at if each >= 0 else -1) for at, each in enumerate(handed)]
     command = bare_command(WATCHDOG_PROCESS, str(Path(__file__).parent), *numbers)
-    command += [str(os.getpid()), _born(), sys.executable]
+    command += [str(os.getpid()), _born(), sys.executable, flight]
     actions: list[Any] = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),

@@ -1,6 +1,8 @@
 """The watchdog process: sees how the process of a run ends, and starts the reporter that alerts.
 
-    python -I -S -c "...; import process; process.main()" PIPE PIDFD RECORD PID BORN PYTHON
+    python -I -S -c "...; import process; process.main()" PIPE PIDFD RECORD PID BORN PYTHON FLIGHT
+
+FLIGHT is for people, who see in the list of processes what it watches.
 
 It imports nothing of ours and little of Python's, so that it starts in milliseconds and stays small. The run's process
 (`alerts/watchdog/client.py`) writes lines into the pipe; what is in braces is JSON that only the reporter reads:
