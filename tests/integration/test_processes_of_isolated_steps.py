@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import signal
 from pathlib import Path
 
 import pooled_steps as steps
@@ -28,6 +30,21 @@ def test_each_attempt_has_a_process_of_its_own_also_in_a_map(machine: Machine) -
     assert len({pid for pid, _ in found}) == 6
     (loaded_by,) = {loaded_by for _, loaded_by in found}
     assert loaded_by not in {pid for pid, _ in found} | {os.getpid()}
+
+
+@workflow
+def isolated_who() -> int:
+    _, loaded_by = steps.who(0)
+    return loaded_by
+
+
+@pytest.mark.skipif(not template._can_copy(), reason="only where descriptors of processes are to be had")
+def test_a_process_that_copies_are_made_of_is_replaced_when_it_was_killed(machine: Machine) -> None:
+    """By another one, and nothing of it is left open."""
+    first = isolated_who()
+    os.kill(first, signal.SIGKILL)
+    assert isolated_who() != first
+    gc.collect()  # a socket that is left open is a warning, which is an error
 
 
 SHARED = """

@@ -101,12 +101,11 @@ class Template:
         self._process.kill()
         return self._process.wait()
 
-    def code(self) -> int | None:
-        """Its exit code, once it has ended."""
-        try:
-            return self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            return None
+    def code(self) -> int:
+        """The exit code of one that answers no more. It has ended, or is ended."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=5)
+        return self.end()
 
     def forget(self) -> None:
         """Do not wait for its end."""
@@ -204,7 +203,7 @@ def _copy(key: Key, until: float | None) -> ChildProcess:
                 _unlike.add(key)
             template.retire()
             continue
-        code = template.end() if (code := template.code()) is None else code
+        code = template.code()
         if not template.proven and template.load:
             _unlike.add(key)  # the script ends the process that loads it: each child comes to that by itself
     raise Ended(code)
