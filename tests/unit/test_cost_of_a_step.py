@@ -23,6 +23,7 @@ from perdure import step, workflow
 from perdure.engines.local import limits
 from perdure.engines.local.engine import close_all, engine_at
 from perdure.engines.observers import json_logs
+from perdure.engines.runtime import orphans
 from perdure.engines.runtime.clock import RealWorld
 from perdure.store import flight_recorder, watch
 
@@ -92,7 +93,7 @@ def begin(runs: int) -> None:
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A state file of its own, ids without letters, and nothing that looks again because time has passed.
+    """A state file of its own, ids without letters, no programs, and nothing that looks again because time has passed.
 
     Letters of an id can look like the beginning of a token (`fm`, `gh`): the first text with such a beginning compiles
     a pattern, which enters 3,000 functions.
@@ -100,6 +101,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ids = itertools.count()
     monkeypatch.setattr(RealWorld, "new_id", lambda _: f"{next(ids):010d}")
     monkeypatch.setenv("PERDURE_STATE", str(tmp_path / "state.db"))
+    monkeypatch.setattr(orphans, "_marked", list)  # what other tests have started is looked at when a run goes on
     monkeypatch.setattr(watch, "LOOK_AGAIN", 1e6)
     monkeypatch.setattr(flight_recorder, "MOVED", 1e6)
     monkeypatch.setattr(limits, "LOOK", 1e6)

@@ -36,12 +36,11 @@ _PROC = Path("/proc")
 
 
 class Marked(msgspec.Struct, frozen=True):
-    """A program with a mark: its number, its parent of old, the attempt that it belongs to, its command."""
+    """A program with a mark: its number, its parent of old, the attempt that it belongs to."""
 
     pid: int
     parent: int
     step: str | None
-    command: str
 
 
 def mark_process() -> None:
@@ -81,14 +80,15 @@ def end_left(run: str, sources: Iterable[str] = (), died: int | None = None) -> 
         ours = [one for one in found if one.step is not None and _is_of(one.step.partition(" ")[2], runs)]
         if not ours:
             break
+        named = _named(ours)  # while they are there
         end([one.pid for one in ours], lambda pid: _mark(pid, STEP) is not None)
-        _say(f"{_list(ours)} of an earlier process of run {run} was running still, and is ended")
+        _say(f"{named} of an earlier process of run {run} was running still, and is ended")
     others = [one for one in found if one.step is None and one.parent == died]
     if others:
         pids = " ".join(str(one.pid) for one in others[:SHOWN])
         _say(
-            f"{_list(others)}, started by pid {died} before it died in run {run}, is running still beside what is made "
-            f"again; to end it: kill {pids}"
+            f"{_named(others)}, started by pid {died} before it died in run {run}, is running still beside what is "
+            f"made again; to end it: kill {pids}"
         )
 
 
@@ -151,7 +151,7 @@ def _marked() -> list[Marked]:
         mark = _mark(pid, PROCESS)
         if mark is not None:
             parent = mark.partition("-")[0]
-            found.append(Marked(pid, int(parent) if parent.isdecimal() else 0, _mark(pid, STEP), _command(pid)))
+            found.append(Marked(pid, int(parent) if parent.isdecimal() else 0, _mark(pid, STEP)))
     return found
 
 
@@ -223,8 +223,8 @@ def _is_of(run: str, runs: tuple[str, ...]) -> bool:
     return any(run == one or run.startswith(f"{one}.") for one in runs)
 
 
-def _list(found: list[Marked]) -> str:
-    shown = ", ".join(f"pid {one.pid} ({one.command})" for one in found[:SHOWN])
+def _named(found: list[Marked]) -> str:
+    shown = ", ".join(f"pid {one.pid} ({_command(one.pid)})" for one in found[:SHOWN])
     more = len(found) - SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
 
