@@ -6,8 +6,8 @@ would look as if its process had died.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING
 
@@ -51,20 +51,24 @@ def broken_off_outside(resources: Resources, run: RunRecord, error: BaseExceptio
         _note_way_on(resources, run, error)
 
 
-@contextmanager
-def letting_go(resources: Resources, start: Start) -> Iterator[None]:
-    """A call of a workflow. What it has taken is let go also if Ctrl-C comes where nothing else does that.
+class LettingGo:
+    """Around a call of a workflow: what it has taken is let go also if Ctrl-C comes where nothing else does that.
 
     It may come between any two lines, such as when a run is taken and its function has not begun.
     """
-    caller = here.get()
-    try:
-        yield
-    except BaseException as error:
-        if not isinstance(error, Exception) and resources.store.has_taken():
-            here.set(caller)
-            _let_go(resources, start, error)
-        raise
+
+    __slots__ = ("_caller", "_resources", "_start")
+
+    def __init__(self, resources: Resources, start: Start) -> None:
+        self._resources, self._start, self._caller = resources, start, here.get()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None and not isinstance(error, Exception) and self._resources.store.has_taken():
+            here.set(self._caller)
+            _let_go(self._resources, self._start, error)
 
 
 def _let_go(resources: Resources, start: Start, error: BaseException) -> None:

@@ -22,7 +22,7 @@ from perdure.core.records import RunRecord, RunStatus
 from perdure.engines.events import Observer
 from perdure.engines.interface import Began, Cancellation, Enqueued, refuse_child, under_way
 from perdure.engines.local import notices
-from perdure.engines.local.broken_off import letting_go
+from perdure.engines.local.broken_off import LettingGo
 from perdure.engines.local.closing import Closing, result
 from perdure.engines.local.drivers import LocalDrivers
 from perdure.engines.local.limits import NEVER
@@ -119,7 +119,7 @@ class LocalEngine:
         self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
             start = start_of(self.resources, call, script, id, resume, attach=attach)
-            with letting_go(self.resources, start):
+            with LettingGo(self.resources, start):
                 return result(self.drivers.sync.drive(live(call, start, began), None))
 
     async def arun(
@@ -136,7 +136,7 @@ class LocalEngine:
         self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
             start = start_of(self.resources, call, script, id, resume, attach=attach)
-            with letting_go(self.resources, start):
+            with LettingGo(self.resources, start):
                 return result(await self.drivers.tasks.drive(live(call, start, began), None))
 
     def carry_on(self, call: Call, taken: Taken) -> Closing:
@@ -156,7 +156,7 @@ class LocalEngine:
         with self._outside(spec):
             start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
             life = live(call, start, None, taken)
-            with letting_go(self.resources, start):
+            with LettingGo(self.resources, start):
                 effect, rest = self._up_to_end(up_to_end(life, run), spec.is_async)
         return Closing(self.resources, effect, rest, self._outside(spec))
 
@@ -184,11 +184,11 @@ class LocalEngine:
         self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
             start = start_of(self.resources, call, script, id, None, attach=True)
-            with letting_go(self.resources, start):
+            with LettingGo(self.resources, start):
                 rest = self.drivers.sync.until(live(call, start, began), Body)
 
         async def go_on() -> Any:
-            with self._outside(call.spec), letting_go(self.resources, start):
+            with self._outside(call.spec), LettingGo(self.resources, start):
                 return result(await self.drivers.tasks.drive(rest, None))
 
         return go_on()
