@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from conftest import Died, Machine, Scripts, Trouble
-from perdure import step, workflow
+from perdure import defer, step, workflow
 from perdure.errors import Drift, NotDecodable
 
 
@@ -290,7 +290,7 @@ CLASSES = """
 import os, sys
 from dataclasses import dataclass
 import msgspec, pydantic
-from perdure import step, workflow
+from perdure import defer, step, workflow
 
 @dataclass
 class A:
@@ -451,3 +451,40 @@ def test_a_run_called_by_hand_is_the_same_when_a_class_has_gained_a_field(machin
     ways[{"id": "enqueue with id", "once": "enqueue once"}[way]]()
     assert machine.ran == [1]
     assert len(machine.runs()) == 1
+
+
+def test_what_is_deferred_or_held_by_containers_is_the_same_when_a_class_has_gained_a_field(machine: Machine) -> None:
+    """Of a step without annotations, nothing is executed again; a clean-up is registered once."""
+
+    def life(*more: Any) -> Any:
+        order = make_dataclass("Order", [("n", int), *more])
+        order.__module__ = __name__
+        machine.boot()
+
+        def take(of: Any) -> None:
+            machine.ran.append("take")
+
+        def tidy(of: Any) -> None:
+            machine.ran.append("tidy")
+
+        del take.__annotations__["of"]
+        tidy.__annotations__["of"] = order
+        taken, tidied = step(take), step(tidy)
+
+        @workflow(name="main")
+        def main() -> None:
+            for of in ([order(1)], (order(1), 2), {"k": [order(1)]}):
+                taken(of)
+            for n in (1, 2, 1):
+                defer(tidied, order(n))
+            if "take" in machine.ran:
+                raise Trouble
+
+        return main
+
+    with pytest.raises(Trouble):
+        life()()
+    assert machine.ran == ["take"] * 3
+    machine.ran.clear()
+    life(("vip", bool, field(default=False)))()
+    assert machine.ran == ["tidy"] * 3

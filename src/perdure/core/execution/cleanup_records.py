@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from perdure.core import records
 from perdure.core.execution.history import History
-from perdure.core.execution.spec import Call
+from perdure.core.execution.identity import identify
+from perdure.core.execution.recorded_inputs import are_inputs_of
+from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import DEFER_NOTE, UNDO_NOTE, Row
 from perdure.core.values import codec
 
@@ -15,6 +19,30 @@ def called(kind: str, name: str, given: bytes) -> tuple[str, bytes]:
         return name, given
     (_, step, deferred), _ = codec.unpack_inputs(given, (), owner=DEFER_NOTE)
     return f"defer {step}", deferred
+
+
+def noted_before(
+    note: Spec, now: tuple[str, str, bytes], asked: Call, history: History, is_gone: Callable[[str], bool]
+) -> tuple[str, str, bytes]:
+    """What an earlier life has noted of the same deferring: where the step was, its name, and what it is given.
+
+    A field that a class has gained since, and a step that was moved, make no other one of it.
+
+    Args:
+        note: the step that writes it down.
+        now: what would be noted now.
+        asked: the call that is deferred.
+        history: of the run.
+        is_gone: has that module no step of the name any more?
+    """
+    if not history.resumed or history.knows(note.name, identify(note, now, {}).key):
+        return now
+    for record in history.unclaimed_records(note.name):
+        (module, name, given), _ = codec.unpack_inputs(record.input, (), owner=note.name)
+        same_place = name == now[1] and (module == now[0] or is_gone(module))
+        if same_place and (given == now[2] or are_inputs_of(given, asked)):
+            return module, name, given
+    return now
 
 
 def undo_row(call: Call, history: History, row: Row) -> Row:

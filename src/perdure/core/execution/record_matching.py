@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from perdure.core.execution.idempotency import child_id
@@ -229,6 +229,24 @@ class Claims(KnownRecords):
                 if seq is not None and self._is_open(seq) and self.may_be_renamed(other, call.spec.name):
                     return other, seq
         return None
+
+    def knows(self, name: str, key: bytes) -> bool:
+        """Is there an unclaimed record of that name and key? Records are read until it is found."""
+        if self.ahead and self.ahead[-1][KEY] == key and self.ahead[-1][NAME] == name:
+            return True
+        if self._in_hand:
+            self._put_back()
+        step = self._step(name)
+        while key not in step.once and key not in step.again and self._source is not None:
+            self._read_page()
+        return key in step.once or key in step.again
+
+    def unclaimed_records(self, name: str) -> Iterator[StepRecord]:
+        """The records of this name that no call has claimed, also those that are not held against the script."""
+        self.read_all()
+        if self.inputs_of_before is not None and name in self._steps:
+            for seq in sorted(self._steps[name].numbers()):
+                yield self.inputs_of_before.read(self.rid, seq)
 
     def grown(self, name: str, call: Call) -> list[StepRecord]:
         """The unclaimed records of a step whose inputs looked otherwise, and would be those of the call now."""

@@ -39,6 +39,21 @@ def _asked(call: Call) -> Call:
     return next((one for one in call.args if type(one) is Call and one.spec.kind == "workflow"), call)
 
 
+_HOLD = (list, tuple, dict, set, frozenset)
+
+
+def _types_in(values: Iterable[Any]) -> tuple[type, ...]:
+    """The types of values, and of what plain containers among them hold, each once."""
+    found: dict[type, None] = {}
+    left = list(values)
+    while left:
+        value = left.pop()
+        found[type(value)] = None
+        if type(value) in _HOLD:
+            left += [*value, *value.values()] if type(value) is dict else value
+    return tuple(found)
+
+
 class InputsOfBefore:
     """Records by the inputs that they would have now, where a class among these has gained a field since.
 
@@ -47,7 +62,7 @@ class InputsOfBefore:
     """
 
     def __init__(self, read: Callable[[int, int], StepRecord]) -> None:
-        self._read = read
+        self.read = read
         self._found: dict[Hashable, dict[bytes, list[tuple[int, StepRecord]]]] = {}
 
     def find(
@@ -63,7 +78,7 @@ class InputsOfBefore:
         asked = _asked(call)
         if asked.spec.record_kind != "step" or are_scalars(asked.args, asked.kwargs):
             return []
-        place = where, call.spec.name, tuple(map(type, (*asked.args, *asked.kwargs.values())))
+        place = where, call.spec.name, _types_in((*asked.args, *asked.kwargs.values()))
         if (found := self._found.get(place)) is None:
             found = self._found[place] = self._look_through(Renewed(asked, named=asked.input != call.input), records())
         return found.get(codec.digest(canonical(call.input)), []) if found else []
@@ -71,7 +86,7 @@ class InputsOfBefore:
     def _look_through(self, renewed: Renewed, records: Iterable[tuple[int, int]]) -> dict[bytes, Any]:
         found: dict[bytes, list[tuple[int, StepRecord]]] = {}
         for rid, seq in records:
-            record = self._read(rid, seq)
+            record = self.read(rid, seq)
             now = renewed.of(record.input)
             if now is not None and not codec.same_inputs(now[0], record.input):
                 found.setdefault(codec.digest(canonical(now[0])), []).append((rid, record))
@@ -91,7 +106,8 @@ class Renewed:
     def __init__(self, call: Call, *, named: bool = False) -> None:
         spec = self._spec = call.spec
         self._named = named
-        given = [codec.plan(type(value), owner=spec.owner) for value in (*call.args, *call.kwargs.values())]
+        types = _types_in((*call.args, *call.kwargs.values()))
+        given = [codec.plan(each, owner=spec.owner) for each in types if each not in _HOLD]
         self._reader = codec.InputReader([*spec.parameter_plans(), *given], owner=spec.owner)
 
     def of(self, recorded: bytes) -> tuple[bytes, bytes] | None:

@@ -29,7 +29,7 @@ from perdure.engines.local.record_reader import RecordReader
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_lifecycle import top_of
 from perdure.engines.local.run_spending import RunSpending
-from perdure.engines.registry import find_step
+from perdure.engines.registry import find_step, steps_named
 from perdure.engines.runtime import captured_lines
 from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.runtime.clock import World
@@ -153,6 +153,18 @@ class RunScope(BaseScope):
             if known is None:
                 store.add_function(rid, FunctionRecord("defer", "", stem, "", ""))
         return self._own_stem
+
+    def noted(self, note: Spec, asked: Call, now: tuple[str, str, bytes]) -> tuple[str, str, bytes]:
+        """What an earlier life has noted of the same deferring, if one has."""
+        if not self.history.resumed:
+            return now
+        from perdure.core.execution.cleanup_records import noted_before
+
+        def is_gone(module: str) -> bool:
+            return all(self.noted_module(one) != module for one in steps_named(asked.spec.name))
+
+        with self.deciding or nullcontext():
+            return noted_before(note, now, asked, self.history, is_gone)
 
     def _note_place(self, spec: Spec) -> None:
         if spec.record_kind == "step":

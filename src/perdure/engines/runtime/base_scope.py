@@ -346,8 +346,12 @@ class BaseScope(ABC):
                 f"{spec.owner} is async, and the workflow that defers it is not", "defer a step that is not async"
             )
         self.admit(spec)
-        given = pack_strictly(identify(spec, args, kwargs))
-        self.call(note, (self.noted_module(spec), spec.name, given), {})
+        asked = identify(spec, args, kwargs)
+        self.call(note, self.noted(note, asked, (self.noted_module(spec), spec.name, pack_strictly(asked))), {})
+
+    def noted(self, note: Spec, asked: Call, now: tuple[str, str, bytes]) -> tuple[str, str, bytes]:
+        """What is noted of a call that is deferred; where an edit has changed how it looks, what was noted before."""
+        return now
 
     def noted_module(self, spec: Spec) -> str:
         """What a note of a clean-up says of the step's module. Whose function it is, `places` says more exactly."""
