@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import make_dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conftest import Machine, Trouble
-from perdure import step, workflow
+from perdure import defer, step, workflow
 from perdure.core.execution.spec import spec_of
 from perdure.engines import registry
 from perdure.engines.local import engine as local
@@ -232,6 +233,26 @@ def test_a_renamed_workflow_is_pointed_out(machine: Machine, capsys: pytest.Capt
     said = capsys.readouterr().err
     assert "of workflow 'a_name_of_before' is unfinished, and the script has no 'a_name_of_before' any more" in said
     assert '@workflow(name="a_name_of_before")' in said
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_deferred_step_that_was_moved_is_registered_once(machine: Machine, moved: bool, tmp_path: Path) -> None:
+    """As long as the step is where it was as well, that of the other file is another one."""
+    flows.clear()
+    tidy = define("tidy")
+    with pytest.raises(Trouble):
+        flow(lambda: defer(tidy, 5))()
+    machine.boot()
+    if moved:
+        rename(machine, tidy)
+    there = tmp_path / "kept_steps.py"
+    there.write_text("def body(n):\n    ran.append(n)\n")
+    names: dict[str, Any] = {"ran": ran, "__name__": "kept_steps"}
+    exec(compile(there.read_text(), str(there), "exec"), names)
+    made.append(step(names["body"], name="tidy"))
+    there_now = made[-1]
+    flow(lambda: defer(there_now, 5))()
+    assert ran == ([5] if moved else [5, 5])
 
 
 def test_in_an_async_workflow(machine: Machine) -> None:
