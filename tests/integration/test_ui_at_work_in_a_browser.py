@@ -61,14 +61,21 @@ def test_what_others_write_is_shown_without_losing_what_is_typed(chrome: Any, tm
 
 
 def test_letters_are_given_up_by_a_click(chrome: Any, tmp_path: Path):
-    """The dialog names the command; behind it the page shows what the command printed, and the deed."""
+    """The dialog names the command, with all that is chosen by then, also while the server does not answer; behind it
+    the page shows what the command printed, and the deed."""
     state = run_all(tmp_path)
     with Ui(state, "--port", "0") as served, tab(chrome, served.address) as one:
         page = one.open("/dead?reason=", "Dead letters")
         page.get_by_label("Choose letter 1").check()
+        page.get_by_role("region", name="What is chosen").wait_for()
+        held: list[Any] = []
+        page.route("**/api/v1/letters**", lambda one: held.append(one))
         page.get_by_label("Choose letter 3").check()
         page.get_by_role("button", name="Drop…").first.click()
-        page.get_by_role("dialog").get_by_text("perdure dlq drop 1 3").wait_for()
+        assert "perdure dlq drop 1 3" in page.get_by_role("dialog").inner_text()
+        page.unroute("**/api/v1/letters**")
+        for one_held in held:
+            one_held.continue_()
         page.get_by_role("button", name="Drop", exact=True).click()
         page.wait_for_url("**/jobs/*")
         page.get_by_role("log").get_by_text("dropped").first.wait_for()

@@ -77,7 +77,7 @@ export function alerts({ main, again }) {
               )
             : empty("Nothing waits."),
           found.total > found.waiting.length
-            ? h("p.empty", `The first ${n(found.waiting.length)} of ${n(found.total)} are listed.`)
+            ? empty(`The first ${n(found.waiting.length)} of ${n(found.total)} are listed.`)
             : null,
           found.waiting.length
             ? h(
@@ -107,7 +107,7 @@ export function alerts({ main, again }) {
               )
             : null,
           found.dropped || found.damaged
-            ? h("p.empty", `Besides: ${n(found.dropped)} made room for newer ones, ${n(found.damaged)} cannot be read.`)
+            ? empty(`Besides: ${n(found.dropped)} made room for newer ones, ${n(found.damaged)} cannot be read.`)
             : null,
         ),
       ),

@@ -5,7 +5,7 @@ import { exchange, get, LEAST, listen, MOST, Problem, server, signIn } from "./a
 import { run } from "./run.js";
 import { deeds, job } from "./deeds.js";
 import { overview } from "./overview.js";
-import { coded, fill, h, heading, mark, patch, ROOT } from "./dom.js";
+import { button, coded, fill, h, heading, mark, patch, region, ROOT, sheet } from "./dom.js";
 import { waits } from "./waits.js";
 import { hear, NAV } from "./keys.js";
 import { alerts } from "./alerts.js";
@@ -163,15 +163,7 @@ function raw(address) {
       patch(
         main,
         heading(`/api/v1${address}`),
-        h(
-          "section.card",
-          { "aria-label": "Answer" },
-          h(
-            "pre.codex",
-            { tabindex: 0, role: "region", "aria-label": "JSON" },
-            JSON.stringify(await get(address, given), null, 2),
-          ),
-        ),
+        sheet("Answer", region("pre.codex", "JSON", JSON.stringify(await get(address, given), null, 2))),
       );
     },
   });
@@ -215,7 +207,7 @@ function failed(error) {
     wait = Math.min(2 * wait, MOST);
   }
   const again = passes ? "Trying again." : null,
-    now = h("button.btn.small", { type: "button", on: { click: () => load() } }, "Try now");
+    now = button("Try now", "", () => load());
   if (!passes && path() !== "/") count();
   const seen = passes && content.querySelector("h1"); // of what is shown, a part is as good as it was
   content.classList.toggle("away", !seen);

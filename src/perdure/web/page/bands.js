@@ -1,7 +1,7 @@
 // Child runs as bands below the timeline of their parent, on its scale; one that is opened shows its own calls in place.
 
 import { get, seg } from "./api.js";
-import { h, mark, patch } from "./dom.js";
+import { button, h, mark, patch } from "./dom.js";
 import { timeline } from "./timeline.js";
 import { many, n, took } from "./words.js";
 
@@ -105,20 +105,10 @@ export function bands(go, failed) {
       ...shown.map(band),
       ...(runs.length > SHOWN
         ? [
-            h(
-              "button",
-              {
-                type: "button",
-                class: "btn small",
-                on: {
-                  click: () => {
-                    all = !all;
-                    paint();
-                  },
-                },
-              },
-              all ? "Show fewer" : `Show all ${n(runs.length)}`,
-            ),
+            button(all ? "Show fewer" : `Show all ${n(runs.length)}`, "", () => {
+              all = !all;
+              paint();
+            }),
           ]
         : []),
     );

@@ -2,7 +2,7 @@
 
 import { get, ifAny, seg, server } from "./api.js";
 import { letterActs, matchingActs } from "./deeds.js";
-import { button, command, empty, h, heading, mark, patch, toast } from "./dom.js";
+import { button, command, empty, h, heading, mark, patch, toast, sheet } from "./dom.js";
 import { editor } from "./editor.js";
 import { letter } from "./letter.js";
 import { letterTable, oddities } from "./letters.js";
@@ -27,7 +27,8 @@ export function dead({ main, given, query, go, title, again }) {
     accepted = null,
     acceptedOf = "",
     about = null,
-    aboutOf = null;
+    aboutOf = null,
+    paint = null;
   /** What calls of the step that succeeded were given: asked for once. */
   async function look(rows) {
     const steps = new Set(rows.map(x => x.letter.step)),
@@ -70,132 +71,133 @@ export function dead({ main, given, query, go, title, again }) {
     const count =
       page.next == null ? rows.length : group && !Object.values(filters).some(Boolean) ? group.letters : null;
     title(`Dead letters${given ? ` ${given}` : ""}`);
-    patch(
-      main,
-      heading(
-        "Dead letters",
-        h(
-          "span",
-          why.letters
-            ? `${many(why.letters, "letter")} parked, for ${many(why.reasons.length, "reason")}`
-            : "none is parked",
-        ),
-      ),
-      h(
-        "div.dl",
-        h(
-          "section.card",
-          { "aria-label": "Reasons" },
-          h("header", h("h2", "Reasons"), why.reasons.length ? h("span.count", n(why.reasons.length)) : null),
-          why.reasons.length
-            ? why.reasons.map(x =>
-                h(
-                  "a.grp",
-                  {
-                    href: x.reason
-                      ? `/dead?reason=${x.reason}`
-                      : `/dead?step=${encodeURIComponent(x.newest.step || "")}`,
-                    "data-row": true,
-                    "data-key": x.reason || `${x.newest.step} ${x.shape}`,
-                    "aria-current": x.reason && x.reason === reason ? "true" : null,
-                  },
-                  h("span.h", mark("dead", 13, true), h("b.clip", x.error), h("span.n", n(x.letters))),
-                  h("span.m", { title: x.shape }, x.shape),
-                  h(
-                    "span.f",
-                    h("span.mono", x.newest.step || x.newest.workflow),
-                    x.newest.verdict ? h("span", x.newest.verdict.kind) : null,
-                    h("span", { title: at(x.last) }, `last ${ago(x.last)}`),
-                  ),
-                ),
-              )
-            : empty("No letter is parked."),
-        ),
-        h(
-          "div.stack",
+    // A choice is painted without a question to the server, so that the buttons always name what is chosen.
+    paint = () =>
+      patch(
+        main,
+        heading(
+          "Dead letters",
           h(
-            "section.card",
-            { "aria-label": "Letters" },
-            h(
-              "header",
-              h("h2.nowrap", group ? group.error : "Letters"),
-              group ? h("span.mute.clip", group.shape) : null,
-              h("span.grow"),
-              group?.newest.verdict
-                ? h(
-                    "span.pill",
-                    group.newest.verdict.code && group.newest.verdict.confidence !== "possible"
-                      ? group.newest.verdict.code
-                      : group.newest.verdict.kind,
-                  )
-                : null,
-            ),
-            group?.newest.verdict || marked
-              ? h(
-                  "p.hint",
-                  h("span.grow", ADVICE[group?.newest.verdict?.kind] || ""),
-                  marked ? h("span", h("span.odd", "marked"), " no call that succeeded had such a value") : null,
-                )
-              : null,
-            h(
-              "div.tool",
-              STAND.map(([k, t]) =>
-                chip(`/dead${k === "parked" ? "" : `?status=${k}`}`, t, status === k, page.totals[k] || null),
-              ),
-              filters.run ? used(to({ run: "" }), `run ${filters.run}`) : null,
-              h("span.grow"),
-              field("Text in the error", "text in the error", asked.get("q"), q => go(to({ q, reason: "" }))),
-            ),
-            chosen.size
-              ? bar(rows)
-              : rows.length > 1
-                ? h(
-                    "div.bar",
-                    { role: "region", "aria-label": "All that match" },
-                    h("span.mute", count == null ? "more than these match" : `all ${n(count)} that match`),
-                    h("span.grow"),
-                    server.read_only || status !== "parked"
-                      ? null
-                      : matchingActs(go, matching, count, rows).map(one => button(...one)),
-                    exporting(
-                      "letters",
-                      { ...(reason ? { reason } : {}), ...(filters.run ? { run: filters.run } : {}), status },
-                      "these letters",
+            "span",
+            why.letters
+              ? `${many(why.letters, "letter")} parked, for ${many(why.reasons.length, "reason")}`
+              : "none is parked",
+          ),
+        ),
+        h(
+          "div.dl",
+          sheet(
+            "Reasons",
+            h("header", h("h2", "Reasons"), why.reasons.length ? h("span.count", n(why.reasons.length)) : null),
+            why.reasons.length
+              ? why.reasons.map(x =>
+                  h(
+                    "a.grp",
+                    {
+                      href: x.reason
+                        ? `/dead?reason=${x.reason}`
+                        : `/dead?step=${encodeURIComponent(x.newest.step || "")}`,
+                      "data-row": true,
+                      "data-key": x.reason || `${x.newest.step} ${x.shape}`,
+                      "aria-current": x.reason && x.reason === reason ? "true" : null,
+                    },
+                    h("span.h", mark("dead", 13, true), h("b.clip", x.error), h("span.n", n(x.letters))),
+                    h("span.m", { title: x.shape }, x.shape),
+                    h(
+                      "span.f",
+                      h("span.mono", x.newest.step || x.newest.workflow),
+                      x.newest.verdict ? h("span", x.newest.verdict.kind) : null,
+                      h("span", { title: at(x.last) }, `last ${ago(x.last)}`),
                     ),
+                  ),
+                )
+              : empty("No letter is parked."),
+          ),
+          h(
+            "div.stack",
+            sheet(
+              "Letters",
+              h(
+                "header",
+                h("h2.nowrap", group ? group.error : "Letters"),
+                group ? h("span.mute.clip", group.shape) : null,
+                h("span.grow"),
+                group?.newest.verdict
+                  ? h(
+                      "span.pill",
+                      group.newest.verdict.code && group.newest.verdict.confidence !== "possible"
+                        ? group.newest.verdict.code
+                        : group.newest.verdict.kind,
+                    )
+                  : null,
+              ),
+              group?.newest.verdict || marked
+                ? h(
+                    "p.hint",
+                    h("span.grow", ADVICE[group?.newest.verdict?.kind] || ""),
+                    marked ? h("span", h("span.odd", "marked"), " no call that succeeded had such a value") : null,
                   )
                 : null,
-            rows.length
-              ? letterTable(rows, { chosen, to: one => to({}, one), given, accepted, again })
-              : filtered || reason
-                ? empty("No letter matches. ", h("a.link", { href: "/dead" }, "Show those that are parked"))
-                : empty(
-                    "No letter is parked. A call that fails for good becomes one, with its input and its error, to be tried again or dropped.",
-                  ),
-            page.next
-              ? h("p.empty", "The newest 200 are listed; what is done to all that match is done to all of them.")
+              h(
+                "div.tool",
+                STAND.map(([k, t]) =>
+                  chip(`/dead${k === "parked" ? "" : `?status=${k}`}`, t, status === k, page.totals[k] || null),
+                ),
+                filters.run ? used(to({ run: "" }), `run ${filters.run}`) : null,
+                h("span.grow"),
+                field("Text in the error", "text in the error", asked.get("q"), q => go(to({ q, reason: "" }))),
+              ),
+              chosen.size
+                ? bar(rows, status)
+                : rows.length > 1
+                  ? h(
+                      "div.bar",
+                      { role: "region", "aria-label": "All that match" },
+                      h("span.mute", count == null ? "more than these match" : `all ${n(count)} that match`),
+                      h("span.grow"),
+                      server.read_only || status !== "parked"
+                        ? null
+                        : matchingActs(go, matching, count, rows).map(one => button(...one)),
+                      exporting(
+                        "letters",
+                        { ...(reason ? { reason } : {}), ...(filters.run ? { run: filters.run } : {}), status },
+                        "these letters",
+                      ),
+                    )
+                  : null,
+              rows.length
+                ? letterTable(rows, { chosen, to: one => to({}, one), given, accepted, again: () => paint() })
+                : filtered || reason
+                  ? empty("No letter matches. ", h("a.link", { href: "/dead" }, "Show those that are parked"))
+                  : empty(
+                      "No letter is parked. A call that fails for good becomes one, with its input and its error, to be tried again or dropped.",
+                    ),
+              page.next
+                ? empty("The newest 200 are listed; what is done to all that match is done to all of them.")
+                : null,
+            ),
+            given
+              ? one
+                ? letter(
+                    one,
+                    rows.find(x => String(x.letter.letter) === given),
+                    { go, edit, about },
+                  )
+                : h("section.card", empty(`There is no dead letter ${given}.`))
               : null,
           ),
-          given
-            ? one
-              ? letter(
-                  one,
-                  rows.find(x => String(x.letter.letter) === given),
-                  { go, edit, about },
-                )
-              : h("section.card", empty(`There is no dead letter ${given}.`))
-            : null,
         ),
-      ),
-    );
+      );
+    paint();
   }
-  function bar(rows) {
+  function bar(rows, status) {
     const ids = [...chosen].sort((a, b) => a - b).join(" ");
     return h(
       "div.bar",
       { role: "region", "aria-label": "What is chosen" },
       h("b", `${n(chosen.size)} chosen`),
       h("span.grow"),
-      server.read_only || (asked.get("status") || "parked") !== "parked"
+      server.read_only || status !== "parked"
         ? [command(`perdure dlq redrive ${ids}`), command(`perdure dlq drop ${ids}`)]
         : letterActs(
             go,

@@ -1,7 +1,7 @@
 // What people have had done, and the commands that this page starts for them.
 
 import { act, get, seg, server } from "./api.js";
-import { button, card, command, confirm, empty, fold, h, heading, patch, pill, sheet } from "./dom.js";
+import { button, card, command, confirm, empty, fold, h, heading, patch, pill, sheet, pairs } from "./dom.js";
 import { runLink, table } from "./table.js";
 import { ago, at, many, n, quoted, took } from "./words.js";
 
@@ -11,7 +11,6 @@ const ENDS = {
   resolved: "done",
   "done, with dead letters": "dead",
   "failed again, or refused": "dead",
-  failed: "failed",
   refused: "parked",
   killed: "interrupted",
   interrupted: "interrupted",
@@ -112,7 +111,7 @@ export function deeds({ main, query, go }) {
                 { some: false },
               )
             : empty("Nothing was done yet."),
-          next ? h("p.empty", h("a.link", { href: `/deeds?after=${next}` }, "Older ones")) : null,
+          next ? empty(h("a.link", { href: `/deeds?after=${next}` }, "Older ones")) : null,
         ),
       ),
     );
@@ -159,15 +158,7 @@ export function job({ main, given, title, again }) {
       ),
       h(
         "div.stack",
-        h(
-          "section.card",
-          { "aria-label": "Facts" },
-          h(
-            "div.facts",
-            facts.map(([k, v]) => h("dl", { "data-key": k }, h("dt", k), h("dd.num", v))),
-          ),
-          h("div.pad14", command(one.command)),
-        ),
+        sheet("Facts", pairs(facts), h("div.pad14", command(one.command))),
         card(
           "What it prints",
           null,

@@ -94,22 +94,9 @@ function morph(old, fresh) {
 }
 
 // -- marks: every state has a shape of its own, colour comes on top -----------------------------------------------------------
-export const NAMES = {
-  done: "done",
-  running: "running",
-  stopping: "stopping",
-  waiting: "waiting",
-  suspended: "suspended",
-  queued: "queued",
-  failed: "failed",
-  dead: "dead letter",
-  interrupted: "interrupted",
-  cancelled: "cancelled",
-  parked: "parked",
-  superseded: "superseded",
-  abandoned: "given up",
-  open: "not completed",
-};
+/** What is called otherwise than its kind. */
+export const NAMES = { dead: "dead letter", abandoned: "given up", open: "not completed" };
+/** The colour of a kind; others have none. */
 export const TONE = {
   done: "done",
   running: "run",
@@ -120,10 +107,7 @@ export const TONE = {
   failed: "fail",
   dead: "dead",
   interrupted: "stop",
-  cancelled: "off",
   parked: "fail",
-  superseded: "off",
-  abandoned: "off",
   open: "fail",
   approval: "wait",
   service: "wait",
@@ -159,7 +143,6 @@ const SHAPES = {
   approval: [[RING, { "stroke-width": 1.3 }], ["M5.6 5.4A1.5 1.5 0 1 1 7.4 7c-.3.1-.4.3-.4.8M7 9.9v.1"]],
   search: [["M6.2 1.6a4.6 4.6 0 1 1 0 9.2 4.6 4.6 0 0 1 0-9.2Zm3.4 8L12.6 12.6"]],
   copy: [["M5 4.5h6.5v7.5H5Z M3 9.5V2h6", { "stroke-width": 1.2 }]],
-  play: [["M4 2.4 11 7l-7 4.6Z", { fill: "currentColor" }]],
   home: [["M2 6.4 7 2l5 4.4V12H8.6V8.6H5.4V12H2Z", { "stroke-width": 1.3 }]],
   list: [["M2 3.4h10M2 7h10M2 10.6h10", { "stroke-width": 1.3 }]],
   bell: [["M3 10.4h8l-1-1.6V6a3 3 0 0 0-6 0v2.8ZM6 12.4h2", { "stroke-width": 1.3 }]],
@@ -274,12 +257,15 @@ export function confirm(title, text, told, label, tone, act, more = null) {
   document.body.append(box);
   box.showModal();
 }
-export const button = (text, tone, clicked, label) =>
+/** A small button; `props` are further properties of it. */
+export const button = (text, tone, clicked, label = null, props = {}) =>
   h(
     "button",
-    { type: "button", class: `btn small ${tone}`, "aria-label": label || null, on: { click: clicked } },
+    { type: "button", class: `btn small ${tone}`, "aria-label": label, on: { click: clicked }, ...props },
     text,
   );
+/** What scrolls by itself, and is reached by the keyboard. */
+export const region = (named, label, ...kids) => h(named, { tabindex: 0, role: "region", "aria-label": label }, kids);
 /** The title of a view, and what is said below it. */
 export const heading = (title, ...sub) =>
   h("div.top", h("div.grow", h("h1", title), sub.length ? h("div.sub", sub) : null));
@@ -295,3 +281,9 @@ export const sheet = (label, ...rest) => h("section.card", { "aria-label": label
 /** A text in which what stands between ` is code. */
 export const coded = text => (text || "").split("`").map((part, i) => (i % 2 ? h("code", part) : part));
 export const empty = (...text) => h("p.empty", text);
+/** Facts: [name, value]. */
+export const pairs = known =>
+  h(
+    "div.facts",
+    known.map(([k, v]) => h("dl", { "data-key": k }, h("dt", k), h("dd.num", v))),
+  );

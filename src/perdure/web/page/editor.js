@@ -1,7 +1,7 @@
 // The input of a dead letter as a form: what is changed is checked by the step's annotations before it is kept.
 
 import { act, get, patiently, seg } from "./api.js";
-import { coded, fill, h, toast } from "./dom.js";
+import { button, coded, fill, h, region, toast } from "./dom.js";
 import { many } from "./words.js";
 
 const KINDS = [
@@ -114,11 +114,7 @@ export function editor(input, close, saved) {
         await saved();
         return;
       }
-      fill(
-        said,
-        h("p.err", "It was not kept."),
-        h("pre.codex.wrap", { tabindex: 0, role: "region", "aria-label": "why" }, job.output),
-      );
+      fill(said, h("p.err", "It was not kept."), region("pre.codex.wrap", "why", job.output));
     } catch (error) {
       fill(said, h("p.err", error.message, error.hint ? h("span.mute", " ", coded(error.hint)) : null));
     }
@@ -154,14 +150,8 @@ export function editor(input, close, saved) {
     h(
       "div.acts",
       save,
-      input.edited
-        ? h(
-            "button.btn.small",
-            { type: "button", on: { click: () => send({ reset: true }) } },
-            "Take the recorded input again",
-          )
-        : null,
-      h("button.btn.small", { type: "button", on: { click: close } }, "Not now"),
+      input.edited ? button("Take the recorded input again", "", () => send({ reset: true })) : null,
+      button("Not now", "", close),
     ),
   );
 }

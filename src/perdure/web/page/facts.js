@@ -2,7 +2,7 @@
 
 import { seg, server } from "./api.js";
 import { answers, start } from "./deeds.js";
-import { button, card, command, h, fold, mark, NAMES, pill } from "./dom.js";
+import { button, card, command, h, fold, mark, NAMES, pill, sheet, pairs } from "./dom.js";
 import { error, trace } from "./inspector.js";
 import { ago, at, many, n, quoted, size, took } from "./words.js";
 
@@ -79,13 +79,9 @@ export function facts(d, why, lapse, lanes) {
   ].filter(x => x && x[2] !== false);
   const over = r.status === "done" || r.status === "cancelled";
   return [
-    h(
-      "section.card",
-      { "aria-label": "Facts" },
-      h(
-        "div.facts",
-        known.map(([k, v]) => h("dl", { "data-key": k }, h("dt", k), h("dd.num", v))),
-      ),
+    sheet(
+      "Facts",
+      pairs(known),
       why && !over
         ? h(
             "div.why",
@@ -110,9 +106,7 @@ export function facts(d, why, lapse, lanes) {
           )
         : null,
     ),
-    d.error
-      ? h("section.card", { "aria-label": "Error" }, h("div.pad14", error(d.error), trace(d.error.traceback)))
-      : null,
+    d.error ? sheet("Error", h("div.pad14", error(d.error), trace(d.error.traceback))) : null,
     d.process?.in_flight.length
       ? card(
           d.process.alive ? "In flight" : "In flight when it died",

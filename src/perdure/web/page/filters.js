@@ -1,6 +1,6 @@
 // What stands above the steps of a run and above its timeline: filters, what the marks mean, how to come nearer.
 
-import { h, s } from "./dom.js";
+import { button, h, s } from "./dom.js";
 import { chip, exporting, field, used } from "./tool.js";
 import { dur, n } from "./words.js";
 
@@ -125,29 +125,12 @@ export function legend(line, lapse, details, again) {
 /** The buttons that change which part of the time is seen. */
 export function zooming(line, to) {
   const step = (name, text, label, ...by) =>
-    h(
-      "button",
-      {
-        type: "button",
-        class: "btn small",
-        "data-zoom": name,
-        "aria-label": label,
-        title: label,
-        on: { click: () => line.zoom(...by) },
-      },
-      text,
-    );
+    button(text, "", () => line.zoom(...by), label, { "data-zoom": name, title: label });
   return [
     line.zoomed
       ? [step("left", "‹", "Earlier", 1, -0.5), step("right", "›", "Later", 1, 0.5), step("out", "−", "Zoom out", 2)]
       : null,
     step("in", "+", "Zoom in", 0.5),
-    line.zoomed
-      ? h(
-          "button",
-          { type: "button", class: "btn small", "data-zoom": "all", on: { click: () => to({ t: "" }) } },
-          "Whole run",
-        )
-      : null,
+    line.zoomed ? button("Whole run", "", () => to({ t: "" }), null, { "data-zoom": "all" }) : null,
   ];
 }

@@ -1,14 +1,14 @@
 // What is known of one call: its attempts, what it was given, what came out, where it failed.
 
 import { seg } from "./api.js";
-import { command, copy, h, fold, mark, pill } from "./dom.js";
+import { button, command, copy, h, fold, mark, pill, region } from "./dom.js";
 import { at, dur, many, quoted, took } from "./words.js";
 
 const LONG = 65536;
 
 /** Plain data as JSON, with marks for the eye. */
 export function json(value, name = "value") {
-  const box = h("div.json", { tabindex: 0, role: "region", "aria-label": name });
+  const box = region("div.json", name);
   let left = LONG;
   const say = (text, kind) => {
     if (left <= 0) return;
@@ -55,13 +55,7 @@ export const error = one =>
       : null,
   );
 export const trace = text =>
-  text
-    ? h(
-        "details",
-        h("summary", "Traceback"),
-        h("pre.codex", { tabindex: 0, role: "region", "aria-label": "traceback" }, text),
-      )
-    : null;
+  text ? h("details", h("summary", "Traceback"), region("pre.codex", "traceback", text)) : null;
 const verdict = v =>
   v
     ? h(
@@ -110,14 +104,18 @@ const pause = (before, next, resumed) => {
       )
     : null;
 };
+const copied = value => button("Copy JSON", "", () => copy(JSON.stringify(value)));
 const section = (title, side, ...rest) => h("section", h("h3", title, side), rest);
 
+/** Where a file was left: its name, the line and the function. */
+export const place = one =>
+  h("span.faint.mono.clip", { title: one.file }, `${one.file.split("/").at(-1)}:${one.line} in ${one.function}`);
 /** The source around the line that is meant. */
 export const excerpt = (one, failed = true) =>
   one.lines.length
-    ? h(
+    ? region(
         "div.codex",
-        { tabindex: 0, role: "region", "aria-label": "source" },
+        "source",
         one.lines.map((text, i) =>
           h(
             "div",
@@ -151,7 +149,7 @@ export function inspector(step, call, run, log, close, fork) {
       h("h2.clip", step.name),
       h("span.grow"),
       h("span.faint.num", `#${step.seq}`),
-      h("button.btn.small", { type: "button", "aria-label": "Close", on: { click: close } }, "×"),
+      button("×", "", close, "Close"),
     ),
     h(
       "div.body",
@@ -170,29 +168,15 @@ export function inspector(step, call, run, log, close, fork) {
         waited.length ? h("p.mute", `waited ${waited.map(([k, x]) => `${took(x)} for ${k}`).join(", ")}`) : null,
       ),
       call.child ? section("Child run", null, h("a.link.id", { href: `/runs/${seg(call.child)}` }, call.child)) : null,
-      section(
-        "Input",
-        h("button.btn.small", { type: "button", on: { click: () => copy(JSON.stringify(step.inputs)) } }, "Copy JSON"),
-        json(inputs, "Input"),
-      ),
-      step.status === "done"
-        ? section(
-            "Result",
-            h(
-              "button.btn.small",
-              { type: "button", on: { click: () => copy(JSON.stringify(step.result)) } },
-              "Copy JSON",
-            ),
-            json(step.result, "Result"),
-          )
-        : null,
+      section("Input", copied(step.inputs), json(inputs, "Input")),
+      step.status === "done" ? section("Result", copied(step.result), json(step.result, "Result")) : null,
       log.lines.length
         ? section(
             "Log",
             log.earlier ? h("span.faint", "the last lines") : null,
-            h(
+            region(
               "pre.codex",
-              { tabindex: 0, role: "region", "aria-label": "what it logged and printed" },
+              "what it logged and printed",
               log.lines.map(
                 x =>
                   `${at(x.at)} ${all > 1 ? `#${x.attempt} ` : ""}${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}\n`,
@@ -201,17 +185,7 @@ export function inspector(step, call, run, log, close, fork) {
           )
         : null,
       last?.traceback ? trace(last.traceback) : null,
-      source
-        ? section(
-            "Code",
-            h(
-              "span.faint.mono.clip",
-              { title: source.file },
-              `${source.file.split("/").at(-1)}:${source.line} in ${source.function}`,
-            ),
-            excerpt(source, step.status !== "done"),
-          )
-        : null,
+      source ? section("Code", place(source), excerpt(source, step.status !== "done")) : null,
       section("Idempotency key", null, command(call.idempotency_key)),
       section("In a terminal", null, command(`perdure show ${quoted(run)} --step ${quoted(step.name)}`)),
       fork ? h("div.acts", fork) : null,

@@ -2,8 +2,8 @@
 
 import { seg, server } from "./api.js";
 import { letterActs } from "./deeds.js";
-import { button, command, h, mark, pill } from "./dom.js";
-import { attempts, error, excerpt, json, named, trace } from "./inspector.js";
+import { button, command, h, mark, pill, sheet } from "./dom.js";
+import { attempts, error, excerpt, json, named, place, trace } from "./inspector.js";
 import { many, n } from "./words.js";
 
 /** All about a letter: `line` is its line of the listing, `about` what else its call had; `edit` opens the editor. */
@@ -15,9 +15,8 @@ export function letter(one, line, { go, edit, about }) {
   return h(
     "div.two",
     { "data-key": `letter ${one.letter}` },
-    h(
-      "section.card",
-      { "aria-label": `Letter ${one.letter}` },
+    sheet(
+      `Letter ${one.letter}`,
       h(
         "header",
         mark("dead", 14, true),
@@ -52,9 +51,8 @@ export function letter(one, line, { go, edit, about }) {
           : null,
       ),
     ),
-    h(
-      "section.card",
-      { "aria-label": "Attempts" },
+    sheet(
+      "Attempts",
       h(
         "header",
         h("h2", many(one.attempts.length, "attempt")),
@@ -79,21 +77,7 @@ export function letter(one, line, { go, edit, about }) {
             null,
           ),
         ),
-        about?.excerpt
-          ? h(
-              "section.sec",
-              h(
-                "h3",
-                "Code",
-                h(
-                  "span.faint.mono.clip",
-                  { title: about.excerpt.file },
-                  `${about.excerpt.file.split("/").at(-1)}:${about.excerpt.line} in ${about.excerpt.function}`,
-                ),
-              ),
-              excerpt(about.excerpt),
-            )
-          : null,
+        about?.excerpt ? h("section.sec", h("h3", "Code", place(about.excerpt)), excerpt(about.excerpt)) : null,
         trace(one.attempts.at(-1)?.traceback),
       ),
     ),

@@ -44,7 +44,7 @@ export const oddities = (row, accepted) =>
   });
 /**
  * The table: `chosen` are the numbers of the letters that are ticked, `to` the address of one, `given` the one that is
- * open, `accepted` what calls that succeeded were given; `again` shows all anew.
+ * open, `accepted` what calls that succeeded were given; `again` paints the choice anew.
  */
 export function letterTable(rows, { chosen, to, given, accepted, again }) {
   const names = [...new Set(rows.slice(0, 50).flatMap(x => Object.keys(fields(x))))],

@@ -1,9 +1,9 @@
 // What the calls of a run have logged and printed.
 
 import { seg } from "./api.js";
-import { card, h } from "./dom.js";
+import { button, card, h, region, empty } from "./dom.js";
 import { exporting, field } from "./tool.js";
-import { at, many, n } from "./words.js";
+import { grave, at, many, n } from "./words.js";
 
 const LEVELS = [
   ["", "any level ▾"],
@@ -29,10 +29,7 @@ export function log(run, id, lines, asked, go) {
     "Log",
     null,
     !lines
-      ? h(
-          "p.empty",
-          h("button.btn.small", { type: "button", on: { click: () => show({ log: "" }) } }, "Show the last lines"),
-        )
+      ? empty(button("Show the last lines", "", () => show({ log: "" })))
       : [
           h(
             "div.tool",
@@ -66,24 +63,19 @@ export function log(run, id, lines, asked, go) {
               ),
           ),
           lines.lines.length
-            ? h(
+            ? region(
                 "pre.codex.log",
-                { tabindex: 0, role: "region", "aria-label": "what its attempts have logged and printed" },
+                "what its attempts have logged and printed",
                 lines.lines.map(x =>
                   h(
                     "div",
-                    {
-                      class: `${x.level === "ERROR" || x.level === "CRITICAL" ? "err" : ""}${x.at === line ? " sel" : ""}`,
-                    },
+                    { class: `${grave(x) ? "err" : ""}${x.at === line ? " sel" : ""}` },
                     h("a.faint", { href: lineAddress({ line: x.at }), title: "The address of this line" }, at(x.at)),
                     ` ${x.step} ${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}`,
                   ),
                 ),
               )
-            : h(
-                "p.empty",
-                level || having ? "No line fits." : "Its attempts have logged and printed nothing that is kept.",
-              ),
+            : empty(level || having ? "No line fits." : "Its attempts have logged and printed nothing that is kept."),
         ],
   );
 }

@@ -127,9 +127,7 @@ export function overview({ main, note }) {
             "Needs you",
             found.needs.length + found.more_needs || null,
             found.needs.length ? found.needs.map(need) : empty("Nothing needs you."),
-            found.more_needs
-              ? h("p.empty", h("a.link", { href: rest }, `and ${many(found.more_needs, "more run")}`))
-              : null,
+            found.more_needs ? empty(h("a.link", { href: rest }, `and ${many(found.more_needs, "more run")}`)) : null,
           ),
           found.workflows.length
             ? card(
@@ -163,7 +161,7 @@ export function overview({ main, note }) {
             found.runs.length
               ? runTable(found.runs)
               : empty("No run has been started yet. Start one: ", h("code", "perdure run FILE")),
-            found.more_runs ? h("p.empty", h("a.link", { href: "/runs" }, "All runs")) : null,
+            found.more_runs ? empty(h("a.link", { href: "/runs" }, "All runs")) : null,
           ),
         ),
         h(

@@ -2,7 +2,7 @@
 
 import { get, Problem, seg } from "./api.js";
 import { bands } from "./bands.js";
-import { h, NAMES, patch } from "./dom.js";
+import { h, NAMES, patch, sheet } from "./dom.js";
 import { facts, fork, heading } from "./facts.js";
 import { filters, legend, zooming } from "./filters.js";
 import { inspector } from "./inspector.js";
@@ -38,20 +38,10 @@ export function run({ main, given, query, go, title, failed }) {
   });
   const list = steps({ run: given, choose: x => to({ step: x.seq }, true), failed });
   const kids = bands(address => go(address), failed);
-  const split = h("div.split.wide", h("section.card", { "aria-label": "Steps" }, tools, list.box), side);
+  const split = h("div.split.wide", sheet("Steps", tools, list.box), side);
   main.replaceChildren(
     head,
-    h(
-      "div.stack",
-      about,
-      h(
-        "section.card",
-        { "aria-label": "Timeline" },
-        h("header", h("h2", "Timeline"), count, marks, zoom),
-        line.box,
-        kids.box,
-      ),
-    ),
+    h("div.stack", about, sheet("Timeline", h("header", h("h2", "Timeline"), count, marks, zoom), line.box, kids.box)),
     split,
     said,
   );

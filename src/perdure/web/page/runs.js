@@ -1,7 +1,7 @@
 // The runs, newest first: filters in the address, further ones by cursor.
 
 import { get, seg } from "./api.js";
-import { empty, h, heading, mark, patch, sheet } from "./dom.js";
+import { button, empty, h, heading, mark, patch, sheet } from "./dom.js";
 import { table, unseen } from "./table.js";
 import { address, chip, exporting, field, used } from "./tool.js";
 import { ago, at, many, n, tail, took } from "./words.js";
@@ -139,21 +139,11 @@ export function runs({ main, query, go, again }) {
             ? empty("No run matches. ", h("a.link", { href: "/runs" }, "Show all runs"))
             : empty("No run has been started yet. Start one: ", h("code", "perdure run FILE")),
         after
-          ? h(
-              "p.empty",
-              h(
-                "button.btn",
-                {
-                  type: "button",
-                  on: {
-                    click: () => {
-                      pages++;
-                      again();
-                    },
-                  },
-                },
-                "Older runs",
-              ),
+          ? empty(
+              button("Older runs", "", () => {
+                pages++;
+                again();
+              }),
             )
           : null,
       ),

@@ -1,7 +1,7 @@
 // The schedules as a table; of the one that is chosen, what became of its ticks.
 
 import { get } from "./api.js";
-import { card, empty, h, heading, patch, pill } from "./dom.js";
+import { card, empty, h, heading, patch, pill, pairs } from "./dom.js";
 import { runLink, table } from "./table.js";
 import { address, field } from "./tool.js";
 import { ago, at, many, n, took } from "./words.js";
@@ -100,17 +100,14 @@ const details = one =>
   card(
     one.name,
     null,
-    h(
-      "div.facts",
-      [
-        ["When", h("span.mono", `${one.spec}  ${one.tz}`)],
-        ["Next", one.status === "active" && one.next ? `${at(one.next)}, ${ago(one.next)}` : coming(one)],
-        ["Workflow", one.workflow],
-        ["If one still runs", one.overlap],
-        ["If ticks are missed", `${one.missed}${one.missed_ticks ? `; ${n(one.missed_ticks)} were` : ""}`],
-        ["Queue", one.queue || "–"],
-      ].map(([k, v]) => h("dl", h("dt", k), h("dd", v))),
-    ),
+    pairs([
+      ["When", h("span.mono", `${one.spec}  ${one.tz}`)],
+      ["Next", one.status === "active" && one.next ? `${at(one.next)}, ${ago(one.next)}` : coming(one)],
+      ["Workflow", one.workflow],
+      ["If one still runs", one.overlap],
+      ["If ticks are missed", `${one.missed}${one.missed_ticks ? `; ${n(one.missed_ticks)} were` : ""}`],
+      ["Queue", one.queue || "–"],
+    ]),
     one.note ? h("p.hint", one.note) : null,
     one.latest.length
       ? table(

@@ -4,7 +4,7 @@ import { get, seg } from "./api.js";
 import { card, empty, h, heading, mark, patch } from "./dom.js";
 import { runTable } from "./runs.js";
 import { address, field } from "./tool.js";
-import { at, many } from "./words.js";
+import { grave, at, many } from "./words.js";
 
 export function search({ main, query, go, title }) {
   let asked = query,
@@ -101,7 +101,7 @@ export function search({ main, query, go, title }) {
                         row(
                           `/runs/${seg(run)}?log=${seg(q)}`,
                           `line ${i} ${line.at}`,
-                          line.level === "ERROR" || line.level === "CRITICAL" ? "failed" : "list",
+                          grave(line) ? "failed" : "list",
                           line.step,
                           h("span.mono.mute.clip", { title: line.text }, line.text),
                           h("span.id", `${run} · ${at(line.at)}${line.level ? ` · ${line.level} ${line.logger}` : ""}`),

@@ -56,8 +56,7 @@ export function waits({ main }) {
               )
             : empty("No run is suspended or queued."),
           more.length
-            ? h(
-                "p.empty",
+            ? empty(
                 "Those that ask somebody are listed, and the newest of the others.",
                 more.map(status => [" ", h("a.link", { href: `/runs?status=${status}` }, `All ${status} runs`)]),
               )

@@ -76,3 +76,5 @@ export const tail = (id, workflow) => {
 export const first = text => (text || "").split("\n")[0];
 /** A text as a shell takes it. */
 export const quoted = text => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`);
+/** Does a line of a log say that something is wrong? */
+export const grave = line => line.level === "ERROR" || line.level === "CRITICAL";
