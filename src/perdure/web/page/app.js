@@ -1,21 +1,21 @@
 // The frame around the views, and which view an address is.
 
 // In this order the script that is made of all modules packs best.
-import { exchange, get, LEAST, listen, MOST, Problem, server, signIn } from "./api.js";
+import { button, coded, fill, h, heading, mark, patch, region, ROOT, sheet } from "./dom.js";
+import { services } from "./services.js";
+import { doctor } from "./doctor.js";
+import { waits } from "./waits.js";
+import { n } from "./words.js";
 import { run } from "./run.js";
 import { deeds, job } from "./deeds.js";
-import { overview } from "./overview.js";
-import { button, coded, fill, h, heading, mark, patch, region, ROOT, sheet } from "./dom.js";
-import { waits } from "./waits.js";
-import { hear, NAV } from "./keys.js";
-import { alerts } from "./alerts.js";
-import { runs } from "./runs.js";
-import { services } from "./services.js";
-import { schedules } from "./schedules.js";
-import { search } from "./search.js";
 import { dead } from "./dead.js";
-import { doctor } from "./doctor.js";
-import { n } from "./words.js";
+import { exchange, get, LEAST, listen, MOST, Problem, server, signIn } from "./api.js";
+import { hear, NAV } from "./keys.js";
+import { search } from "./search.js";
+import { overview } from "./overview.js";
+import { alerts } from "./alerts.js";
+import { schedules } from "./schedules.js";
+import { runs } from "./runs.js";
 
 // A view: its address, what shows it, its title.
 /** @type {[RegExp, Function, string][]} */

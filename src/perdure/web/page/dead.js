@@ -2,7 +2,7 @@
 
 import { get, ifAny, seg, server } from "./api.js";
 import { letterActs, matchingActs } from "./deeds.js";
-import { button, command, empty, h, heading, mark, patch, toast, sheet } from "./dom.js";
+import { button, card, command, empty, h, heading, mark, patch, toast, sheet } from "./dom.js";
 import { editor } from "./editor.js";
 import { letter } from "./letter.js";
 import { letterTable, oddities } from "./letters.js";
@@ -86,9 +86,9 @@ export function dead({ main, given, query, go, title, again }) {
         ),
         h(
           "div.dl",
-          sheet(
+          card(
             "Reasons",
-            h("header", h("h2", "Reasons"), why.reasons.length ? h("span.count", n(why.reasons.length)) : null),
+            why.reasons.length ? n(why.reasons.length) : null,
             why.reasons.length
               ? why.reasons.map(x =>
                   h(

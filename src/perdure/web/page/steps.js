@@ -1,7 +1,7 @@
 // The steps of a run as a table of which only the rows in sight exist: any place of 100,000 is one request away.
 
 import { get, seg } from "./api.js";
-import { fill, h, mark, s, empty } from "./dom.js";
+import { fill, h, mark, s } from "./dom.js";
 import { bars, ticks } from "./lanes.js";
 import { dur, fine, n } from "./words.js";
 
@@ -152,7 +152,8 @@ export function steps({ run, choose, failed }) {
     if (!total && !loading && loaded)
       fill(
         pad,
-        empty(
+        h(
+          "p.empty",
           { role: "row" },
           h("span", { role: "gridcell" }, Object.keys(held).length ? "No step fits." : "No step has been saved yet."),
         ),
