@@ -12,12 +12,13 @@ import perdure
 from conftest import Died, Machine
 from perdure import step, workflow
 from perdure.cli import main
+from perdure.core.execution.idempotency import child_id
 from perdure.core.values import codec
 from perdure.engines.local import engine as local
 from perdure.errors import NotFound, NotStorable, OptionError
 from perdure.operations.location import locate
 from perdure.operations.published import get
-from perdure.store import published
+from perdure.store import forks, published
 
 
 def shown(machine: Machine, run: str, name: str) -> object:
@@ -187,3 +188,40 @@ def test_a_link_is_shown_to_who_asks_for_it_by_name(
     assert "ghp_0" not in out
     assert main(["show", run]) == 0
     assert made[0].rpartition("/")[2] not in capsys.readouterr().out
+
+
+def test_a_fork_has_what_its_source_had_published_before_its_point(machine: Machine) -> None:
+    """What came behind it is published when the fork comes there; nobody is told to wait for a run that has ended."""
+
+    @step
+    def passes() -> None:
+        machine.world.sleep(10)
+
+    @step
+    def dies() -> None:
+        if "dies" in machine.ran:
+            raise Died
+
+    @workflow
+    def publishes_twice() -> None:
+        perdure.publish("before", "one")
+        passes()
+        perdure.publish("behind", "two")
+        dies()
+
+    machine.ran.append("dies")
+    with pytest.raises(Died):
+        publishes_twice()
+    machine.boot()
+    (source,) = machine.engine.store.runs()
+    machine.engine.store.journal.write(
+        (), forks.fork(machine.engine.store, source, "fork-1", 2, machine.world.now(), child_id)
+    )
+    assert [shown(machine, "fork-1", name) for name in ("before", "behind")] == ["one", None]
+    machine.ran.clear()
+    machine.boot()
+    publishes_twice()
+    assert [shown(machine, "fork-1", name) for name in ("before", "behind")] == ["one", "two"]
+    with pytest.raises(NotFound, match="has ended without 'other'") as refused:
+        get(locate(machine.state), "fork-1", "other")
+    assert "--wait" not in refused.value.hint

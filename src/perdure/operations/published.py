@@ -65,14 +65,16 @@ def get(location: Location, reference: str, name: str, *, wait: bool = False, se
     with opened(location, reference) as store:
         id = find_run(store, reference).id
         if not wait:
-            return _looked(store, id, name) or _missing(store, id, name, "has not published {name!r}, yet")
+            ended = store.run(id).status in OVER  # looked at first: it may publish at its end
+            text = "has ended without {name!r}" if ended else "has not published {name!r}, yet"
+            return _looked(store, id, name) or _missing(store, id, name, text, ended=ended)
         bell = Bell(location.path)
         try:
             with bell.listen() as ear:
                 began = steady()
                 while (found := _looked(store, id, name)) is None:
                     if store.run(id).status in OVER and _looked(store, id, name) is None:
-                        return _missing(store, id, name, "has ended without {name!r}")
+                        return _missing(store, id, name, "has ended without {name!r}", ended=True)
                     left = float("inf") if seconds is None else seconds - (steady() - began)
                     if left <= 0:
                         return _missing(store, id, name, "has not published {name!r} in time")
@@ -96,7 +98,7 @@ def _on_cluster(location: Location, reference: str, name: str, seconds: float | 
             return _view(id, name, *shown[name])
         if over or (seconds is not None and steady() - began >= seconds):
             what = "has ended without" if over else "has not published" + ("" if seconds else ", yet:")
-            raise _unpublished(id, f"{what} {name!r}", sorted(shown))
+            raise _unpublished(id, f"{what} {name!r}", sorted(shown), ended=over)
         sleep(POLL)
 
 
@@ -135,11 +137,11 @@ def _with_links(shown: Any, whole: Any) -> Any:
     return pieces[0] + "".join(token + piece for token, piece in zip(tokens, pieces[1:], strict=True))
 
 
-def _missing(store: Store, id: str, name: str, text: str) -> PublishedView:
+def _missing(store: Store, id: str, name: str, text: str, *, ended: bool = False) -> PublishedView:
     names = [one.name for one in published.of_run(store, store.run(id).rid)]
-    raise _unpublished(id, text.format(name=name), names)
+    raise _unpublished(id, text.format(name=name), names, ended=ended)
 
 
-def _unpublished(id: str, text: str, names: list[str]) -> NotFound:
-    hint = f"it has published {', '.join(names)}" if names else "wait for it: perdure get --wait"
-    return NotFound(f"run {id} {text}", f"see the run with `{commands.show(id)}`; {hint}")
+def _unpublished(id: str, text: str, names: list[str], *, ended: bool) -> NotFound:
+    more = f"; it has published {', '.join(names)}" if names else "" if ended else "; wait for it: perdure get --wait"
+    return NotFound(f"run {id} {text}", f"see the run with `{commands.show(id)}`{more}")

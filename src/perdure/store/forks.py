@@ -20,7 +20,7 @@ from perdure.core.letter_record import LetterRecord
 from perdure.core.records import UNDO_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning, RunError
-from perdure.store import command_lines, due_letters, parking, pieces, signals, spending
+from perdure.store import command_lines, due_letters, parking, pieces, published, signals, spending
 from perdure.store.group_commit import Operation
 from perdure.store.rows import checked, checked_of_run, corrupt
 from perdure.store.runs import Store
@@ -167,6 +167,8 @@ class _Fork:
         made += self._children(rid)
         if self._above is None:
             signals.hand_on(self._store, self._connection, source.rid, rid)
+            moment = float(self._execute(_SQL["moment"], (source.rid, before)).fetchone()[0])
+            published.hand_on(self._store, self._connection, source.rid, rid, moment)
             command_lines.copy(self._connection, source.rid, rid, self._store.path)
         run = self._store.run_in(self._connection, rid)
         self._store.put_run(self._connection, run, forked_at=point, forked_last=last, holder=None)

@@ -87,6 +87,25 @@ def of_run(store: Store, rid: int) -> list[Published]:
     return [_checked(row, store) for row in rows]
 
 
+def hand_on(store: Store, connection: apsw.Connection, source: int, fork: int, until: float) -> None:
+    """A fork has what its source, a root, had published up to a moment; what it has published since is made again.
+
+    Args:
+        store: the state file.
+        connection: inside of a transaction.
+        source: the number of the root.
+        fork: that of its fork.
+        until: the moment at which the fork begins, in seconds since the epoch.
+
+    Raises:
+        StateCorrupt: a row is not as it was written.
+    """
+    for row in connection.execute(_SQL["of_run"], (source,)).fetchall():
+        found = _checked(row, store)
+        if found.stamp <= until:
+            connection.execute(*put_soon(fork, found.name, found.value, found.stamp))
+
+
 def _checked(row: Any, store: Store) -> Published:
     if not sound(row) or not is_time(row[3]):
         raise corrupt(store.path)

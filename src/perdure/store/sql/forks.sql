@@ -15,6 +15,12 @@ DELETE FROM step WHERE run = ? AND seq = ?
 -- name: next_number
 SELECT coalesce(max(seq), 0) + 1 FROM step WHERE run = ?
 
+-- name: moment
+SELECT max(
+    coalesce((SELECT min(started) FROM step WHERE run = ?1 AND seq >= ?2 AND started > 0), 1e18),
+    coalesce((SELECT max(started + ms / 1000.0) + 0.001 FROM step WHERE run = ?1 AND seq < ?2), 0.0)
+)
+
 -- name: undoing
 SELECT 1 FROM step WHERE run = ? AND kind = 'timers' AND name = 'perdure.ending' LIMIT 1
 

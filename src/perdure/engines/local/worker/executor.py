@@ -51,6 +51,8 @@ from perdure.engines.local.worker.messages import (
 )
 from perdure.engines.local.worker.options import GRACE
 from perdure.engines.local.worker.slots import Slots
+from perdure.engines.local.worker.sparing import Sparing
+from perdure.engines.local.worker.state_access import SLOWEST
 from perdure.engines.local.worker.waker import Waker
 from perdure.engines.observers.attach import observers_of
 from perdure.engines.observers.fanout import FanOut
@@ -59,6 +61,7 @@ from perdure.errors import (
     NotStorable,
     OptionError,
     PerdureError,
+    StateBusy,
     StateCorrupt,
     StateError,
     StateIO,
@@ -92,6 +95,8 @@ class Executor:
         self._line: bytes | None = None  # that of the runs it executes, packed; empty: none; None: it does not matter
         self._look = self._dead = True
         self._paused_until = self._homeless_at = 0.0
+        self._failed = 0  # claims in a row
+        self._say_again = Sparing(self._say)
         self._later: float | None = None  # when a queue lets its next run begin, in seconds since the epoch
         self._retired = False
         self._left: float | None = None  # when the process is to be over
@@ -183,7 +188,7 @@ class Executor:
                     claims.try_again(engine.store, script, program.version())
                 self._declare_schedules(engine, program)
         except PerdureError as error:
-            self._tell(Unusable(one_line(first_line(error))))
+            self._tell(_unusable(error))
             return 1
         self._tell(Loaded(program.found(), program.broken, program.all_files(), engine.store.holder.token))
         while self._left is None:
@@ -256,6 +261,9 @@ class Executor:
         except StateError as error:
             self._cannot_go_on(error)
             return
+        if self._failed:
+            self._failed = 0
+            self._say("the state file can be used again")
         if taken:
             self._claims += len(taken)
             self._look = True  # there may be more
@@ -332,16 +340,17 @@ class Executor:
         return crashes.deaths_in_a_row(engine.store, left.rid) >= max(limit - 1, 1)
 
     def _cannot_go_on(self, error: StateError) -> None:
-        if isinstance(error, StateIO | StateCorrupt | StateReplaced):  # nothing more is written from here
+        lasts = self._orders.once and not isinstance(error, StateBusy)
+        if lasts or isinstance(error, StateIO | StateCorrupt | StateReplaced):  # nothing more is written from here
             self._ends_for(error)
             return
-        self._say(f"{first_line(error)}; {error.hint}")
+        self._say_again(f"{first_line(error)}; {error.hint}")
         self._look = self._dead = True
-        self._paused_until = steady() + 1.0
+        self._failed += 1
+        self._paused_until = steady() + min(2.0 ** (self._failed - 1), SLOWEST)
 
     def _ends_for(self, error: StateError) -> None:
-        self._say(f"{first_line(error)}; {error.hint}")
-        self._tell(Unusable(one_line(first_line(error))))
+        self._tell(_unusable(error))
         self.leave(GRACE)
 
     # -- runs ---------------------------------------------------------------------------------------------------------
@@ -372,6 +381,10 @@ class Executor:
 
     def _say(self, text: str) -> None:
         say(f"perdure: {one_line(text)}")
+
+
+def _unusable(error: PerdureError) -> Unusable:
+    return Unusable(one_line(f"{first_line(error)}; {error.hint}"), lasts=not isinstance(error, StateBusy))
 
 
 def main() -> int:

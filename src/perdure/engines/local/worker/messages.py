@@ -148,9 +148,10 @@ class Here(Message, frozen=True, tag="here"):
 
 
 class Unusable(Message, frozen=True, tag="unusable"):
-    """The executor cannot go on, and ends: why."""
+    """The executor cannot go on, and ends: why. `lasts` unless another one may be able to in a moment."""
 
     why: str
+    lasts: bool = True
 
 
 FromSupervisor = Orders | Look | Pause | Retire | Leave | Ask

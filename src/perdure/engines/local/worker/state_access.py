@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from perdure.config.steady_clock import steady
-from perdure.errors import PerdureError, StateError
+from perdure.errors import PerdureError, StateBusy, StateError
 from perdure.store.runs import Store
 
 T = TypeVar("T")
@@ -34,6 +34,7 @@ class StateAccess:
         self._store: Store | None = Store(path)
         self._at = 0.0  # when it may be opened
         self._failed = 0
+        self.lasts = False  # it could not be used the last time, and another process is not what kept it from that
 
     @property
     def usable(self) -> bool:
@@ -52,12 +53,13 @@ class StateAccess:
             if not self._failed:
                 self._say(f"the state file cannot be used, it is tried again: {error}")
             self._failed += 1
+            self.lasts = not isinstance(error, StateBusy)
             self._at = steady() + min(2.0**self._failed, SLOWEST)
             self.close()
             return None
         if self._failed:
             self._say("the state file can be used again")
-        self._failed = 0
+        self._failed, self.lasts = 0, False
         return found
 
     def close(self) -> None:

@@ -40,6 +40,7 @@ from perdure.engines.local.worker.messages import (
 from perdure.engines.local.worker.notify import Notify
 from perdure.engines.local.worker.options import Options
 from perdure.engines.local.worker.overdue import Lookout
+from perdure.engines.local.worker.sparing import Sparing
 from perdure.engines.local.worker.state_access import StateAccess
 from perdure.engines.local.worker.waker import Waker
 from perdure.store import claims
@@ -107,6 +108,8 @@ class Supervisor:
         self._stale = True  # what is known of the state file
         self._announced: Worker | None = None
         self._bad = 0
+        self._lasts = False  # what keeps an executor from going on
+        self._say_again = Sparing(say)
         self._settled: list[tuple[int, int]] | None = None  # `once`: what was claimed when it was looked last
         self._looked_at = 0.0
         self._alive_at = 0.0
@@ -185,7 +188,9 @@ class Supervisor:
         return max(left, 0.0)
 
     def _fails(self) -> bool:
-        """At the beginning: is there nothing that could be served?"""
+        """At the beginning: is there nothing that could be served? With `once`: can the state file not be used?"""
+        if self._options.once and (self._lasts or self._store.lasts):
+            return True
         if self._is_ready or not self._crew.serving or any(one.loaded is None for one in self._crew.serving):
             return False
         return all(
@@ -261,7 +266,8 @@ class Supervisor:
                         member.asked_at = None
                     case Unusable():
                         member.unusable = message.why
-                        self._say(f"an executor cannot go on: {message.why}")
+                        self._lasts = message.lasts
+                        self._say_again(f"an executor cannot go on: {message.why}")
 
     def _loaded(self, member: Member) -> None:
         loaded = member.loaded
