@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from perdure.errors import DiskFull, StateError, StateIO, StateReadOnly
 
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+SHARED_MEMORY = 32_768
+"""Bytes of the file by which the processes that use a write-ahead log find what is in it."""
 
 
 def named(error: OSError, path: Path | str = "") -> StateError:
@@ -38,6 +42,14 @@ def named(error: OSError, path: Path | str = "") -> StateError:
 def is_refused(error: OSError) -> bool:
     """Is it about who may do what, rather than about the disk?"""
     return error.errno in _REFUSED
+
+
+def is_full(folder: Path) -> bool:
+    """Has its file system no room for what SQLite needs beside a file to open it?"""
+    try:
+        return shutil.disk_usage(folder).free < SHARED_MEMORY
+    except OSError:
+        return False
 
 
 def remove(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import stat
 import sys
 import threading
 from collections.abc import Iterator
@@ -80,6 +81,24 @@ def looks_at_command_line(file: str) -> bool:
     )
 
 
+def is_script(path: Path) -> bool:
+    """Is there such a file?
+
+    Raises:
+        NotFound: it may not be read, or not be looked for.
+    """
+    try:
+        there = stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise NotFound(f"{path} cannot be looked for: {reason}", "check the permissions of its folders") from error
+    if there and not os.access(path, os.R_OK):
+        raise NotFound(f"{path} may not be read", "check its permissions, or run as the user that it belongs to")
+    return there
+
+
 def load_script(path: str | Path, *, line: CommandLine | None = None, quiet: bool = False) -> ModuleType:
     """Import the file under the name that `import` would give it, as a part of its package if it is in one.
 
@@ -97,7 +116,7 @@ def load_script(path: str | Path, *, line: CommandLine | None = None, quiet: boo
         Exception: whatever the file raises when it is imported.
     """
     file = Path(path).absolute()
-    if not file.is_file():
+    if not is_script(file):
         raise NotFound(f"there is no file {path}", "name the script that defines the workflow")
     if file.suffix == ".ipynb":
         raise UsageError(

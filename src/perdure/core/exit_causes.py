@@ -1,6 +1,7 @@
 """Why a process ended in the middle of a run: the causes that a flight record holds, and how each is described.
 
-A cause is the name of a signal, "exit N", "oom", "restart", "unknown" or "unseen".
+A cause is the name of a signal, "exit N", "oom", "restart", "unknown", "unseen", or "stopped" and the code of an error
+of the state file which kept the process from writing there why it ended.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ ENDED: Final = {
     "unseen": "its process died; how is unknown, since no watchdog watched it",
 }
 """Causes from outside the program."""
+
+STOPPED: Final = "stopped "
 
 CRASHED: Final = {
     "SIGSEGV": "segmentation fault (SIGSEGV)",
@@ -42,4 +45,11 @@ def describe(cause: str, *, sure: bool = True) -> str:
     if cause.startswith("exit "):
         code = cause.removeprefix("exit ")
         return f"the process ended with exit code {code} in the middle of the run, without an exception (os._exit?)"
+    if cause.startswith(STOPPED):
+        return f"it ended with {cause.removeprefix(STOPPED)}, and could not write that into the state file"
     return CRASHED.get(cause) or ENDED.get(cause) or f"ended by {cause}"
+
+
+def is_unseen(cause: str) -> bool:
+    """Has nobody seen how the process ended, but for what it has said itself?"""
+    return cause == "unseen" or cause.startswith(STOPPED)

@@ -118,6 +118,7 @@ class RunFacts:
             self.process = process_of(store, run)
             self.suspects = suspects_of(store, run)
             self._read()
+            self._leave_out_redriven()
             self.failures += [Failure(one, self._seen(one)) for one in store.attempt_records(run.rid)]
             for note in store.notes(run.rid):
                 (self.unlike if kind_of(note.error) == "UserWarning" else self.notes).append(message_of(note.error))
@@ -170,6 +171,13 @@ class RunFacts:
         if self._last_seen is None:
             self._last_seen = {self._seqs[one.identity]: one.seen for one in self.dead_failures()}
         return self._last_seen.get(seq)
+
+    def _leave_out_redriven(self) -> None:
+        """A clean-up that has failed was made since, if its letter is resolved."""
+        if self.clean_ups and self.numbered:
+            resolved = dead_letters.find(self.store, dead_letters.Filter(status="resolved", run=self.run.rid))
+            made = {letter.seq for letter in resolved}
+            self.clean_ups = [one for one in self.clean_ups if one.seq not in made]
 
     def _seen(self, one: AttemptRecord) -> Assessment:
         return assessment_of(self.run.path, one.verdict, one.error)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import shutil
 import stat
 import sys
 import time
@@ -16,6 +18,7 @@ import msgspec
 
 from perdure.config import cluster_options
 from perdure.core.execution.already_running import describe_locked
+from perdure.core.sizes import show_size
 from perdure.engines.selection import worker_engine_at
 from perdure.errors import PerdureError, StateError
 from perdure.operations.gone_scripts import go_on, gone_scripts
@@ -24,7 +27,7 @@ from perdure.operations.unserved import unserved
 from perdure.store import dead_letters, listing
 from perdure.store.liveness import locks_of
 from perdure.store.runs import Store
-from perdure.store.state_files import SET_ASIDE, orphans
+from perdure.store.state_files import BESIDE, SET_ASIDE, orphans
 
 Verdict = Literal["ok", "note", "warning", "wrong"]
 
@@ -38,6 +41,9 @@ NETWORK = {
 """File systems on which locks and shared memory may not do what SQLite needs (https://www.sqlite.org/wal.html)."""
 
 MENTIONED = 5
+
+FULL, SCARCE = 1_000_000, 32_000_000
+"""Bytes that are free: less than that is too little for the next results, or soon may be."""
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -125,6 +131,10 @@ def _state(location: Location) -> Iterator[Check]:
     except OSError as error:
         yield Check("file", "wrong", f"cannot be looked at: {error.strerror}", "check the permissions of its folder")
         return
+    shut = list(_shut(location.path))
+    yield from shut
+    if any(one.name == locks_of(location.path).name for one in shut):
+        return  # whether a process lives cannot be known, and little else without that
     try:
         store = Store(location.path, read_only=True)
     except PerdureError as error:
@@ -155,12 +165,30 @@ def _file(path: Path) -> Iterator[Check]:
         yield Check("permissions", "warning", finding, hint)
     else:
         yield Check("permissions", "ok", f"{mode:04o}")
+    yield from _room(path.parent)
     kind = _file_system(path)
     if kind in NETWORK:
         finding = f"{kind}: over a network, locks may not hold, and the file may be damaged"
         yield Check("file system", "warning", finding, "set PERDURE_STATE to a path on a local disk")
     elif kind:
         yield Check("file system", "ok", kind)
+
+
+def _room(folder: Path) -> Iterator[Check]:
+    free = shutil.disk_usage(folder).free
+    if free >= SCARCE:
+        yield Check("disk", "ok", f"{show_size(free)} are free")
+        return
+    verdict: Verdict = "wrong" if free < FULL else "warning"
+    yield Check("disk", verdict, f"{show_size(free)} are free on the device of the state file", "free some space")
+
+
+def _shut(path: Path) -> Iterator[Check]:
+    """The folders beside the state file that this user cannot use."""
+    for folder in (path.with_name(path.name + suffix) for suffix in BESIDE):
+        if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            finding = f"{stat.S_IMODE(folder.stat().st_mode):04o}: this user may not read and write in {folder}"
+            yield Check(folder.name, "wrong", finding, f"run as the user that it belongs to, or: chmod 700 {folder}")
 
 
 def _size(path: Path) -> int:

@@ -144,7 +144,7 @@ def suspects_of(store: Store, run: RunRecord) -> list[Suspect]:
     holder = _holder(store, run)
     if holder is not None and not lives(store.path, holder.token):
         record = flight_record.read(flight_record.record_of(store.path, holder.token))
-        if record is not None and record.cause not in deaths.ASKED:
+        if record is not None and not deaths.is_asked(record.cause):
             counted = {died for _, _, died, _ in known}
             mine = [call for call in record.calls if call.run == fitted(run.id) and record.seen not in counted]
             known += [((one.name, one.key, one.n), one.attempt, record.seen, record.cause) for one in mine]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from perdure.api.step_call import BoundStep
 from perdure.api.workflow import Workflow
 from perdure.config.kept_command_line import CommandLine
 from perdure.config.module_names import dotted_name
-from perdure.config.script_loader import OtherCommandLine, load_script
+from perdure.config.script_loader import OtherCommandLine, is_script, load_script
 from perdure.config.script_reload import load_current
 from perdure.core.execution.spec import Spec, spec_of
 from perdure.core.records import FunctionRecord, RunRecord, StepRecord, called_step
@@ -33,7 +34,7 @@ _loading = Lock()
 def split_target(target: str) -> tuple[Path, str | None]:
     """A file and the name of a workflow, of "orders.py:nightly"; the name may be missing, the file may have a colon."""
     path, colon, name = target.rpartition(":")
-    if colon and name.replace(".", "").isidentifier() and not Path(target).exists():
+    if colon and name.replace(".", "").isidentifier() and not os.path.exists(target):
         return Path(path), name
     return Path(target), None
 
@@ -90,7 +91,7 @@ def workflow_of(run: RunRecord, location: Location, script: Path | None = None) 
     """
     refuse_child(run.id, run.parent)
     path = script or recorded_script(run, location.state_file)
-    if not path.is_file():
+    if not is_script(path):
         raise NotFound(
             f"the script of run {run.id} does not exist: {path}",
             f"name where it is now: perdure resume {shlex.quote(run.id)} FILE",
@@ -161,7 +162,7 @@ def step_of(
         Exception: whatever the script raises when it is loaded.
     """
     path = script or recorded_script(run, location.state_file)
-    if not path.is_file():
+    if not is_script(path):
         raise NotFound(f"the script of run {run.id} does not exist: {path}", "name where it is now: --script FILE")
     with _loading:  # two threads must not load one script side by side
         module = _loaded(path, command_line_of(run, location))

@@ -12,6 +12,7 @@ from perdure.core.commands import commands_in, located
 from perdure.core.durations import show
 from perdure.core.exceptions import capture
 from perdure.core.execution.crash_loop import fitted
+from perdure.core.exit_causes import STOPPED, is_unseen
 from perdure.core.policies.verdicts import Stop
 from perdure.core.records import AttemptRecord, RunRecord
 from perdure.core.sizes import show_size
@@ -27,7 +28,6 @@ from perdure.operations.open_questions import unanswered
 from perdure.operations.processes import (
     ELSEWHERE,
     ProcessView,
-    Suspect,
     WaitingCall,
     process_of,
     suspects_of,
@@ -35,7 +35,7 @@ from perdure.operations.processes import (
 from perdure.operations.ps import BEING_CANCELLED, Standing, view_of
 from perdure.operations.step_views import error_view
 from perdure.operations.stored_failures import assessment_of, restored
-from perdure.operations.why_sentences import SHOWN, Inquiry, code_of, line_of, sure, time_left
+from perdure.operations.why_sentences import SHOWN, Inquiry, code_of, line_of, suspicion, sure, time_left
 from perdure.operations.why_waiting import Waiting, Way
 from perdure.store import claims, crashes, dead_letters
 from perdure.store.kept_runs import kept_runs
@@ -222,7 +222,7 @@ class _Answer(Inquiry):
     def _interrupted(self) -> None:
         process = process_of(self.store, self.run)
         stop = self.store.stopped_by(self.run)
-        if stop is not None and stop.error and (process is None or process.cause == "unseen"):
+        if stop is not None and stop.error and (process is None or is_unseen(process.cause)):
             self._stopped(stop)  # a full disk may have kept it from letting go of the run
         elif process is None:
             self._say(f"no process executes it: it was interrupted (Ctrl-C, sys.exit, a deploy), {self._saved()}")
@@ -236,7 +236,7 @@ class _Answer(Inquiry):
         suspects = suspects_of(self.store, self.run)
         for one in suspects:
             if process is None or one.crashes > 1:
-                self._say(_suspicion(one))
+                self._say(suspicion(one))
         if any(one.crashes >= one.limit for one in suspects):
             self.code = "crash-loop"
         self._locks()
@@ -281,6 +281,11 @@ class _Answer(Inquiry):
     def _died(self, process: ProcessView) -> None:
         if process.cause == ELSEWHERE:
             self._say(f"no process executes it in this file; its process was pid {process.pid}: {process.how}")
+            return
+        if process.cause.startswith(STOPPED):
+            self._say(f"no process executes it: pid {process.pid} had it, {self._saved()}")
+            self._say(process.how)
+            self.code = process.cause.removeprefix(STOPPED)
             return
         when = f" {self._ago(process.ended.timestamp())}" if process.ended is not None and process.watched else ""
         self._say(f"no process executes it: its process (pid {process.pid}) died{when}, {self._saved()}")
@@ -393,14 +398,3 @@ class _Answer(Inquiry):
         standing = view_of(self.store, parent).status
         self._say(f"it is a child of run {parent.id}, which is {standing}, and goes on when that does")
         self.ways.insert(0, Way("see why", f"perdure why {shlex.quote(parent.id)}{self.location.option}"))
-
-
-def _suspicion(one: Suspect) -> str:
-    call = f"{one.step}{one.inputs}"
-    if one.crashes >= one.limit:
-        return (
-            f"{call} was in flight at {one.crashes} crashes in a row, so it is not tried again: in a map its "
-            "item becomes a dead letter, else the run fails with a crash loop"
-        )
-    times = "at this crash" if one.crashes == 1 else f"at {one.crashes} crashes in a row"
-    return f"{call} was in flight {times}; it is tried again until that has happened {one.limit} times"

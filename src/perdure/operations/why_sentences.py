@@ -21,7 +21,7 @@ from perdure.engines.features import Feature
 from perdure.errors import PerdureError
 from perdure.operations.location import Location
 from perdure.operations.maps import maps_of
-from perdure.operations.processes import INPUTS, NEXT, CallInFlight, WaitingCall
+from perdure.operations.processes import INPUTS, NEXT, CallInFlight, Suspect, WaitingCall
 from perdure.operations.ps import view_of
 from perdure.operations.step_views import error_view
 from perdure.operations.stored_failures import STAYS, assessment_of, restored
@@ -234,3 +234,15 @@ def line_of(packed: bytes) -> str:
 
 def _clock(moment: datetime | None) -> str:
     return "some time" if moment is None else moment.astimezone().strftime("%H:%M:%S")
+
+
+def suspicion(one: Suspect) -> str:
+    """What speaks against a call that was in flight at crashes."""
+    call = f"{one.step}{one.inputs}"
+    if one.crashes >= one.limit:
+        return (
+            f"{call} was in flight at {one.crashes} crashes in a row, so it is not tried again: in a map its "
+            "item becomes a dead letter, else the run fails with a crash loop"
+        )
+    times = "at this crash" if one.crashes == 1 else f"at {one.crashes} crashes in a row"
+    return f"{call} was in flight {times}; it is tried again until that has happened {one.limit} times"

@@ -103,7 +103,7 @@ def _count(store: Store, found: Sequence[Flight]) -> None:
     from perdure.store import deaths, sessions
 
     left = store.journal.read(lambda at: sessions.is_open(at, [one.token for one in found]))
-    died = [one for one in found if one.calls or one.cause not in deaths.ASKED or one.token in left]
+    died = [one for one in found if one.calls or not deaths.is_asked(one.cause) or one.token in left]
     if died:
         store.journal.write((), lambda connection: deaths.count(connection, died))
 

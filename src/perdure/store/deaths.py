@@ -10,6 +10,7 @@ from typing import cast
 
 import apsw
 
+from perdure.core.exit_causes import STOPPED
 from perdure.core.records import BETWEEN, NO_KEY
 from perdure.store import lives, sessions
 from perdure.store.flight_record import Flight
@@ -22,6 +23,11 @@ ASKED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 """The end of the process was asked for."""
 
 
+def is_asked(cause: str) -> bool:
+    """Does an end of this cause speak against nothing that was in flight?"""
+    return cause in ASKED or cause.startswith(STOPPED)
+
+
 def count(connection: apsw.Connection, flights: Sequence[Flight]) -> None:
     """Write down what was in flight when these processes died, for the runs that are still theirs; any number of times.
 
@@ -30,7 +36,7 @@ def count(connection: apsw.Connection, flights: Sequence[Flight]) -> None:
     sessions.died(connection, flights)
     for one in flights:
         # Which speaks against no step, but its calls are executed in another life as well.
-        asked = one.cause in ASKED
+        asked = is_asked(one.cause)
         runs = [] if asked else connection.execute(_SQL["runs_of"], (one.token,)).fetchall()
         for rid, progress, started in runs:
             times = (float(cast(float, started)), float(one.seen))

@@ -37,6 +37,7 @@ HEADER = struct.Struct("<8sIIdQQdBxHI16s64s")
 attempts without a slot, boot id, cause of death. The script's path follows."""
 
 PROGRESS, MEMORY, REPORTED, MORE, CAUSE = 24, 32, 48, 52, 72
+CAUSE_LENGTH = 64
 """Offsets of the header that are written on their own; `seen` follows the memory."""
 
 SCRIPT = HEADER.size
@@ -285,11 +286,16 @@ def mark_reported(path: Path) -> None:
 
 def mark_asked(path: Path) -> None:
     """Its process ends because it was asked to, which speaks against no step and is not reported."""
+    mark_cause(path, "SIGTERM")
+
+
+def mark_cause(path: Path, cause: str) -> None:
+    """Its process says itself how it is about to end, and that is not reported; "": it goes on after all."""
     with suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_RDWR | NO_LINK)
         try:
-            write_at(descriptor, b"SIGTERM\0", CAUSE)
-            write_at(descriptor, b"\1", REPORTED)
+            write_at(descriptor, cause.encode().ljust(CAUSE_LENGTH, b"\0"), CAUSE)
+            write_at(descriptor, b"\1" if cause else b"\0", REPORTED)
         finally:
             os.close(descriptor)
 

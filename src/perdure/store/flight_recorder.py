@@ -37,6 +37,7 @@ from perdure.store.flight_record import (
     VALID,
     WAITING,
     boot_id,
+    mark_cause,
     read_at,
     write_at,
 )
@@ -88,6 +89,7 @@ class Recorder:
         self.path = folder / f"{token}.rec"
         self._free: deque[int] = deque()
         self._growing = threading.Lock()
+        self.ends = ""  # how the process has said that it would
         self._end = SLOTS_AT
         self._more = 0
         self._waiting = 0
@@ -254,13 +256,19 @@ class Recorder:
             with suppress(OSError):
                 write_at(file.descriptor, _counter.pack(self._tick()), PROGRESS)
 
+    def say(self, cause: str) -> None:
+        """Say how this process is about to end, which is not reported then; "": it is not."""
+        if cause != self.ends:
+            self.ends = cause
+            mark_cause(self.path, cause)
+
     def close(self) -> None:
-        """Remove the file, unless attempts are in flight: then the process ends in their middle, and it stays."""
+        """Remove the file, unless it says how the process ends, or attempts are in flight, in whose middle it does."""
         if self._file is None:
             return
         in_flight = (self._end - SLOTS_AT) // SLOT - len(self._free) - self._waiting or self._more
         self.close_in_child()
-        if not in_flight:
+        if not in_flight and not self.ends:
             remove(self.path)
 
     def close_in_child(self) -> None:

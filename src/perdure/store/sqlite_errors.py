@@ -7,7 +7,7 @@ from types import TracebackType
 
 import apsw
 
-from perdure.config.os_errors import named
+from perdure.config.os_errors import is_full, named
 from perdure.errors import (
     DiskFull,
     OptionError,
@@ -65,7 +65,7 @@ def translate(error: apsw.Error, path: Path) -> StateError:
 
     kind: type[StateError]
     match error:
-        case apsw.FullError():
+        case apsw.FullError() | apsw.IOError() if isinstance(error, apsw.FullError) or is_full(path.parent):
             kind, what = DiskFull, "no space is left on the device of the state file"
             hint = "free some space and run again; everything saved is intact"
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.CantOpenError():

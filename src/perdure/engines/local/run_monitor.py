@@ -18,6 +18,7 @@ from perdure.alerts.recipients import addresses
 from perdure.config import settings
 from perdure.core.execution.run_effects import End
 from perdure.core.execution.spec import Spec
+from perdure.core.exit_causes import STOPPED
 from perdure.core.records import RunRecord
 from perdure.engines.runtime import orphans
 from perdure.errors import PerdureError, StateError
@@ -117,12 +118,16 @@ class RunMonitor:
         orphans.mark_process()
         if self._store.holder.token != self._token:
             self._record(run)
+        if self.recorder is not None and self.recorder.ends:
+            self._say("")
         if run.rid not in self._runs and run.parent is None:
             self._safely("monitoring a run", lambda: self._monitor(run, spec))
 
     def stopped(self, run: RunRecord, error: BaseException) -> None:
         """A run was stopped in its middle, by something that is not an Exception."""
         monitored = self._runs.pop(run.rid, None)
+        if run.parent is None and isinstance(cause := getattr(error, "error", error), StateError) and not self._runs:
+            self._say(STOPPED + cause.code)  # beside the state file, which could not be written
         if monitored is not None:
             self.alerted = error
             self._safely("alerting that a run was stopped", lambda: self._alert_stop(run, monitored, error))
@@ -221,6 +226,10 @@ class RunMonitor:
             if self._store.holder.token != self._token:
                 self._token = self._store.holder.token
                 self._safely("recording what is in flight", lambda: self._open(run))
+
+    def _say(self, cause: str) -> None:
+        if self.recorder is not None:
+            self._safely("noting how the process ends", partial(self.recorder.say, cause))
 
     def _open(self, run: RunRecord) -> None:
         self.close()  # to other processes this one is another now, and nothing of it is under way
