@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apsw
@@ -19,6 +21,7 @@ import warm
 from perdure import step, workflow
 from perdure.cli import main
 from perdure.config import settings
+from perdure.core.sizes import show_size
 from perdure.engines.local import engine
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -84,6 +87,29 @@ def test_a_healthy_file_and_no_file_at_all(state: Path, capsys: pytest.CaptureFi
     state.unlink()
     code, checks = doctor(capsys)
     assert (code, checks["file"]["verdict"]) == (0, "note")
+
+
+def test_a_full_disk_is_named(state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With how much is free."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=12_288))
+    code, checks = doctor(capsys)
+    assert (code, checks["disk"]["verdict"]) == (1, "wrong")
+    assert f"{show_size(12_288)} are free" in checks["disk"]["finding"]
+
+
+@pytest.mark.parametrize("name", ["state.db-locks", "state.db-flight", "state.db-alerts"])
+def test_a_folder_that_may_not_be_used_is_named(
+    name: str, state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its permissions as what to change, and no other advice."""
+    folder = state.with_name(name)
+    folder.mkdir(exist_ok=True)
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder and may(path, mode))
+    code, checks = doctor(capsys)
+    assert (code, checks[name]["verdict"]) == (1, "wrong")
+    assert checks[name]["hint"].endswith(f"chmod 700 {folder}")
+    assert not any("rm -f" in check["hint"] for check in checks.values())
 
 
 def test_a_changed_row_is_named(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

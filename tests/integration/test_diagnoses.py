@@ -11,12 +11,15 @@ from provoked import PROVOKED
 from provoked_otherwise import OTHERWISE
 from provoking import attempt, runs
 
+import perdure
 from conftest import Machine
 from perdure import step, workflow
 from perdure.cli import main
 from perdure.core.records import StepRecord
+from perdure.engines.local.redrive import Redriver
 from perdure.operations.diagnose import Diagnosis, diagnose
 from perdure.operations.location import Location
+from perdure.store import dead_letters
 from perdure.store.runs import Store
 
 WAYS = PROVOKED | OTHERWISE
@@ -148,3 +151,26 @@ def test_thousands_of_steps_are_looked_through_once(machine: Machine, monkeypatc
     monkeypatch.setattr(Store, "records", counted)
     assert diagnosed(machine).findings == []
     assert (sum(read), max(read) < 1_000) == (3_000, True)
+
+
+def test_a_clean_up_that_was_redriven_is_made(machine: Machine) -> None:
+    """Its record says that it has failed, its letter that it was made since."""
+    gone: list[str] = []
+
+    @step(name="diagnosed removal", retry=None)
+    def remove(name: str) -> None:
+        if not gone:
+            raise OSError("busy")
+
+    @workflow
+    def leaves() -> None:
+        perdure.defer(remove, "folder")
+
+    leaves()
+    machine.boot()
+    assert [one.code for one in diagnosed(machine).findings] == ["incomplete-cleanup"]
+    gone.append("folder")
+    lids = [letter.lid for letter in dead_letters.find(machine.engine.store, dead_letters.Filter())]
+    Redriver(machine.engine, lambda run, record: remove._spec, lambda result: None).run(lids)
+    machine.boot()
+    assert diagnosed(machine).findings == []

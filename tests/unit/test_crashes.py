@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from conftest import Machine
+from perdure import workflow
 from perdure.api.step import step
 from perdure.core.execution.run_effects import Start, Taken
 from perdure.core.execution.spec import Call
 from perdure.engines.local import engine
-from perdure.store import crashes, flight_record
+from perdure.errors import DiskFull, StopRun
+from perdure.store import crashes, deaths, flight_record
 from perdure.store.flight_recorder import Recorder
 from perdure.store.runs import Store
 
@@ -173,3 +176,34 @@ def test_deaths_between_calls_count_until_the_run_has_a_new_record(fate: Fate) -
     assert all(line.startswith("its process died at ") and line.endswith(" UTC (SIGKILL)") for line in lines)
     assert crashes.list_of(store, fate.rid) == []
     store.close()
+
+
+def test_a_process_that_cannot_write_why_it_ends_says_so_beside_the_file(machine: Machine) -> None:
+    """It is not reported as killed then, and speaks against no step; unless the process goes on after all."""
+    full = [True]
+
+    @workflow
+    def fills() -> None:
+        if full:
+            raise StopRun(DiskFull("no space is left"))
+
+    with pytest.raises(DiskFull):
+        fills()
+    recorder = machine.engine.resources.monitor.recorder
+    assert recorder is not None
+    machine.boot()
+    found = flight_record.read(recorder.path)
+    assert found is not None
+    assert (found.cause, found.reported) == ("stopped disk-full", True)
+    assert deaths.is_asked(found.cause)
+    with pytest.raises(DiskFull):
+        fills()
+    recorder = machine.engine.resources.monitor.recorder
+    assert recorder is not None
+    full.clear()
+    fills()
+    found = flight_record.read(recorder.path)
+    assert found is not None
+    assert (found.cause, found.reported) == ("", False)
+    machine.boot()
+    assert not recorder.path.exists()

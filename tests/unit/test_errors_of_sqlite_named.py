@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from types import SimpleNamespace
 
 import apsw
 import pytest
 
+from perdure.config import os_errors
 from perdure.errors import (
     DiskFull,
     NotStorable,
@@ -55,6 +57,12 @@ def test_each_error_of_sqlite_is_named(error: apsw.Error, kind: type[StateError]
     with pytest.raises(kind) as caught, translated(PATH):
         raise error
     assert caught.value.__cause__ is error
+
+
+def test_an_error_of_a_device_without_room_is_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What SQLite cannot even open beside the file is no broken disk then."""
+    monkeypatch.setattr(os_errors.shutil, "disk_usage", lambda _: SimpleNamespace(free=4_096))
+    assert type(translate(apsw.IOError("x"), PATH)) is DiskFull
 
 
 def test_errors_of_the_system_and_of_texts_are_named_too() -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from perdure.config.script_loader import load_script
 from perdure.core.execution.spec import spec_of
 from perdure.core.records import RunRecord
-from perdure.errors import UsageError
+from perdure.errors import NotFound, UsageError
 from perdure.operations.location import Location
-from perdure.operations.scripts import workflow_of
+from perdure.operations.scripts import split_target, workflow_of
 
 OTHER = 65534
 SCRIPT = """
@@ -96,3 +97,11 @@ def test_what_is_loaded_is_named_first(script: Path, capfd: pytest.CaptureFixtur
     workflow_of(run, beside(script))
     workflow_of(run, beside(script))
     assert capfd.readouterr().err == f"perdure: loads {script}, the script of run job-1\n"
+
+
+def test_a_script_that_cannot_be_looked_for_is_named() -> None:
+    """Whatever the system says of it: a folder without permission, a name that is too long."""
+    path = "x" * 300 + ".py"
+    assert split_target(f"{path}:nightly") == (Path(path), "nightly")
+    with pytest.raises(NotFound, match="cannot be looked for: File name too long"):
+        load_script(path)
