@@ -35,7 +35,7 @@ from perdure.operations.processes import (
 from perdure.operations.ps import BEING_CANCELLED, Standing, view_of
 from perdure.operations.step_views import error_view
 from perdure.operations.stored_failures import assessment_of, restored
-from perdure.operations.why_sentences import SHOWN, Inquiry, code_of, line_of, suspicion, sure, time_left
+from perdure.operations.why_sentences import SHOWN, Inquiry, code_of, line_of, sure, suspicion, time_left
 from perdure.operations.why_waiting import Waiting, Way
 from perdure.store import claims, crashes, dead_letters
 from perdure.store.kept_runs import kept_runs
