@@ -18,7 +18,6 @@ from perdure.alerts.recipients import addresses
 from perdure.config import settings
 from perdure.core.execution.run_effects import End
 from perdure.core.execution.spec import Spec
-from perdure.core.exit_causes import STOPPED
 from perdure.core.records import RunRecord
 from perdure.engines.runtime import orphans
 from perdure.errors import PerdureError, StateError
@@ -127,6 +126,8 @@ class RunMonitor:
         """A run was stopped in its middle, by something that is not an Exception."""
         monitored = self._runs.pop(run.rid, None)
         if run.parent is None and isinstance(cause := getattr(error, "error", error), StateError) and not self._runs:
+            from perdure.core.exit_causes import STOPPED
+
             self._say(STOPPED + cause.code)  # beside the state file, which could not be written
         if monitored is not None:
             self.alerted = error
