@@ -18,6 +18,7 @@ import apsw
 import pytest
 
 import warm
+from conftest import replace
 from perdure import step, workflow
 from perdure.cli import main
 from perdure.config import settings
@@ -91,7 +92,7 @@ def test_a_healthy_file_and_no_file_at_all(state: Path, capsys: pytest.CaptureFi
 
 def test_a_full_disk_is_named(state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """With how much is free."""
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=12_288))
+    replace(monkeypatch, shutil, "disk_usage", lambda _: SimpleNamespace(free=12_288))
     code, checks = doctor(capsys)
     assert (code, checks["disk"]["verdict"]) == (1, "wrong")
     assert f"{show_size(12_288)} are free" in checks["disk"]["finding"]
@@ -105,7 +106,7 @@ def test_a_folder_that_may_not_be_used_is_named(
     folder = state.with_name(name)
     folder.mkdir(exist_ok=True)
     may = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder and may(path, mode))
+    replace(monkeypatch, os, "access", lambda path, mode: Path(path) != folder and may(path, mode))
     code, checks = doctor(capsys)
     assert (code, checks[name]["verdict"]) == (1, "wrong")
     assert checks[name]["hint"].endswith(f"chmod 700 {folder}")
