@@ -11,7 +11,7 @@ import perdure
 from conftest import Machine
 from perdure import Breaker, workflow
 from perdure.errors import Suspended
-from perdure.operations import doctor, overview
+from perdure.operations import doctor, overview, waiting_runs
 from perdure.operations.location import locate
 from perdure.store.runs import Store
 
@@ -68,7 +68,7 @@ def test_runs_that_ask_somebody_are_listed_before_newer_ones(state: Path):
             call(1)
     store = Store(state, read_only=True)
     try:
-        found, more = overview.waiting_runs(store, most=1)
+        found, more = waiting_runs.waiting_runs(store, most=1)
     finally:
         store.close()
     assert [one.workflow for one in found] == ["overviewed_ask", "overviewed_nap"]

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from perdure.core.dead_letters import LetterDetails
-from perdure.operations import overview, ps, schedules, searching, workers
+from perdure.operations import overview, ps, schedules, searching, waiting_runs, workers
 from perdure.operations.accepted_inputs import Accepted
 from perdure.operations.breakers import BreakerView, OpeningView, list_breakers, openings_of
 from perdure.operations.call_facts import CallFacts
@@ -95,7 +95,7 @@ class Waits(msgspec.Struct, frozen=True):
     "queued", there are more runs."""
 
     queues: list[QueueView]
-    runs: list[overview.WaitView]
+    runs: list[waiting_runs.WaitView]
     workers: list[workers.WorkerView]
     more: list[str] = []
 
@@ -103,7 +103,7 @@ class Waits(msgspec.Struct, frozen=True):
 def waits(desk: Desk, names: Names, given: Nothing) -> Waits:
     """Queues, runs that wait, and workers."""
     with opened(desk.location) as store:
-        found, more = overview.waiting_runs(store)
+        found, more = waiting_runs.waiting_runs(store)
         living = workers.list_workers(store)
     return Waits(list_queues(desk.location), found, living, more)
 
