@@ -76,6 +76,7 @@ def _let_go(resources: Resources, start: Start, error: BaseException) -> None:
 
     scopes = [(key, scope) for key, scope in list(under_way.items()) if isinstance(scope, RunScope)]
     others = {scope.run.rid for _, scope in scopes if scope.is_async or scope.ident != get_ident()}
+    others |= resources.letting_go
     with noting_interrupt(), suppress(StateError):  # after a fork the runs are the parent's
         left = [run for run in resources.store.taken_for(start) if run.rid not in others]
         for run in left:
@@ -108,6 +109,7 @@ def _stop(
     scope: LocalScope | None = None,
 ) -> None:
     run_lifecycle.stopped(resources, run, error)
+    resources.letting_go.add(run.rid)
     cut = () if scope is None else scope.cut
     stops = isinstance(error, StopRun) and run.parent is None
     store, now = resources.store, resources.world.now
@@ -118,12 +120,18 @@ def _stop(
     keep = resources.gives_back and stops
     cause_of_stop = error.error if isinstance(error, StopRun) and stops else None
     code = cause_of_stop.code if isinstance(cause_of_stop, PerdureError) else ""
-    then(lambda: store.release(run, now(), stop, cut, cause, keep=keep, code=code))
+
+    def release() -> None:
+        resources.letting_go.discard(run.rid)
+        store.release(run, now(), stop, cut, cause, keep=keep, code=code)
+
+    then(release)
 
 
 def _give_back(resources: Resources, run: RunRecord, scope: LocalScope | None) -> None:
     from perdure.store.claims import give_back
 
+    resources.letting_go.discard(run.rid)
     with suppress(StateError):  # its process ends, which frees it
         give_back(resources.store, run, resources.world.now(), cut=() if scope is None else scope.cut)
 

@@ -45,6 +45,7 @@ class Resources:
         self.starts_again = True  # a run that failed, and was undone by this process for one that had died, goes on
         self.said: dict[tuple[object, ...], float] = {}  # what was said on standard error, and when
         self.raised: set[int] = set()  # runs of which a budget allows more than the script says
+        self.letting_go: set[int] = set()  # runs that are let go as soon as no thread works on them
         self.gives_back = False  # a worker: a run that an error of perdure's stops stays its own until it is given back
         self.leaving = False  # this process ends: its runs are given back at their next safe point
         self.keeps_logs = settings.logs()
