@@ -5,21 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from perdure.api.step import step
+from ruled import a_spec
+
 from perdure.core.execution.map_faults import ENOUGH, ProgramFaults
 from perdure.core.execution.map_items import Job, Tally
-from perdure.core.execution.spec import Call, Spec, spec_of
-
-
-@step(name="ruled")
-def ruled(x: int = 0) -> int:
-    return x
-
-
-def a_spec() -> Spec:
-    spec = spec_of(ruled)
-    assert spec is not None
-    return spec
+from perdure.core.execution.spec import Call
 
 
 def test_how_the_items_of_a_map_have_ended() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ruled import a_spec
 
 from conftest import Died, Machine
 from perdure import workflow
@@ -16,7 +17,7 @@ from perdure.core.execution.call_extras import Extras, label_of
 from perdure.core.execution.crash_loop import MARGIN, WIDTH, CrashLine, fitted, stuck
 from perdure.core.execution.history import History
 from perdure.core.execution.result_check import ensure
-from perdure.core.execution.spec import Call, Spec, spec_of
+from perdure.core.execution.spec import Call
 from perdure.core.records import is_time
 from perdure.core.redaction.text import bounded, redact
 from perdure.core.values import codec
@@ -32,16 +33,6 @@ class Carrier:
 
     def done(self) -> bool:
         return self.over
-
-
-def a_spec(ensure: Any = None) -> Spec:
-    @step(name="ruled", ensure=ensure)
-    def ruled(x: int = 0) -> int:
-        return x
-
-    spec = spec_of(ruled)
-    assert spec is not None
-    return spec
 
 
 def test_a_run_is_stuck_after_so_many_deaths_that_no_call_explains() -> None:

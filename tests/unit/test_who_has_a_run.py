@@ -6,23 +6,13 @@ import re
 from types import SimpleNamespace
 from typing import Any
 
-from perdure.api.step import step
+from ruled import a_spec
+
 from perdure.core.execution.already_running import refused, who
 from perdure.core.execution.run_effects import Held, HolderInfo, Locked, Start
-from perdure.core.execution.spec import Call, Spec, spec_of
+from perdure.core.execution.spec import Call
 from perdure.core.records import RunRecord
 from perdure.errors import AlreadyRunning, Skipped
-
-
-@step(name="ruled")
-def ruled(x: int = 0) -> int:
-    return x
-
-
-def a_spec() -> Spec:
-    spec = spec_of(ruled)
-    assert spec is not None
-    return spec
 
 
 def refusal(rules: Any, answer: Held | Locked, parent: int | None = None) -> AlreadyRunning:
