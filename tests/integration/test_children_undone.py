@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from tests.integration.fork_scripts import HEAD, Shop
@@ -12,6 +13,22 @@ from perdure import step, workflow
 from perdure.engines.local import run_lifecycle
 from perdure.errors import CrashLoop
 from perdure.store.kept_runs import kept_runs
+
+
+def booking(seats: list[str], prefix: str) -> Callable[[str], str]:
+    """A step that books one of the seats, and is undone."""
+
+    @step(name=f"{prefix}.cancel")
+    def cancel_seat(seat: str) -> None:
+        seats.remove(seat)
+
+    @step(name=f"{prefix}.book", undo=cancel_seat)
+    def book(seat: str) -> str:
+        seats.append(seat)
+        return seat
+
+    return book
+
 
 SEATS = (
     HEAD
@@ -199,14 +216,7 @@ def test_children_that_a_life_has_not_come_to_are_undone_as_well(
     seats: list[str] = []
     dies, fails = [True], [False]
 
-    @step(name="left.cancel")
-    def cancel_seat(seat: str) -> None:
-        seats.remove(seat)
-
-    @step(name="left.book", undo=cancel_seat)
-    def book(seat: str) -> str:
-        seats.append(seat)
-        return seat
+    book = booking(seats, "left")
 
     @step(name="left.die", retry=None)
     def die() -> None:
@@ -259,14 +269,7 @@ def test_a_child_that_a_race_has_cut_in_its_middle_is_undone_as_well(machine: Ma
     """The life that has called it fails, since another one does, and never hears of its end."""
     seats: list[str] = []
 
-    @step(name="cut.cancel")
-    def cancel_seat(seat: str) -> None:
-        seats.remove(seat)
-
-    @step(name="cut.book", undo=cancel_seat)
-    def book(seat: str) -> str:
-        seats.append(seat)
-        return seat
+    book = booking(seats, "cut")
 
     @workflow(name="cut.inner")
     async def inner(number: int) -> None:
