@@ -11,8 +11,10 @@ import pytest
 
 from perdure.core.execution.run_effects import End
 from perdure.core.records import RunRecord
+from perdure.errors import LockLost
 from perdure.store import claims
 from perdure.store.claims import Offer
+from perdure.store.liveness import locks_of
 from perdure.store.queue import AFTER_OTHERS, QueueRow
 from perdure.store.queue_listing import declare
 from perdure.store.runs import Store
@@ -92,6 +94,24 @@ def test_when_the_rate_of_a_queue_lets_the_next_run_begin_is_said(store: Store) 
     claim = claims.Claim(store, SERVED, 10, NOW + 5)
     assert [taken.run.id for taken in store.journal.write((), claim)] == ["second"]
     assert claim.later is None
+
+
+def test_a_worker_that_others_take_for_dead_claims_under_another_number(store: Store, other: Store) -> None:
+    """Its lock file was removed: what it claims then is seen to be held; while it executes something, it is told."""
+
+    def remove_lock_file() -> None:
+        for path in locks_of(store.path).iterdir():
+            path.unlink()
+
+    executes(store, "introduced")
+    add(store, "first")
+    remove_lock_file()
+    assert claimed(store) == ["first"]
+    assert other.holding(store.run("first")) is not None
+    add(store, "second")
+    remove_lock_file()
+    with pytest.raises(LockLost):
+        claimed(store)
 
 
 def test_what_is_claimed_is_the_claimers(store: Store, other: Store) -> None:

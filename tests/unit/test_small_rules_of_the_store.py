@@ -15,6 +15,7 @@ from test_claims import RUN
 import perdure
 from conftest import Machine, Trouble
 from perdure import step, workflow
+from perdure.core.dead_letters import describe
 from perdure.core.execution.spending import Bounds
 from perdure.errors import StateCorrupt
 from perdure.store import (
@@ -273,6 +274,28 @@ def test_a_statement_waits_for_the_next_transaction(store: Store) -> None:
     assert done == ["done"]
     found = store.journal.read(lambda connection: spending.of_family(connection, 7, store.path))
     assert found.tokens == 5
+
+
+def test_a_letter_is_described_by_how_its_call_has_failed(machine: Machine) -> None:
+    """Its class and message are those of the record, and each attempt has its own; a broken one is named as such."""
+    small_rules([3])
+    store = machine.engine.store
+    (letter,) = dead_letters.find(store, dead_letters.Filter())
+    found = letter_details(store, letter)
+    (attempt,) = found.attempts
+    assert (found.error, found.message, found.inputs, found.edited) == ("Trouble", "three", [3], None)
+    assert (attempt.number, attempt.error, attempt.message, attempt.redrive) == (1, "Trouble", "three", False)
+    assert "failed at its first attempt" in found.notes[0]
+    assert attempt.traceback.endswith("Trouble: three\n")
+    (run,) = store.runs()
+    record = store.last_attempt(run.rid)
+    assert record is not None
+    again = [msgspec.structs.replace(record, started=letter.created + 1, error=error) for error in (None, b"broken")]
+    details = describe(letter, run, None, again, str)
+    assert [(one.error, one.message, one.redrive) for one in details.attempts] == [
+        ("", "", True), ("unreadable", details.attempts[1].message, True),
+    ]  # fmt: skip
+    assert details.error == "unreadable"
 
 
 def test_letters_that_are_exported_already_are_not_exported_again(machine: Machine) -> None:

@@ -11,7 +11,7 @@ import pathlib
 import sqlite3
 import typing
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, Required, TypedDict
 
 import pydantic
 import pytest
@@ -46,6 +46,17 @@ class WiderRow(TypedDict):
     name: str
 
 
+class NamedRow(TypedDict):
+    id: int
+    name: NotRequired[Annotated[str, "of the bank"]]
+    note: Annotated[NotRequired[str], "for people"]
+
+
+class LooseRow(TypedDict, total=False):
+    id: Required[int]
+    name: str
+
+
 Id = NewType("Id", str)
 CHANGED: list[tuple[Any, Any, Any]] = [
     (int, 1250, decimal.Decimal),
@@ -73,6 +84,9 @@ CHANGED: list[tuple[Any, Any, Any]] = [
     (Cents, Cents(5), Euros),
     (list[Cents], [Cents(5)], list[Euros]),
     (Row, {"id": 1}, WiderRow),
+    (dict[str, str], {"name": "x"}, LooseRow),
+    (dict[str, str], {"name": "x"}, NamedRow),
+    (dict[str, int], {"id": 1, "name": 2}, NamedRow),
     (Sequence[int], [1], Sequence[str]),
     (Mapping[str, int], {"a": 1}, Mapping[str, str]),
     (collections.Counter[str], collections.Counter("a"), collections.Counter[int]),
@@ -100,6 +114,9 @@ FITTING: list[tuple[Any, Any, Any]] = [
     (list[int], [1], Iterable[int | str]),
     (dict[str, int], {"a": 1}, Mapping[str, float]),
     (Row, {"id": 1}, dict[str, Any]),
+    (Row, {"id": 1}, NamedRow),
+    (NamedRow, {"id": 1}, NamedRow),
+    (Row, {"id": 1}, LooseRow),
     (datetime.datetime, datetime.datetime(2026, 1, 1), datetime.date),
     (list[int], [], list[str]),
     (int, 5, "NotYetDefined"),

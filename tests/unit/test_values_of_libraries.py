@@ -127,10 +127,14 @@ def frames() -> Iterator[Any]:
     yield pd.DataFrame({"a": [1, 2]}, index=pd.CategoricalIndex(["p", "q"], name="c"))
     yield pd.DataFrame({"a": [1, 2]}, index=pd.Index([1.5, 2.5], name="f"))
     yield pd.DataFrame({1: [1], "x": [2], None: [3]})
+    yield pd.DataFrame({"a": [1]}).set_flags(allows_duplicate_labels=False)
+    noted = pd.DataFrame({"a": [1]})
+    noted.attrs["source"] = "bank"
+    yield noted
 
 
 def test_pandas_frames_come_back_with_dtypes_index_and_names() -> None:
-    """Time zones, categories, nullable columns, names and frequencies included."""
+    """Time zones, categories, nullable columns, names, frequencies, flags and what is noted of them included."""
     pd = pytest.importorskip("pandas")
     for frame in frames():
         again = back(frame, pd.DataFrame)
@@ -138,6 +142,7 @@ def test_pandas_frames_come_back_with_dtypes_index_and_names() -> None:
         assert list(again.dtypes) == list(frame.dtypes)
         assert type(again.index) is type(frame.index)
         assert list(again.columns) == list(frame.columns)
+        assert (again.attrs, again.flags) == (frame.attrs, frame.flags)
         for name in range(frame.shape[1]):
             series = frame.iloc[:, name]
             pd.testing.assert_series_equal(back(series), series, check_freq=True)

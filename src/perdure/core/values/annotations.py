@@ -17,7 +17,7 @@ from perdure.core.callables import EMPTY
 from perdure.core.values.builtin_bases import BASES
 from perdure.core.values.builtin_types import LOWERING
 from perdure.core.values.classes import Record, Subclass, is_typed_dict, record_of
-from perdure.core.values.hints import own_annotations, resolve
+from perdure.core.values.hints import own_annotations, required_keys, resolve
 
 _WRAPPERS: Final = frozenset({"Required", "NotRequired", "ReadOnly", "Final", "ClassVar", "InitVar"})
 _AWAITABLE: Final = (collections.abc.Awaitable, collections.abc.Coroutine)
@@ -293,9 +293,10 @@ class Position:
         if kind is cls and self._has_fields(kind):
             return self._named(one, value, strict)
         if is_typed_dict(cls):
-            if not strict and not cls.__required_keys__ <= value.keys():
+            fields = closed.fields(one)
+            if not (strict or fields.keys() <= value.keys() or required_keys(cls, fields) <= value.keys()):
                 return "", value, self
-            return self._keyed(closed.fields(one), value, strict)
+            return self._keyed(fields, value, strict)
         if not args or kind in closed.records or not isinstance(value, _CONTAINERS):
             return None
         if isinstance(value, tuple) and cls is tuple and not (len(args) == 2 and args[1] is ...):

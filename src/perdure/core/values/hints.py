@@ -47,6 +47,26 @@ def scope_of(function: Any) -> dict[str, Any]:
     return scope | {variable.__name__: variable for variable in getattr(function, "__type_params__", ())}
 
 
+def required_keys(cls: Any, hints: Mapping[str, Any]) -> set[str]:
+    """The keys that every value of a TypedDict has. Python sees no NotRequired in annotations that are strings.
+
+    Args:
+        cls: the TypedDict.
+        hints: its annotations, resolved.
+    """
+    return {name for name, hint in hints.items() if _is_required(hint, name in cls.__required_keys__)}
+
+
+def _is_required(hint: Any, default: bool) -> bool:
+    while args := typing.get_args(hint):
+        if (origin := typing.get_origin(hint)) in (typing.Required, typing.NotRequired):
+            return origin is typing.Required
+        if origin is not typing.Annotated and getattr(origin, "_name", None) != "ReadOnly":
+            break
+        hint = args[0]
+    return default
+
+
 def resolve(annotation: Any, where: type | None, names: Mapping[str, Any] | None = None) -> Any:
     """An annotation with its strings replaced by what they name, seen from the class `where`.
 

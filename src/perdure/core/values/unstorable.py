@@ -11,6 +11,7 @@ from perdure.core.values.annotations import Anything, Closed
 from perdure.core.values.builtin_types import LOWERING
 from perdure.core.values.classes import Members, is_typed_dict, record_of
 from perdure.core.values.extensions import SCALARS
+from perdure.core.values.hints import required_keys
 from perdure.core.values.library_types import lowering_of
 
 
@@ -44,7 +45,8 @@ def _look_at(closed: Closed, one: Any, seen: set[Any]) -> Any | None:
         return None
     if is_typed_dict(cls):
         fields = closed.fields(one)
-        return _first(closed, [fields[name] for name in fields if name in cls.__required_keys__], seen)
+        required = required_keys(cls, fields)
+        return _first(closed, [each for name, each in fields.items() if name in required], seen)
     if cls in LOWERING or cls in SCALARS or lowering_of(cls) is not None:
         if cls is Secret:
             return one
