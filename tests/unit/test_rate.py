@@ -96,3 +96,5 @@ def test_a_pause_ends_when_it_was_to_end() -> None:
     assert rate.left(state, T + 11) == 0
     assert rate.left(state, T - 3600) == 10
     assert rate.left(rate.pause(state, T + 1, 20), T + 1) == 20
+    assert rate.rebased_pause(state, T) == rate.rebased_pause(state, T + 5) == state
+    assert rate.rebased_pause(state, T - 3600) == PauseState(T - 3600, T - 3590, 10), "as long as it was"

@@ -13,7 +13,7 @@ from schedule_world import DAY, HOUR, World, at, world
 from test_claims import RUN
 
 import perdure
-from conftest import Machine, Trouble
+from conftest import Died, Machine, Trouble
 from perdure import step, workflow
 from perdure.core.dead_letters import describe
 from perdure.core.execution.spending import Bounds
@@ -21,6 +21,7 @@ from perdure.errors import StateCorrupt
 from perdure.store import (
     dead_letters,
     keyed_requests,
+    lives,
     metrics,
     parking,
     schedule_clock,
@@ -39,6 +40,7 @@ from perdure.store.liveness import Liveness, is_held, locks_of, users
 from perdure.store.runs import Store
 from perdure.store.services import Services
 from perdure.store.spend_file import Spent
+from perdure.store.unknown_calls import unknown_calls
 
 
 @pytest.fixture
@@ -276,6 +278,31 @@ def test_a_statement_waits_for_the_next_transaction(store: Store) -> None:
     assert found.tokens == 5
 
 
+def test_calls_whose_outcome_is_not_known_are_named_when_a_run_ends(machine: Machine) -> None:
+    """How the last life in their middle ended, alike ones together; not what has a record."""
+    small_rules([1])
+    store = machine.engine.store
+    (run,) = store.runs()
+    (record,) = store.records(run.rid)
+    assert unknown_calls(store, run, "cancelled") is None
+    began = [lives.Cut("mail", bytes([n]) * 16, 0, 2, 1.0) for n in range(6)]
+    done = lives.Cut(record.name, record.key, record.n, 1, 1.0)
+    inner = lives.Cut("perdure.undo", bytes(16), 0, 1, 1.0)
+    for cut, ended, cause in (
+        ([*began[:2], done, inner], 60.0, lives.INTERRUPTED),
+        (began[2:4], 120.0, "signal 9"),
+        ([lives.Cut("mail", bytes(16), 0, 3, 2.0)], 180.0, ""),
+    ):
+        store.journal.write((), lambda at, it=(cut, ended, cause): lives.add(at, run.rid, "token", *it))  # type: ignore[misc]
+    assert unknown_calls(store, run, "cancelled", children=False) == (
+        "whether it was done is not known, and it is not undone: "
+        "mail (attempt 3 was under way when its process died at 1970-01-01 00:03:00 UTC), "
+        "mail (attempt 2 was under way when its process left the run at 1970-01-01 00:01:00 UTC), "
+        "2 calls of mail (attempt 2 was under way when its process died at 1970-01-01 00:02:00 UTC (signal 9))"
+    )
+    assert unknown_calls(store, run, "done") is unknown_calls(store, run, "failed") is None
+
+
 def test_a_letter_is_described_by_how_its_call_has_failed(machine: Machine) -> None:
     """Its class and message are those of the record, and each attempt has its own; a broken one is named as such."""
     small_rules([3])
@@ -361,6 +388,33 @@ def test_the_lock_file_of_a_dead_process_is_removed_by_who_looks(tmp_path: Path)
     path = locks_of(state) / f"{last.show()}.lock"
     last.close()
     assert not path.exists(), "a process that ends removes its own"
+
+
+def test_a_new_run_does_not_look_whether_its_end_was_asked_for(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has just been made; one that is gone on with looks once."""
+    asked: list[int] = []
+    real = Store.stopping
+    monkeypatch.setattr(Store, "stopping", lambda self, rid: asked.append(rid) or real(self, rid))
+    ends: list[BaseException] = [Died()]
+
+    @step(name="ends", retry=None)
+    def ends_once() -> None:
+        while ends:
+            raise ends.pop()
+
+    @workflow(name="asks_seldom")
+    def asks_seldom() -> None:
+        small(1)
+        ends_once()
+
+    with pytest.raises(Died):
+        asks_seldom()
+    assert asked == []
+    machine.boot()
+    asks_seldom()
+    assert len(asked) == 1
 
 
 def test_a_run_that_is_over_is_not_asked_to_stop(machine: Machine) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from perdure.core.values import codec
+from perdure.core.values.extensions import Unfit
 from perdure.errors import NotStorable
 
 ANY = codec.plan(Any, owner="step 'f'")
@@ -83,6 +84,33 @@ def test_numpy_kinds_without_an_exact_form_are_refused_by_name() -> None:
     for value in (np.ma.array([1, 2]), np.zeros(2).view(own)):
         with pytest.raises(NotStorable, match="step 'f'"):
             ANY.round_trip(value)
+    objects = np.array([(1, own)], dtype=[("a", "i4"), ("b", "O")])
+    titled = {"names": ["a"], "formats": ["i4"], "offsets": [4], "titles": ["t"]}
+    for value, why in (
+        (objects, "is a record with objects in it"),
+        (objects[0], "is a record with objects in it"),
+        (np.dtype("i4", metadata={"a": 1}), "is a dtype with metadata"),
+        (np.dtype(titled), "which has no exact text"),
+        (np.random.Generator(type("Own", (np.random.PCG64,), {})()), "uses the bit generator Own"),
+    ):
+        with pytest.raises(NotStorable, match=why):
+            ANY.round_trip(value)
+
+
+def test_damaged_values_of_numpy_and_pandas_are_made_into_nothing() -> None:
+    """What names a dtype is text, what is in an array are bytes, and no class is looked up by a name from outside."""
+    pytest.importorskip("numpy")
+    pytest.importorskip("pandas")
+    from perdure.core.values import numpy_types, pandas_types
+
+    for make, content in (
+        (numpy_types.make_dtype, 5),
+        (numpy_types.make_array, ["<i4", [1], False, "text"]),
+        (numpy_types._make_generator, ["BitGenerator", {}]),
+        (pandas_types._make_array, ["Sparse", []]),
+    ):
+        with pytest.raises(Unfit):
+            make(content)
 
 
 def test_a_generator_of_random_numbers_goes_on_where_it_was() -> None:
@@ -147,6 +175,8 @@ def test_pandas_frames_come_back_with_dtypes_index_and_names() -> None:
             series = frame.iloc[:, name]
             pd.testing.assert_series_equal(back(series), series, check_freq=True)
         pd.testing.assert_index_equal(back(frame.index), frame.index, exact=True)
+    for times in (pd.to_datetime(["2026-01-01", None]), pd.timedelta_range("1s", periods=3, freq="s")):
+        assert back(times.array).equals(times.array)
 
 
 def test_pandas_scalars_come_back() -> None:

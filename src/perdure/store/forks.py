@@ -207,7 +207,7 @@ class _Fork:
 
     def _copy_steps(self, rid: int, forks: dict[int, int]) -> None:
         """The records below the point, under the fork's number."""
-        seq = 0
+        seq = 1
         while rows := self._execute(
             _SQL["source_steps"], (self._source.rid, seq, self._before, self._pending)
         ).fetchall():
