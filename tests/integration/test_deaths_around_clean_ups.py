@@ -11,7 +11,7 @@ from conftest import Died, Machine, Trouble
 from perdure import defer, step, workflow
 from perdure.errors import Cancelled
 from perdure.operations.location import Location
-from perdure.operations.ps import BEING_CANCELLED, view_of
+from perdure.operations.run_views import BEING_CANCELLED, view_of
 from perdure.operations.show import details_of
 from perdure.operations.why import explain
 from perdure.store.runs import Store

@@ -11,7 +11,7 @@ import perdure
 from conftest import Machine
 from perdure import Breaker, workflow
 from perdure.errors import Suspended
-from perdure.operations import doctor, overview, waiting_runs
+from perdure.operations import doctor, needs, overview, waiting_runs
 from perdure.operations.location import locate
 from perdure.store.runs import Store
 
@@ -47,8 +47,8 @@ def test_many_open_breakers_are_not_one_by_one_what_needs_somebody(state: Path):
     Store(state).close()
     found = look(state)
     titles = [one.title for one in found.needs if one.kind == "service"]
-    assert len(titles) == overview.SERVICES
-    assert titles[-1] == f"{9 - overview.SERVICES + 1} more breakers let no call through"
+    assert len(titles) == needs.SERVICES
+    assert titles[-1] == f"{9 - needs.SERVICES + 1} more breakers let no call through"
     assert len(found.services) == 9
 
 

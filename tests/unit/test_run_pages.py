@@ -13,8 +13,9 @@ from listed_runs import Listed, Questions, given
 from perdure.errors import OptionError
 from perdure.operations import run_counts as counting
 from perdure.operations.find_run import find_run
-from perdure.operations.ps import RunFilter, RunView, Standing, each_run, runs_page, view_of
+from perdure.operations.ps import RunFilter, each_run, runs_page
 from perdure.operations.run_counts import run_counts
+from perdure.operations.run_views import RunView, Standing, view_of
 from perdure.operations.step_groups import groups_of
 from perdure.operations.step_rows import StepFilter, step_rows
 from perdure.store import run_pages, step_pages

@@ -10,7 +10,7 @@ from msgspec import Meta, structs
 from perdure.errors import OptionError
 from perdure.mcp.answers import HEAD, Answer, fitting, item, page, plain, start_of, within
 from perdure.mcp.tool import Arguments, Cursor, LetterReference, RunReference, Tool, Where
-from perdure.operations import ps
+from perdure.operations import ps, run_views
 from perdure.operations.dead_letters import Standing as LetterStanding
 from perdure.operations.location import opened
 
@@ -30,7 +30,7 @@ LETTER_RUNS = 100_000
 class ListRuns(Arguments, frozen=True):
     """Of `list_runs`."""
 
-    status: Annotated[ps.Standing | None, Meta(description="Only runs that stand so.")] = None
+    status: Annotated[run_views.Standing | None, Meta(description="Only runs that stand so.")] = None
     workflow: Annotated[str | None, Meta(description="Only runs of this workflow.")] = None
     children: Annotated[bool, Meta(description="Child runs too.")] = False
     cursor: Cursor | None = None
@@ -110,7 +110,7 @@ def show_run(where: Where, given: ShowRun) -> Answer:
     return answer
 
 
-def _run(view: ps.RunView) -> Answer:
+def _run(view: run_views.RunView) -> Answer:
     trusted = {name: value for name, value in structs.asdict(view).items() if name not in ("inputs", "error")}
     return item(trusted, inputs=view.inputs, error=view.error)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Literal
 
@@ -23,12 +24,14 @@ from perdure.errors import NotFound, OptionError, RunError, UsageError
 from perdure.operations.find_run import find_run
 from perdure.operations.stored_failures import error_line, verdict_of
 from perdure.store import dead_letters as letters
+from perdure.store.damaged_rows import LOOK, if_sound
 from perdure.store.dead_letter_file import letter_details
 from perdure.store.dead_letters import Filter
 from perdure.store.runs import Store
 
-Standing = Literal["parked", "re-driven", "resolved", "dropped", "evicted", "superseded"]
-"""How a letter stands; "re-driven" is parked, and being tried again at this moment."""
+Standing = Literal["parked", "re-driven", "resolved", "dropped", "evicted", "superseded", "damaged"]
+"""How a letter stands; "re-driven" is parked, and being tried again at this moment; of a "damaged" one a record is not
+as it was written, and nothing else is known."""
 
 _OF_RUN = re.compile(r"(?P<run>.+)#(?P<seq>\d+)")
 
@@ -96,8 +99,7 @@ def list_letters(store: Store, wanted: Selection, limit: int | None = None) -> L
         OptionError: a duration is not valid.
         StateError: the file cannot be read.
     """
-    shown = islice(newest(store, wanted), limit)
-    return Listing([view_of(store, letter) for letter in shown], letters.totals(store))
+    return Listing(list(islice(newest(store, wanted), limit)), letters.totals(store))
 
 
 def select(store: Store, wanted: Selection) -> Iterator[LetterRecord]:
@@ -106,7 +108,7 @@ def select(store: Store, wanted: Selection) -> Iterator[LetterRecord]:
     Raises:
         As `list_letters`.
     """
-    yield from _meant(store, wanted, letters.find(store, _filter(store, wanted)))
+    yield from (one for one in letters.find(store, _filter(store, wanted)) if _is_meant(store, wanted, one))
 
 
 class NotAsMany(RunError):
@@ -125,18 +127,34 @@ def refuse_others(matching: int, shown: int) -> None:
         raise NotAsMany(f"{matching} letters match, and {shown} were shown", "look at those that match now")
 
 
-def newest(store: Store, wanted: Selection, below: int | None = None) -> Iterator[LetterRecord]:
+def newest(store: Store, wanted: Selection, below: int | None = None) -> Iterator[LetterView]:
     """The letters that are meant, the newest first; those with numbers lower than `below` only.
 
     Raises:
         As `list_letters`.
     """
-    yield from _meant(store, wanted, letters.find_newest(store, _filter(store, wanted), below))
+    judged = wanted.error is not None or wanted.status == "re-driven"  # by what is not known of one that is damaged
+    for lid, letter in letters.find_newest(store, _filter(store, wanted), below):
+        instead = None if judged else damaged(lid)
+        view = instead if letter is None else if_sound(partial(_if_meant, store, wanted, letter), lambda: instead)  # noqa: B023
+        if view is not None and (wanted.status != "damaged" or view is instead):
+            yield view
+
+
+def _if_meant(store: Store, wanted: Selection, letter: LetterRecord) -> LetterView | None:
+    return view_of(store, letter) if _is_meant(store, wanted, letter) else None
+
+
+def damaged(lid: int) -> LetterView:
+    """A letter of which something is damaged, as it is listed."""
+    return LetterView(lid, "", "damaged", "", "", None, "", False, LOOK, 0, None, 0)
 
 
 def _filter(store: Store, wanted: Selection) -> Filter:
     now = time.time()
-    status: LetterStatus | None = "parked" if wanted.status == "re-driven" else wanted.status
+    status: LetterStatus | None = None
+    if wanted.status != "damaged":
+        status = "parked" if wanted.status == "re-driven" else wanted.status
     if wanted.reason is not None and not re.fullmatch("[0-9a-f]{16}", wanted.reason):
         raise OptionError(
             f"the reason is {wanted.reason[:80]!r}",
@@ -153,13 +171,11 @@ def _filter(store: Store, wanted: Selection) -> Filter:
     )
 
 
-def _meant(store: Store, wanted: Selection, found: Iterable[LetterRecord]) -> Iterator[LetterRecord]:
-    """Those of the letters that meet what is not written down in their rows."""
-    for letter in found:
-        if wanted.status == "re-driven" and letters.holding(store, letter) is None:
-            continue
-        if wanted.error is None or wanted.error.lower() in _line(_failed(store, letter)[1]).lower():
-            yield letter
+def _is_meant(store: Store, wanted: Selection, letter: LetterRecord) -> bool:
+    """Does a letter meet what is not written down in its row?"""
+    if wanted.status == "re-driven" and letters.holding(store, letter) is None:
+        return False
+    return wanted.error is None or wanted.error.lower() in _line(_failed(store, letter)[1]).lower()
 
 
 def find_letter(store: Store, reference: str) -> LetterRecord:

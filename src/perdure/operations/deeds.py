@@ -18,6 +18,7 @@ from perdure.engines.features import Feature
 from perdure.errors import StateError
 from perdure.operations.location import Location, opened
 from perdure.store import deeds
+from perdure.store.damaged_rows import LOOK
 from perdure.store.runs import Store
 
 Via = Literal["command", "page", "mcp"]
@@ -37,7 +38,7 @@ class DeedView(msgspec.Struct, frozen=True):
         at: when.
         who: the user of the system, or whom the page knows.
         via: "command", "page" or "mcp".
-        what: the name of the command that does the same, such as "dlq drop".
+        what: the name of the command that does the same, such as "dlq drop"; "damaged": it cannot be read.
         target: what it was done to: the id of a run, the numbers of letters, the name of a service.
         detail: what else was asked for, and what came of it.
     """
@@ -91,8 +92,14 @@ def list_deeds(location: Location, *, before: int | None = None, limit: int = MO
         StateError: the file cannot be read.
     """
     with opened(location) as store:
-        rows: list[deeds.DeedRow] = store.journal.read(lambda at: deeds.before(at, before, limit, store.path))
-    return [DeedView(one.did, moment(one.at), one.who, one.via, one.what, one.target, one.detail) for one in rows]
+        rows: list[tuple[int, deeds.DeedRow | None]] = store.journal.read(lambda at: deeds.before(at, before, limit))
+    return [_view(number, one) for number, one in rows]
+
+
+def _view(number: int, one: deeds.DeedRow | None) -> DeedView:
+    if one is None:
+        return DeedView(number, None, "", "", "damaged", "", LOOK)
+    return DeedView(number, moment(one.at), one.who, one.via, one.what, one.target, one.detail)
 
 
 def numbers_of(numbers: Sequence[int]) -> str:

@@ -14,7 +14,7 @@ from perdure.operations.diagnose_facts import RunFacts
 from perdure.operations.diagnose_finding import Finding
 from perdure.operations.diagnose_run import find
 from perdure.operations.location import Location
-from perdure.operations.ps import Standing
+from perdure.operations.run_views import Standing
 from perdure.store.runs import Store
 
 

@@ -14,7 +14,7 @@ from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.values.pieces import IN_FILE, is_apart, manifest
 from perdure.errors import StateCorrupt
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
-from perdure.operations.ps import Standing, view_of
+from perdure.operations.run_views import Standing, view_of
 from perdure.operations.stored_failures import assessment_of, error_line, kind_of, message_of
 from perdure.store import dead_letters
 from perdure.store.runs import Store

@@ -6,11 +6,12 @@ import difflib
 
 from perdure.core.records import RunRecord
 from perdure.errors import NotFound
-from perdure.store import listing
+from perdure.store import listing, run_pages
 from perdure.store.runs import Store
 
 LAST = "last"
 SHOWN = 5
+CLOSE = 100
 
 
 def find_run(store: Store, reference: str) -> RunRecord:
@@ -34,6 +35,6 @@ def find_run(store: Store, reference: str) -> RunRecord:
     if ids:
         some = ", ".join(ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
         raise NotFound(f"several runs begin with {reference!r}: {some}", "type more of the id")
-    close = difflib.get_close_matches(reference, [run.id for run in store.runs()], n=1)
+    close = difflib.get_close_matches(reference, [run.id for run in run_pages.newest(store, CLOSE)[0]], n=1)
     meant = f"did you mean {close[0]!r}? Otherwise " if close else ""
     raise NotFound(f"there is no run {reference!r} {store.place}", f"{meant}list the runs with `perdure ps`")

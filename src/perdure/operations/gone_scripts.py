@@ -8,6 +8,7 @@ from functools import cache
 
 import msgspec
 
+from perdure.store import run_pages
 from perdure.store.runs import Store
 
 UNFINISHED = ("queued", "suspended", "interrupted", "failed", "parked")
@@ -53,7 +54,7 @@ def gone_scripts(store: Store) -> list[GoneScript]:
     """
     looked, found = cache(script_gone), dict[str, GoneScript]()
     for status in ("running", "failed", "suspended", "queued", "parked"):
-        for run in store.runs(status=status, most=LOOKED_AT):
+        for run in run_pages.newest(store, LOOKED_AT, status)[0]:
             if run.superseded or looked(run.path) is None or (status == "running" and store.holding(run)):
                 continue
             if run.path in found:

@@ -13,7 +13,7 @@ from perdure.core.redaction.printable import printable
 from perdure.operations.alerts import pending
 from perdure.operations.breakers import list_breakers
 from perdure.operations.location import Location, opened
-from perdure.store import metrics
+from perdure.store import metrics, run_pages
 
 MOST = 10_000
 """Running runs of which it is looked up whether a process executes them."""
@@ -33,7 +33,7 @@ def metrics_of(location: Location) -> str:
     now = time.time()
     with opened(location) as store:
         counts = metrics.runs(store)
-        for run in store.runs(status="running", most=MOST):
+        for run in run_pages.newest(store, MOST, "running")[0]:
             if not run.superseded and store.holding(run) is None:
                 counts[run.workflow, "running"] = max(counts.get((run.workflow, "running"), 0) - 1, 0)
                 counts[run.workflow, "interrupted"] = counts.get((run.workflow, "interrupted"), 0) + 1

@@ -1,66 +1,51 @@
-"""What needs somebody now, and how the workflows are doing: the first page of `perdure ui`."""
+"""How the workflows of a state file are doing, below what needs somebody: the first page of `perdure ui`."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
-from shlex import quote
-from typing import Final, Literal
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
-from perdure.config import secrets
-from perdure.core.durations import show
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
-from perdure.errors import OptionError
-from perdure.operations.alerts import alert_targets, pending
 from perdure.operations.breakers import BreakerView, list_breakers
-from perdure.operations.gone_scripts import go_on, script_gone
 from perdure.operations.letter_pages import LetterReason, letter_reasons
 from perdure.operations.location import Location
-from perdure.operations.open_questions import unanswered, waited_for
+from perdure.operations.needs import (
+    URGENCY,
+    Need,
+    need_of_damage,
+    need_of_letters,
+    need_of_run,
+    needs_of_alerts,
+    needs_of_services,
+    needs_somebody,
+)
 from perdure.operations.processes import process_of
-from perdure.operations.ps import RunView, runs_page
-from perdure.operations.run_counts import run_counts
-from perdure.operations.stored_failures import error_line, verdict_of
-from perdure.operations.why_waiting import Way
-from perdure.store import run_pages, waits
+from perdure.operations.ps import runs_page
+from perdure.operations.run_counts import RunCounts, run_counts
+from perdure.operations.run_views import RunView
+from perdure.store import run_pages
+from perdure.store.damaged_rows import if_sound
 from perdure.store.runs import Store
+
+T = TypeVar("T")
 
 NEWEST = 500
 """Runs that are looked at, the newest."""
 
-STRIP = 32
-"""Runs of a workflow that are given."""
-
 SHOWN = 12
 """Runs that need somebody, one by one; further ones are counted."""
 
-SERVICES = 4
-"""Breakers that need somebody, one by one; if there are more, the last of these speaks for the others."""
-
-INPUTS = 80
+STRIP = 32
+"""Runs of a workflow that are given."""
 
 RUNS = 12
 """Runs that are listed, the newest; child runs are not."""
-
-Kind = Literal["failed", "interrupted", "approval", "due", "service", "letters", "alerts", "nobody"]
-
-
-class Need(msgspec.Struct, frozen=True):
-    """Something that needs somebody. `text` says what happened, `detail` quotes the error or the call; `ways` are the
-    commands that help. `service` names the breaker of a `service` need; `nobody` is told of failures and deaths."""
-
-    kind: Kind
-    title: str
-    text: str
-    detail: str = ""
-    run: str | None = None
-    since: datetime | None = None
-    verdict: str | None = None
-    service: str | None = None
-    ways: list[Way] = []
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -139,21 +124,29 @@ def overview_of(store: Store, location: Location) -> Overview:
     Raises:
         StateError: the file cannot be read.
     """
-    now = time.time()
-    newest, standing = newest_runs(store)
-    left = [run for run in newest if _needs(store, run, standing[run.rid], newest, now)]
-    services = list_breakers(location)
-    why = letter_reasons(store)
+    now, damage = time.time(), _Damage()
+    newest, standing = newest_runs(store, damage)
+    left = [
+        run for run in newest if damage.of(run, partial(needs_somebody, store, run, standing[run.rid], newest, now))
+    ]
+    needs = [damage.of(run, partial(need_of_run, store, location, run, standing[run.rid], now)) for run in left[:SHOWN]]
+    services = damage.part("the breakers", partial(list_breakers, location), list[BreakerView]())
+    why = damage.part("the dead letters", partial(letter_reasons, store), list[LetterReason]())
+    damage.found += [f"dead letter {one.newest.letter}" for one in why if one.newest.status == "damaged"]
     waiting = sum(one.letters for one in why)
-    needs = [_need(store, location, run, standing[run.rid], now) for run in left[:SHOWN]]
-    needs += _services(location, [one for one in services if one.state in ("open", "isolated")])
-    targets, undelivered, told = _alerting(location, bool(newest))
-    needs += told
+    targets, undelivered, told = needs_of_alerts(location, bool(newest))
+    shown = runs_page(store, limit=RUNS)
+    damage.found += [f"run {one.id}" for one in shown.runs if one.status == "damaged"]
+    counts = damage.part("the index of runs", partial(run_counts, store), RunCounts({}, []))
+    at_work = damage.part("the processes", partial(processes, store, newest, standing), list[ProcessLine]())
+    held = damage.part("the locks", partial(locks, store), list[LockView]())
+    told += needs_of_services(location, [one for one in services if one.state in ("open", "isolated")])
     if why:
-        needs.append(_letters(location, waiting, why))
-    counts = run_counts(store)
+        told.append(need_of_letters(location, waiting, why))
+    if damage.found:
+        told.append(need_of_damage(location, list(dict.fromkeys(damage.found))))
     return Overview(
-        needs=sorted(needs, key=lambda one: _URGENCY[one.kind]),
+        needs=sorted([*filter(None, needs), *told], key=lambda one: URGENCY[one.kind]),
         more_needs=len(left[SHOWN:]),
         totals=dict(counts.counts.items()),
         more_totals=[*counts.more],
@@ -161,32 +154,44 @@ def overview_of(store: Store, location: Location) -> Overview:
         reasons=why[:5],
         workflows=workflows_of(newest, standing),
         services=services,
-        processes=processes(store, newest, standing),
-        locks=locks(store),
-        runs=(shown := runs_page(store, limit=RUNS)).runs,
+        processes=at_work,
+        locks=held,
+        runs=shown.runs,
         more_runs=shown.next is not None,
         targets=targets,
         undelivered=undelivered,
     )
 
 
-def newest_runs(store: Store) -> tuple[list[RunRecord], dict[int, str]]:
-    """The newest runs, and how they stand by row number."""
-    newest = store.runs(most=NEWEST)
+class _Damage:
+    """What was found damaged; all else is shown."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def part(self, what: str, read: Callable[[], T], instead: T) -> T:
+        """A part of the page; what stands in its place, if it cannot be read."""
+
+        def damaged() -> T:
+            self.found.append(what)
+            return instead
+
+        return if_sound(read, damaged)
+
+    def of(self, run: RunRecord, read: Callable[[], T]) -> T | None:
+        """Something about a run; None if that cannot be read."""
+        return self.part(f"run {run.id}", read, None)
+
+
+def newest_runs(store: Store, damage: _Damage | None = None) -> tuple[list[RunRecord], dict[int, str]]:
+    """The newest runs, and how they stand by row number; without those that are damaged."""
+    damage = damage or _Damage()
+    newest, damaged = run_pages.newest(store, NEWEST)
+    damage.found += [f"run {one.id}" for one in damaged]
     dead = run_pages.letters_of(store, [run.rid for run in newest])
-    return newest, {run.rid: _status(store, run, dead.get(run.rid, 0)) for run in newest}
-
-
-_URGENCY: dict[Kind, int] = {
-    "failed": 0,
-    "interrupted": 1,
-    "approval": 2,
-    "due": 3,
-    "service": 4,
-    "letters": 5,
-    "alerts": 6,
-    "nobody": 7,
-}
+    standing = {run.rid: damage.of(run, partial(_status, store, run, dead.get(run.rid, 0))) for run in newest}
+    known = {rid: status for rid, status in standing.items() if status is not None}
+    return [run for run in newest if run.rid in known], known
 
 
 def _status(store: Store, run: RunRecord, dead: int) -> str:
@@ -197,160 +202,6 @@ def _status(store: Store, run: RunRecord, dead: int) -> str:
     if run.status == "done" and dead:
         return "dead"
     return run.status
-
-
-def _needs(store: Store, run: RunRecord, status: str, newest: list[RunRecord], now: float) -> bool:
-    if status in ("failed", "parked"):  # what was done later with the same inputs needs nobody any more
-        return not any(
-            one.rid > run.rid and one.status == "done" and one.workflow == run.workflow and one.key == run.key
-            for one in newest
-        )
-    if status == "suspended":
-        return (run.wake is not None and run.wake <= now) or bool(unanswered(store, run))
-    return status == "interrupted"
-
-
-def _need(store: Store, location: Location, run: RunRecord, status: str, now: float) -> Need:
-    """What it needs; its script first, if that is gone."""
-    need = _need_of(store, location, run, status, now)
-    gone = script_gone(run.path) if location.state_file is not None else None
-    return (
-        need
-        if gone is None
-        else msgspec.structs.replace(need, text=f"{gone[0].upper()}{gone[1:]}. {need.text}".rstrip())
-    )
-
-
-def _need_of(store: Store, location: Location, run: RunRecord, status: str, now: float) -> Need:
-    id, option = quote(run.id), location.option
-    name = f"{run.workflow}{secrets.describe_inputs(store.whole(run).input, INPUTS)}"
-    resume, why = Way("go on", go_on(run.id, run.path, option)), Way("why", f"perdure why {id}{option}")
-    if status in ("failed", "parked"):
-        line = error_line(run.output) if run.output else ""
-        verdict = verdict_of(run.path, None, run.output) if run.output else None
-        kind = "failed" if status == "failed" else "failed too often and was parked"
-        text = {
-            "permanent": "Such an error does not heal by itself: fix the cause, then resume.",
-            "transient": "Such an error may heal by itself: resume it, or fix the cause first.",
-            "throttled": "The service asks for fewer calls: resume it later.",
-        }.get(verdict.kind if verdict else "", "")
-        return Need(
-            "failed",
-            f"{name} {kind}",
-            text,
-            line,
-            run.id,
-            moment(run.ended),
-            verdict.kind if verdict else None,
-            None,
-            [why, resume],
-        )
-    if status == "interrupted":
-        process = process_of(store, run)
-        if process is None:
-            stopped = store.stopped_by(run)
-            said = error_line(stopped.error) if stopped is not None and stopped.error else ""
-            return Need(
-                "interrupted", f"{name} was interrupted", "No process executes it.", said, run.id, moment(run.started),
-                ways=[why, resume],
-            )  # fmt: skip
-        where = ", ".join(f"{one.step}{one.inputs}" for one in process.in_flight[:3])
-        how = process.how or "its process died; how is not known"
-        text = f"Pid {process.pid}: {how}."
-        return Need(
-            "interrupted", f"{name} was broken off", text, f"in flight: {where}" if where else "", run.id,
-            process.ended or moment(run.started), ways=[why, resume],
-        )  # fmt: skip
-    found = waits.standing_of(store, run.rid)
-    if unanswered(store, run):
-        ways = [Way("approve", f"perdure approve {id}{option}"), Way("reject", f"perdure reject {id}{option}")]
-        return Need(
-            "approval",
-            f"{name} asks",
-            waited_for(store, run, found, now),
-            "",
-            run.id,
-            moment(run.started),
-            ways=ways,
-        )
-    text = "It is due, and nobody has gone on with it: no worker serves its script, or none is free."
-    return Need("due", f"{name} is due", text, "", run.id, moment(run.wake), ways=[why, resume])
-
-
-def _service(location: Location, one: BreakerView) -> Need:
-    seconds = 0 if one.until is None else round(one.until.timestamp() - time.time())
-    left = (
-        f" for {show(seconds)} more" if seconds > 0 else ", and lets the next call try" if one.state == "open" else ""
-    )
-    text = (
-        f"Calls that it guards wait or fail: {one.failures:,} failures in a row; it has opened {_times(one.openings)}."
-    )
-    way = Way("close it", f"perdure breaker reset {quote(one.name)}{location.option}")
-    return Need("service", f"breaker {one.name} is {one.state}{left}", text, one.error, service=one.name, ways=[way])
-
-
-def _services(location: Location, shut: list[BreakerView]) -> list[Need]:
-    """Each that lets no call through; of many, the first few, and one for the others."""
-    if len(shut) <= SERVICES:
-        return [_service(location, one) for one in shut]
-    rest = len(shut) - SERVICES + 1
-    way = Way("list them", f"perdure breaker ls{location.option}")
-    named = ", ".join(one.name for one in shut[SERVICES - 1 : SERVICES + 4])
-    others = Need(
-        "service",
-        f"{rest:,} more breakers let no call through",
-        "Calls that they guard wait or fail.",
-        f"{named}{', ...' if rest > SERVICES + 1 else ''}",
-        ways=[way],
-    )
-    return [*(_service(location, one) for one in shut[: SERVICES - 1]), others]
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count:,} times"
-
-
-def _letters(location: Location, letters: int, found: list[LetterReason]) -> Need:
-    count = f"{letters:,} dead letter{'s wait' if letters > 1 else ' waits'}"
-    title = f"{count}, for {len(found)} reason{'s' if len(found) > 1 else ''}"
-    named = ", ".join(f"{one.letters:,} x {one.error}" for one in found[:3])
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    first = min((one.first for one in found if one.first is not None), default=None)
-    return Need(
-        "letters", title, "", named + more, since=first, ways=[Way("look at them", f"perdure dlq ls{location.option}")]
-    )
-
-
-def _alerting(location: Location, runs: bool) -> tuple[list[str], int, list[Need]]:
-    """The targets of alerts, how many alerts wait, and what of that needs somebody: also settings that are wrong, which
-    would hide all else."""
-    try:
-        targets, waiting = alert_targets(), len(pending(location, None).alerts)
-    except OptionError as error:
-        said = Need("alerts", "Alerts of these settings reach nobody", f"{error.hint}.", error.what, ways=[_TEST])
-        return [], 0, [said]
-    needs = [_alerts(location, waiting)] if waiting else []
-    return targets, waiting, needs + ([_NOBODY] if runs and not targets else [])
-
-
-def _alerts(location: Location, waiting: int) -> Need:
-    title = "1 alert was not delivered" if waiting == 1 else f"{waiting:,} alerts were not delivered"
-    text = "Whom they are for was told nothing: see why, then deliver them."
-    ways = [
-        Way("see why", f"perdure alert pending{location.option}"),
-        Way("deliver them", f"perdure alert flush{location.option}"),
-    ]
-    return Need("alerts", title, text, ways=ways)
-
-
-_TEST: Final = Way("test it", "perdure alert test")
-
-_NOBODY: Final = Need(
-    "nobody",
-    "Nobody is told of a failure or a death",
-    "No alert target is set where this page was started; a script may have others. Set PERDURE_ALERTS, then test it.",
-    ways=[_TEST],
-)
 
 
 def workflows_of(newest: list[RunRecord], standing: dict[int, str]) -> list[WorkflowView]:

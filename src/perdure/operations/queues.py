@@ -34,6 +34,7 @@ class QueueView(msgspec.Struct, frozen=True):
         per_key: runs of one key at a time; None: no limit.
         rate: how fast runs begin; None: no limit.
         paused: no run of it begins.
+        damaged: its row is not as it was written: limits and pause are not known.
     """
 
     name: str
@@ -44,6 +45,7 @@ class QueueView(msgspec.Struct, frozen=True):
     per_key: int | None
     rate: str | None
     paused: bool
+    damaged: bool = False
 
 
 def list_queues(location: Location) -> list[QueueView]:
@@ -64,7 +66,17 @@ def list_queues(location: Location) -> list[QueueView]:
         concurrency, per_key = (None, None) if row is None else (row.concurrency, row.per_key)
         paused = row is not None and bool(row.paused)
         views.append(
-            QueueView(name, counts.waiting, counts.delayed, counts.executing, concurrency, per_key, rate, paused)
+            QueueView(
+                name,
+                counts.waiting,
+                counts.delayed,
+                counts.executing,
+                concurrency,
+                per_key,
+                rate,
+                paused,
+                counts.damaged,
+            )
         )
     return views
 

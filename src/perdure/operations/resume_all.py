@@ -16,7 +16,8 @@ from perdure.config.script_identity import script_identity
 from perdure.engines.features import Feature
 from perdure.errors import NotFound
 from perdure.operations.location import Location
-from perdure.operations.ps import RunFilter, RunView, Standing, each_run, view_of
+from perdure.operations.ps import RunFilter, each_run
+from perdure.operations.run_views import RunView, Standing, view_of
 from perdure.store.runs import Store
 
 Unfinished = Literal["failed", "interrupted", "parked"]

@@ -6,7 +6,7 @@ from typing import Final, get_args
 
 import msgspec
 
-from perdure.operations.ps import Standing, standings_of
+from perdure.operations.run_views import Standing, standings_of
 from perdure.store import run_pages
 from perdure.store.run_pages import Wanted
 from perdure.store.runs import Store
@@ -37,11 +37,12 @@ def run_counts(store: Store, workflow: str | None = None, children: bool = False
         StateError: the file cannot be read.
     """
     counts: dict[Standing, int] = dict.fromkeys(get_args(Standing), 0)
-    running = store.runs(status="running", most=JUDGED)
+    running, damaged = run_pages.newest(store, JUDGED, "running")
     for run, standing in zip(running, standings_of(store, running), strict=True):
         if (children or run.parent is None) and workflow in (None, run.workflow):
             counts[standing] += 1
-    more: set[Standing] = {"running", "stopping", "interrupted"} if len(running) == JUDGED else set()
+    counts["damaged"] += len(damaged)
+    more: set[Standing] = {"running", "stopping", "interrupted"} if len(running) + len(damaged) == JUDGED else set()
 
     def count(standing: Standing, superseded: bool | None, listed: list[int] | None = None) -> int:
         wanted = Wanted("done" if standing == "dead" else standing, superseded, workflow, children)

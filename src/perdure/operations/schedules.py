@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from itertools import islice
 from typing import Literal
 
@@ -21,6 +22,7 @@ from perdure.engines.selection import cluster_at
 from perdure.errors import NotFound, OptionError
 from perdure.operations.location import Location, opened, opened_for_change
 from perdure.store import schedule_runs, schedules
+from perdure.store.damaged_rows import LOOK, if_sound
 from perdure.store.runs import Store
 from perdure.store.schedule_rows import Schedule, TickRow
 
@@ -60,7 +62,7 @@ class ScheduleView(msgspec.Struct, frozen=True):
 
     Attributes:
         name, workflow, script, spec, tz, overlap, missed, within, spread, queue: as it was declared; seconds.
-        status: "active", "paused" or "undeclared".
+        status: "active", "paused", "undeclared", or "damaged": its row, or one of a tick, is not as it was written.
         next: when its next run begins, in its zone; None: not, as it stands.
         overdue: for how many seconds the next run has been due: no worker serves it.
         missed_ticks: how many ticks nobody served, as far as they were counted.
@@ -95,7 +97,13 @@ def list_schedules(location: Location, latest: int = 10) -> list[ScheduleView]:
         StateError: the file cannot be used.
     """
     with _opened(location) as store:
-        return [_view(store, one, latest) for one in schedules.every(store)]
+        found = schedules.listed(store)
+        return [
+            _damaged(one)
+            if isinstance(one, str)
+            else if_sound(partial(_view, store, one, latest), partial(_damaged, one.name))
+            for one in found
+        ]
 
 
 def show_schedule(location: Location, name: str, latest: int = 20) -> ScheduleView:
@@ -263,6 +271,10 @@ def _view(store: Store, one: Schedule, latest: int) -> ScheduleView:
         note=parse(one.spec).note,
         latest=[_tick(store, tick, where) for tick in schedules.latest_ticks(store, one.name, latest)],
     )
+
+
+def _damaged(name: str) -> ScheduleView:
+    return ScheduleView(name, "", "", "", "", "damaged", "", "", 0.0, 0.0, None, None, 0.0, 0, LOOK, [])
 
 
 def _tick(store: Store, tick: TickRow, where: tzinfo) -> TickView:

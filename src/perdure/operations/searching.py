@@ -13,11 +13,12 @@ from perdure.errors import NotFound
 from perdure.operations.dead_letters import LetterView, Selection, find_letter, newest, texts_of, view_of
 from perdure.operations.find_run import find_run
 from perdure.operations.paging import SECONDS, Budget
-from perdure.operations.ps import EVERY, RunFilter, RunView, each_run, runs_page
-from perdure.operations.ps import view_of as run_view_of
+from perdure.operations.ps import EVERY, RunFilter, each_run, runs_page
 from perdure.operations.run_log import LogView, log_view
+from perdure.operations.run_views import RunView
+from perdure.operations.run_views import view_of as run_view_of
 from perdure.operations.step_rows import StepFilter, StepRow, step_rows
-from perdure.store import attempt_logs
+from perdure.store import attempt_logs, dead_letters
 from perdure.store.listing import has
 from perdure.store.runs import Store
 
@@ -79,6 +80,8 @@ def search(store: Store, text: str, *, seconds: float = SECONDS, clock: Callable
         if budget.is_spent or len(steps) >= MOST:
             complete = False
             break
+        if run.status == "damaged":
+            continue
         most = MOST - len(steps)
         only = StepFilter(text=text)
         found = step_rows(store, find_run(store, run.id), only, limit=most, seconds=budget.left, clock=clock)
@@ -107,13 +110,12 @@ def _letters(store: Store, text: str, budget: Budget) -> tuple[list[LetterView],
         with suppress(NotFound):
             view = view_of(store, find_letter(store, text))
             found[view.letter] = view
-    for letter in newest(store, Selection()):
+    for view in newest(store, Selection()):
         if budget.is_spent or len(found) >= MOST:
             return list(found.values()), False
-        view = view_of(store, letter)
         shown = [view.reference, view.workflow, view.step or "", view.inputs, view.error]
         if view.inputs.endswith("..."):
-            texts = texts_of(store, letter)
+            texts = texts_of(store, dead_letters.get(store, view.letter))
             shown += [texts.inputs, texts.edited or ""]
         if any(text in one for one in shown):
             found[view.letter] = view

@@ -21,7 +21,8 @@ from perdure.operations.functions import FunctionView, functions_of
 from perdure.operations.kept_counts import counted
 from perdure.operations.maps import MapView, maps_of
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
-from perdure.operations.ps import RunFilter, RunView, runs_page, view_of
+from perdure.operations.ps import RunFilter, runs_page
+from perdure.operations.run_views import RunView, view_of
 from perdure.operations.sessions import SessionView, sessions_of
 from perdure.operations.step_groups import StepGroup, groups_of
 from perdure.operations.step_views import (

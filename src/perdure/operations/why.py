@@ -32,7 +32,7 @@ from perdure.operations.processes import (
     process_of,
     suspects_of,
 )
-from perdure.operations.ps import BEING_CANCELLED, Standing, view_of
+from perdure.operations.run_views import BEING_CANCELLED, Standing, view_of
 from perdure.operations.step_views import error_view
 from perdure.operations.stored_failures import assessment_of, restored
 from perdure.operations.why_sentences import SHOWN, Inquiry, code_of, line_of, sure, suspicion, time_left

@@ -22,7 +22,7 @@ from perdure.errors import PerdureError
 from perdure.operations.location import Location
 from perdure.operations.maps import maps_of
 from perdure.operations.processes import INPUTS, NEXT, CallInFlight, Suspect, WaitingCall
-from perdure.operations.ps import view_of
+from perdure.operations.run_views import view_of
 from perdure.operations.step_views import error_view
 from perdure.operations.stored_failures import STAYS, assessment_of, restored
 from perdure.operations.why_waiting import Way

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import apsw
@@ -22,6 +23,7 @@ from perdure.core.values import codec
 from perdure.core.waits import APPROVAL
 from perdure.errors import AlreadyDecided, StateCorrupt
 from perdure.store import pieces, signals
+from perdure.store.damaged_rows import if_sound
 from perdure.store.group_commit import Operation
 from perdure.store.rows import checked_of_run, corrupt, sound
 from perdure.store.runs import Store
@@ -174,7 +176,8 @@ def open_topics(store: Store, run: RunRecord) -> list[tuple[str, bool]]:
 
 
 def asking(store: Store, most: int) -> list[RunRecord]:
-    """The suspended runs that wait for approvals, for themselves or for runs they have called, the oldest first.
+    """The suspended runs that wait for approvals, for themselves or for runs they have called, the oldest first; but
+    for those that are damaged.
 
     Args:
         store: the state file.
@@ -185,8 +188,9 @@ def asking(store: Store, most: int) -> list[RunRecord]:
     """
 
     def question(connection: apsw.Connection) -> list[RunRecord]:
-        ids = connection.execute(_SQL["asking"], (most,)).fetchall()
-        return [store.run_by_id(connection, str(id)) for (id,) in ids]
+        rows: list[Any] = connection.execute(_SQL["asking"], (most,)).fetchall()
+        found = (if_sound(partial(store.run_in, connection, rid), lambda: None) for (rid,) in rows)
+        return [run for run in found if run is not None]
 
     found: list[RunRecord] = store.journal.read(question)
     return found

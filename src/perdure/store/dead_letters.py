@@ -7,6 +7,7 @@ caller, and nothing was written then.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import apsw
@@ -18,6 +19,7 @@ from perdure.core.letter_record import LetterRecord, LetterStatus
 from perdure.core.records import ATTEMPTS, CLEAN_UPS, MS, NAME, OUTPUT, STARTED, RunRecord, StepRecord, sealed_row
 from perdure.errors import AlreadyRunning, NotFound, RunError, StateCorrupt
 from perdure.store import due_letters, parking, pieces
+from perdure.store.damaged_rows import if_sound, rows_of
 from perdure.store.group_commit import Operation
 from perdure.store.rows import intact
 from perdure.store.runs import Store
@@ -102,13 +104,22 @@ def find(store: Store, wanted: Filter) -> Iterator[LetterRecord]:
         lid = found[-1].lid
 
 
-def find_newest(store: Store, wanted: Filter, below: int | None = None) -> Iterator[LetterRecord]:
-    """The letters that are meant, the newest first; those with numbers lower than `below` only."""
+def find_newest(store: Store, wanted: Filter, below: int | None = None) -> Iterator[tuple[int, LetterRecord | None]]:
+    """The letters that are meant with their numbers, the newest first; None for one that is not as it was written.
+
+    Args:
+        store: the state file.
+        wanted: which.
+        below: those with lower numbers only.
+    """
     lid = 1 << 62 if below is None else below
-    while rows := _all(store, "before", lid, *_fields(wanted), CHUNK):
-        found = [_checked(store, row) for row in rows]
-        yield from map(store.whole, found)
-        lid = found[-1].lid
+    given = (*_fields(wanted), CHUNK)
+    while rows := store.journal.read(
+        lambda connection: rows_of(connection, _SQL["before"], (lid, *given), "lid", _SQL["get"])  # noqa: B023
+    ):
+        for lid, row in rows:
+            letter = None if row is None else intact(LetterRecord, row)
+            yield lid, None if letter is None else if_sound(partial(store.whole, letter), lambda: None)
 
 
 def _fields(wanted: Filter) -> tuple[Any, ...]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import apsw
 
 from perdure.core.records import is_time
+from perdure.store.damaged_rows import rows_of
 from perdure.store.group_commit import Operation
-from perdure.store.rows import corrupt, sealed, sound
+from perdure.store.rows import sealed, sound
 from perdure.store.statements import load
 
 _SQL = load("deeds.sql")
@@ -42,14 +42,8 @@ def add(at: float, who: str, via: str, what: str, target: str, detail: str) -> O
     return operation
 
 
-def before(connection: apsw.Connection, did: int | None, most: int, path: Path) -> list[DeedRow]:
-    """Up to `most` deeds with lower numbers than `did`, the newest first; of None the newest ones.
-
-    Raises:
-        StateCorrupt: one of them is not as it was written.
-    """
-    rows: list[Any] = connection.execute(_SQL["before"], (did, most)).fetchall()
-    for row in rows:
-        if not sound(row) or not is_time(row[1]):
-            raise corrupt(path)
-    return [DeedRow(*row) for row in rows]
+def before(connection: apsw.Connection, did: int | None, most: int) -> list[tuple[int, DeedRow | None]]:
+    """Up to `most` deeds with lower numbers than `did`, the newest first; of None the newest ones. None for a deed that
+    is not as it was written."""
+    rows = rows_of(connection, _SQL["before"], (did, most), "did", _SQL["one"])
+    return [(number, DeedRow(*row) if row and sound(row) and is_time(row[1]) else None) for number, row in rows]

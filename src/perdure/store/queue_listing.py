@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import apsw
@@ -11,6 +12,7 @@ import msgspec
 from perdure.core.execution.queueing import DEFAULT
 from perdure.core.records import RunRecord
 from perdure.store import queue, queue_order
+from perdure.store.damaged_rows import if_sound
 from perdure.store.runs import Store
 from perdure.store.statements import load
 from perdure.store.workers import living
@@ -83,23 +85,26 @@ def drain(store: Store, name: str, clock: Callable[[], float]) -> list[int]:
 
 
 class QueueCounts(msgspec.Struct):
-    """What is in a queue: runs that wait, those whose time has not come, and those that living processes execute."""
+    """What is in a queue: runs that wait, those whose time has not come, and those that living processes execute.
+
+    Its own row, with its limits, may be `damaged`.
+    """
 
     waiting: int = 0
     delayed: int = 0
     executing: int = 0
+    damaged: bool = False
 
 
 def all_queues(store: Store) -> dict[str, tuple[queue.QueueRow | None, QueueCounts]]:
-    """Every queue that was declared or paused, or has runs, by name.
-
-    Raises:
-        StateCorrupt: a row is not as it was written.
-    """
+    """Every queue that was declared or paused, or has runs, by name."""
 
     def question(connection: apsw.Connection) -> dict[str, tuple[queue.QueueRow | None, QueueCounts]]:
-        rows = [queue.checked(row, store.path) for row in connection.execute(_SQL["all_queues"]).fetchall()]
-        found: dict[str, tuple[queue.QueueRow | None, QueueCounts]] = {row.name: (row, QueueCounts()) for row in rows}
+        found: dict[str, tuple[queue.QueueRow | None, QueueCounts]] = {}
+        names: Any = connection.execute(_SQL["queue_names"]).fetchall()
+        for name in (text.decode("utf-8", "backslashreplace") for (text,) in names):
+            row = if_sound(partial(queue.get, store.path, connection, name), lambda: None)
+            found[name] = row, QueueCounts(damaged=row is None)
         counted: Any = connection.execute(_SQL["counts"]).fetchall()
         for name, queued, delayed, count in counted:
             _, counts = found.setdefault(name, (None, QueueCounts()))

@@ -7,14 +7,17 @@ keeps no snapshot for long, and can be left between two windows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 import msgspec
 
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
-from perdure.store.rows import checked, checked_of_run, here
+from perdure.core.redaction.printable import one_line
+from perdure.store.damaged_rows import if_sound, rows_of
+from perdure.store.rows import checked_of_run, here, intact
 from perdure.store.runs import Store
 from perdure.store.statements import load
 
@@ -23,6 +26,7 @@ _RECORDS = load("runs.sql")
 RUNS, STEPS, ATTEMPTS = (_RECORDS[name].partition("WHERE")[0] for name in ("get_run", "last_step", "last_attempt"))
 """Statements that read whole records: what they select, and from where."""
 _PAGE = _SQL["page"].replace(":runs", RUNS)
+_RUN = _RECORDS["get_run"]
 _LAST_STEP = _SQL["last_step"].replace(":steps", STEPS)
 _NEWEST_ATTEMPT = _SQL["newest_attempt"].replace(":attempts", ATTEMPTS)
 
@@ -48,7 +52,7 @@ class Wanted(msgspec.Struct, frozen=True):
         workflow: of this workflow.
         children: child runs too.
         parent: the child runs of the run of this row number; then `children` does not count.
-        meets: those that it is true of, by what no statement can tell.
+        meets: those that it is true of, by what no statement can tell; such as are damaged may be among them.
     """
 
     status: str | None = None
@@ -56,7 +60,15 @@ class Wanted(msgspec.Struct, frozen=True):
     workflow: str | None = None
     children: bool = False
     parent: int | None = None
-    meets: Callable[[RunRecord], bool] | None = None
+    meets: Callable[[RunRecord | DamagedRun], bool] | None = None
+
+
+class DamagedRun(NamedTuple):
+    """A run that cannot be read: its row number; its id and its workflow's name as they stand there now."""
+
+    rid: int
+    id: str
+    workflow: str
 
 
 class Facts(msgspec.Struct):
@@ -119,8 +131,8 @@ def question(wanted: Wanted, before: int, most: int, listed: Sequence[int] | Non
 
 def chunk(
     store: Store, wanted: Wanted, before: int, most: int, listed: Sequence[int] | None = None
-) -> tuple[list[RunRecord], int]:
-    """Up to `most` runs with row numbers below `before`, newest first, of one window.
+) -> tuple[list[RunRecord | DamagedRun], int]:
+    """Up to `most` runs with row numbers below `before`, newest first, of one window; also those that are damaged.
 
     Args:
         store: the state file.
@@ -131,20 +143,51 @@ def chunk(
 
     Returns:
         The runs, and the number below which to go on: 0 if there are no more.
-
-    Raises:
-        StateCorrupt: a checksum does not match.
     """
     at_once = most if wanted.meets is None else TEXTS
     statement, given = question(wanted, before, at_once, listed)
     first: int = given["first"]
-    rows: list[Any] = store.journal.read(lambda connection: connection.execute(statement, given).fetchall())
-    found = [here(checked(RunRecord, row, store.path), store.path) for row in rows]
+
+    def read(connection: apsw.Connection) -> list[RunRecord | DamagedRun]:
+        runs: list[RunRecord | DamagedRun] = []
+        for rid, row in rows_of(connection, statement, given, "rid", _RUN):
+            run = None if row is None else intact(RunRecord, row)
+            runs.append(_damaged(connection, rid) if run is None else here(run, store.path))
+        return runs
+
+    found: list[RunRecord | DamagedRun] = store.journal.read(read)
     following = found[-1].rid if len(found) == at_once else first
     if wanted.meets is None:
         return found, following
     meant = list(islice(filter(wanted.meets, found), most))
     return meant, meant[-1].rid if len(meant) == most else following
+
+
+def newest(store: Store, most: int, status: str | None = None) -> tuple[list[RunRecord], list[DamagedRun]]:
+    """The newest runs that are no child runs, and apart those of them that are damaged.
+
+    Args:
+        store: the state file.
+        most: how many at most.
+        status: only those with this stored status.
+    """
+    found, _ = chunk(store, Wanted(status=status), last_number(store) + 1, most)
+    sound = [if_sound(partial(store.whole, run), partial(damaged, run)) for run in found if isinstance(run, RunRecord)]
+    both = [*sound, *(run for run in found if isinstance(run, DamagedRun))]
+    return (
+        [run for run in both if isinstance(run, RunRecord)],
+        [run for run in both if isinstance(run, DamagedRun)],
+    )
+
+
+def damaged(run: RunRecord) -> DamagedRun:
+    """A run of which something else than its own row is damaged."""
+    return DamagedRun(run.rid, run.id, run.workflow)
+
+
+def _damaged(connection: apsw.Connection, rid: int) -> DamagedRun:
+    texts: Any = connection.execute(_SQL["texts"], (rid,)).fetchone()
+    return DamagedRun(rid, *(one_line((text or b"").decode("utf-8", "backslashreplace")) for text in texts))
 
 
 def count(store: Store, wanted: Wanted, most: int, listed: Sequence[int] | None = None) -> int:
@@ -225,6 +268,12 @@ def facts_of(store: Store, runs: Sequence[RunRecord]) -> dict[int, Facts]:
 def ids_of(store: Store, rids: Sequence[int]) -> dict[int, str]:
     """The ids of runs, by their numbers."""
     return dict(_all(store, "ids", _json(rids))) if rids else {}
+
+
+def count_steps(store: Store, rid: int) -> int:
+    """How many records a run has, up to as many as are counted for a page."""
+    number: int = _all(store, "count_steps", rid, COUNTED)[0][0]
+    return number
 
 
 def count_children(store: Store, rid: int) -> int:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import apsw
 import msgspec
 
 from perdure.core.cron import parse, spread_of
+from perdure.core.redaction.printable import one_line
 from perdure.core.tick_verdicts import Reason
 from perdure.errors import NotFound, OptionError
 from perdure.store.bell import ring
+from perdure.store.damaged_rows import if_sound
 from perdure.store.runs import Store
 from perdure.store.schedule_clock import (
     close_ended,
@@ -132,6 +135,18 @@ def every(store: Store) -> list[Schedule]:
         return [read(Schedule, row, store.path) for row in connection.execute(SQL["all"])]
 
     found: list[Schedule] = store.journal.read(question)
+    return found
+
+
+def listed(store: Store) -> list[Schedule | str]:
+    """All schedules, by name; of one that is damaged the name, as it stands there now."""
+
+    def question(connection: apsw.Connection) -> list[Schedule | str]:
+        names: list[Any] = connection.execute(SQL["names"]).fetchall()
+        texts = [name.decode("utf-8", "backslashreplace") for (name,) in names]
+        return [if_sound(partial(get, connection, name, store.path), lambda: None) or one_line(name) for name in texts]
+
+    found: list[Schedule | str] = store.journal.read(question)
     return found
 
 

@@ -62,6 +62,8 @@ def letters(desk: Desk, names: Names, given: LettersQuery) -> LettersPage:
 
 def _line(store: Store, view: LetterView, known: dict[int, dict[tuple[str, str], list[str]]]) -> LetterLine:
     """A letter as a line. `known`: parameters by kind and name, of runs that were looked at before."""
+    if view.status == "damaged":
+        return LetterLine(view, None, "")
     letter = dead_letters.get(store, view.letter)
     run = store.run_by_number(letter.run)
     if letter.run not in known:

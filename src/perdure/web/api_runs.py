@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from perdure.core.records import RunRecord, StepRecord
 from perdure.errors import NotFound
-from perdure.operations import ps
+from perdure.operations import ps, run_views
 from perdure.operations.call_facts import CallFacts, call_facts
 from perdure.operations.find_run import find_run
 from perdure.operations.location import opened
@@ -29,7 +29,7 @@ from perdure.web.endpoints import Desk, Limit, Names, Nothing, number
 class RunsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which runs: how they stand, of which workflow, with which text in id or inputs; `after`: `next` of a page."""
 
-    status: ps.Standing | None = None
+    status: run_views.Standing | None = None
     workflow: str | None = None
     children: bool = False
     q: str | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from perdure.errors import NotFound, OptionError
-from perdure.operations import letter_pages, ps
+from perdure.operations import letter_pages, ps, run_views
 from perdure.operations.dead_letters import Selection, details_of, find_letter
 from perdure.operations.dead_letters import Standing as LetterStanding
 from perdure.operations.find_run import find_run
@@ -36,7 +36,7 @@ class ExportQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run: str | None = None
     reason: str | None = None
     status: LetterStanding | None = None
-    standing: ps.Standing | None = None
+    standing: run_views.Standing | None = None
     workflow: str | None = None
     q: str | None = None
     level: Level | None = None

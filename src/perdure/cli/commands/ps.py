@@ -16,7 +16,8 @@ from perdure.cli.view.watching import watch as watch_it
 from perdure.errors import OptionError
 from perdure.operations.location import opened
 from perdure.operations.paging import PAGE
-from perdure.operations.ps import RunFilter, Standing, each_run, list_runs
+from perdure.operations.ps import RunFilter, each_run, list_runs
+from perdure.operations.run_views import Standing
 
 
 def ps(

@@ -29,7 +29,7 @@ def ls(*, json: Json = False, where: Where = ANYWHERE) -> int:
         printer.line("there is no queue: workflow.enqueue(...) puts a run into one", "dim")
         return DONE
     headings = ("QUEUE", "WAITING", "DELAYED", "EXECUTING", "PER KEY", "RATE", "STATE")
-    printer.table(headings, [_row(view) for view in views], ["yellow" if view.paused else "" for view in views])
+    printer.table(headings, [_row(view) for view in views], [_style(view) for view in views])
     return DONE
 
 
@@ -83,5 +83,9 @@ def _row(view: QueueView) -> tuple[str, ...]:
         executing,
         "-" if view.per_key is None else str(view.per_key),
         view.rate or "-",
-        "paused" if view.paused else "open",
+        "damaged" if view.damaged else "paused" if view.paused else "open",
     )
+
+
+def _style(view: QueueView) -> str:
+    return "red" if view.damaged else "yellow" if view.paused else ""

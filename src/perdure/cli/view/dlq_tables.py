@@ -17,7 +17,7 @@ from perdure.operations.location import Location
 
 if TYPE_CHECKING:
     from perdure.core.dead_letters import LetterDetails
-    from perdure.operations.dead_letters import Listing, Texts
+    from perdure.operations.dead_letters import LetterView, Listing, Texts
     from perdure.operations.letter_pages import LetterReason
     from perdure.operations.redrive import Result
 
@@ -28,6 +28,7 @@ STYLES = {
     "dropped": "dim",
     "evicted": "dim",
     "superseded": "dim",
+    "damaged": "red",
 }
 
 
@@ -39,7 +40,7 @@ def listing(found: Listing, location: Location, status: str) -> None:
         (
             str(view.letter) if numbered else view.reference,
             "parked, edited" if view.edited and view.status == "parked" else view.status,
-            f"{view.step}{view.inputs}" if view.step else f"(the run as a whole) {view.workflow}{view.inputs}",
+            _of_what(view),
             str(view.attempts),
             date(view.parked),
             view.run,
@@ -73,6 +74,12 @@ def listing(found: Listing, location: Location, status: str) -> None:
         printer.line(
             f"{count(evicted, 'older one')} {have} made room for newer ones (see PERDURE_DEAD_LETTERS)", "yellow"
         )
+
+
+def _of_what(view: LetterView) -> str:
+    if view.status == "damaged":
+        return "-"
+    return f"{view.step}{view.inputs}" if view.step else f"(the run as a whole) {view.workflow}{view.inputs}"
 
 
 def reasons(found: list[LetterReason]) -> None:

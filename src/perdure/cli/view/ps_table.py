@@ -9,7 +9,7 @@ from functools import cache
 from perdure.cli.view.terminal import Printer, ago, count, date
 from perdure.core.durations import show
 from perdure.operations.gone_scripts import UNFINISHED, go_on, script_gone
-from perdure.operations.ps import RunView
+from perdure.operations.run_views import RunView
 
 STYLES = {
     "queued": "",
@@ -23,6 +23,7 @@ STYLES = {
     "dead": "yellow",
     "cancelled": "dim",
     "superseded": "dim",
+    "damaged": "red",
 }
 
 

@@ -8,7 +8,7 @@ from perdure.cli.view.terminal import Printer, count
 from perdure.core.durations import show
 from perdure.operations.schedules import ScheduleView, TickView
 
-STYLES = {"paused": "yellow", "undeclared": "yellow"}
+STYLES = {"paused": "yellow", "undeclared": "yellow", "damaged": "red"}
 
 
 def shown(moment: datetime | None) -> str:
@@ -23,7 +23,9 @@ def show_list(views: list[ScheduleView]) -> None:
         printer.line("no schedule was declared; `perdure worker FILE` declares those of a script", "dim")
         return
     rows = [(view.name, view.spec, view.tz, _next(view), _last(view), str(view.missed_ticks or "-")) for view in views]
-    printer.table(("NAME", "SCHEDULE", "ZONE", "NEXT", "LAST", "MISSED"), rows, [_style(view) for view in views])
+    notes = [view.note if view.status == "damaged" else None for view in views]
+    headings = ("NAME", "SCHEDULE", "ZONE", "NEXT", "LAST", "MISSED")
+    printer.table(headings, rows, [_style(view) for view in views], notes=notes)
 
 
 def show_one(view: ScheduleView) -> None:

@@ -16,7 +16,7 @@ SELECT s.started + s.ms / 1000.0 FROM family f JOIN step s ON s.run = f.rid
 WHERE s.name = 'perdure.approval' AND s.kind = 'builtin' AND s.key = ?2 LIMIT 1
 
 -- name: asking
-WITH RECURSIVE up (rid, parent, id, status) AS (
-    SELECT r.rid, r.parent, r.id, r.status FROM wait w JOIN run r ON r.rid = w.run WHERE w.event = 'perdure.approval'
-    UNION SELECT r.rid, r.parent, r.id, r.status FROM up u JOIN run r ON r.rid = u.parent
-) SELECT id FROM up WHERE parent IS NULL AND status = 'suspended' ORDER BY rid LIMIT ?1
+WITH RECURSIVE up (rid, parent, status) AS (
+    SELECT r.rid, r.parent, r.status FROM wait w JOIN run r ON r.rid = w.run WHERE w.event = 'perdure.approval'
+    UNION SELECT r.rid, r.parent, r.status FROM up u JOIN run r ON r.rid = u.parent
+) SELECT rid FROM up WHERE parent IS NULL AND status = 'suspended' ORDER BY rid LIMIT ?1

@@ -5,7 +5,7 @@ import { letterActs, matchingActs } from "./deeds.js";
 import { button, card, command, empty, h, heading, mark, patch, toast, sheet } from "./dom.js";
 import { editor } from "./editor.js";
 import { letter } from "./letter.js";
-import { letterTable, oddities } from "./letters.js";
+import { isDamaged, letterTable, oddities } from "./letters.js";
 import { address, chip, exporting, field, used } from "./tool.js";
 import { ago, at, many, n } from "./words.js";
 
@@ -31,8 +31,9 @@ export function dead({ main, given, query, go, title, again }) {
     paint = null;
   /** What calls of the step that succeeded were given: asked for once. */
   async function look(rows) {
-    const steps = new Set(rows.map(x => x.letter.step)),
-      l = rows[0]?.letter,
+    const sound = rows.map(x => x.letter).filter(x => !isDamaged(x)),
+      steps = new Set(sound.map(x => x.step)),
+      l = sound[0],
       of = steps.size === 1 && l.step ? `${l.run} ${l.step}` : "";
     if (of === acceptedOf) return;
     accepted = null;

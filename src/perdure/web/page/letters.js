@@ -1,13 +1,16 @@
 // Dead letters as a table: what each call was given as columns, and which values are worth a look.
 
-import { h } from "./dom.js";
+import { h, pill } from "./dom.js";
 import { table, unseen } from "./table.js";
 import { ago, at, many, n } from "./words.js";
 
 const COLUMNS = 7;
 
+/** Of such a letter only the number is known. */
+export const isDamaged = letter => letter.status === "damaged";
 /** What a call was given, by name: the fields of its only argument, or its arguments. */
-export function fields({ data, parameters }) {
+export function fields({ letter, data, parameters }) {
+  if (isDamaged(letter)) return {};
   const plain = x => x !== null && typeof x === "object" && !Array.isArray(x);
   if (Array.isArray(data))
     return data.length === 1 && plain(data[0])
@@ -48,8 +51,9 @@ export const oddities = (row, accepted) =>
  */
 export function letterTable(rows, { chosen, to, given, accepted, again }) {
   const names = [...new Set(rows.slice(0, 50).flatMap(x => Object.keys(fields(x))))],
-    all = rows.every(x => chosen.has(x.letter.letter)),
-    steps = new Set(rows.map(x => x.letter.step)).size > 1;
+    sound = rows.filter(x => !isDamaged(x.letter)),
+    all = sound.length > 0 && sound.every(x => chosen.has(x.letter.letter)),
+    steps = new Set(sound.map(x => x.letter.step)).size > 1;
   const tick = (label, checked, change) =>
     h("input", {
       type: "checkbox",
@@ -78,19 +82,23 @@ export function letterTable(rows, { chosen, to, given, accepted, again }) {
       [
         tick("Choose all letters that are shown", all, () => {
           if (all) chosen.clear();
-          else for (const x of rows) chosen.add(x.letter.letter);
+          else for (const x of sound) chosen.add(x.letter.letter);
         }),
         ({ letter: l }) =>
+          !isDamaged(l) &&
           tick(`Choose letter ${l.letter}`, chosen.has(l.letter), () => {
             if (!chosen.delete(l.letter)) chosen.add(l.letter);
           }),
       ],
       [
         "Letter",
-        ({ letter: l }) => [
-          h("a.link.num", { "data-row": true, href: to(l.letter) }, n(l.letter)),
-          l.edited ? h("span.faint", " edited") : null,
-        ],
+        ({ letter: l }) =>
+          isDamaged(l)
+            ? [h("span.num", n(l.letter)), " ", pill(l.status)]
+            : [
+                h("a.link.num", { "data-row": true, href: to(l.letter) }, n(l.letter)),
+                l.edited ? h("span.faint", " edited") : null,
+              ],
       ],
       steps && ["Step", ({ letter: l }) => l.step || l.workflow],
       ...names.slice(0, COLUMNS).map(column),

@@ -10,7 +10,7 @@ import { table, unseen } from "./table.js";
 /** How runs stand, in the order of the filters of runs. */
 const STANDS = new Map(STAND.map(([k, text]) => [k, text.toLowerCase()]));
 const ORDER = [...STANDS.keys()];
-const TO = { letters: "/dead", service: "/services", alerts: "/alerts", nobody: "/alerts" };
+const TO = { damaged: "/doctor", letters: "/dead", service: "/services", alerts: "/alerts", nobody: "/alerts" };
 const REST = { failed: "/runs?status=failed", interrupted: "/runs?status=interrupted", approval: "/waits" };
 const BESIDE = 5; // of what is at the side are shown
 const BAR = {

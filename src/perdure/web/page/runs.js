@@ -15,6 +15,7 @@ export const STAND = [
   ["queued", "Queued"],
   ["dead", "With dead letters"],
   ["parked", "Parked"],
+  ["damaged", "Damaged"],
   ["cancelled", "Cancelled"],
   ["done", "Done"],
 ];

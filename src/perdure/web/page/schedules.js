@@ -7,14 +7,14 @@ import { address, field } from "./tool.js";
 import { ago, at, many, n, took } from "./words.js";
 
 /** What needs somebody first: a schedule that no worker serves, then those that are served, then those that rest. */
-const rank = one => (one.status === "active" ? (one.overdue ? 0 : 1) : 2);
+const rank = one => (one.status === "damaged" || one.overdue ? 0 : one.status === "active" ? 1 : 2);
 const fate = tick => [
   pill(tick.status || (tick.outcome === "skipped" ? "cancelled" : "queued"), tick.status || tick.outcome),
   tick.why ? h("span.mute", ` ${tick.why}`) : null,
 ];
 const coming = one =>
   one.status !== "active"
-    ? pill("cancelled", one.status)
+    ? pill(one.status === "damaged" ? one.status : "cancelled", one.status)
     : one.overdue
       ? pill("waiting", `overdue for ${took(one.overdue)}`)
       : one.next
@@ -33,7 +33,7 @@ export function schedules({ main, query, go }) {
       rows = found
         .filter(one => `${one.name} ${one.workflow}`.toLowerCase().includes(text))
         .sort((a, b) => rank(a) - rank(b)),
-      late = found.filter(one => !rank(one)).length;
+      late = found.filter(one => one.overdue).length;
     patch(
       main,
       heading("Schedules", h("span", "what runs when, and each tick")),
@@ -100,14 +100,15 @@ const details = one =>
   card(
     one.name,
     null,
-    pairs([
-      ["When", h("span.mono", `${one.spec}  ${one.tz}`)],
-      ["Next", one.status === "active" && one.next ? `${at(one.next)}, ${ago(one.next)}` : coming(one)],
-      ["Workflow", one.workflow],
-      ["If one still runs", one.overlap],
-      ["If ticks are missed", `${one.missed}${one.missed_ticks ? `; ${n(one.missed_ticks)} were` : ""}`],
-      ["Queue", one.queue || "–"],
-    ]),
+    one.status !== "damaged" &&
+      pairs([
+        ["When", h("span.mono", `${one.spec}  ${one.tz}`)],
+        ["Next", one.status === "active" && one.next ? `${at(one.next)}, ${ago(one.next)}` : coming(one)],
+        ["Workflow", one.workflow],
+        ["If one still runs", one.overlap],
+        ["If ticks are missed", `${one.missed}${one.missed_ticks ? `; ${n(one.missed_ticks)} were` : ""}`],
+        ["Queue", one.queue || "–"],
+      ]),
     one.note ? h("p.hint", one.note) : null,
     one.latest.length
       ? table(
@@ -122,5 +123,5 @@ const details = one =>
           t => t.due,
           { some: false },
         )
-      : empty("No tick of it has been due yet."),
+      : one.status !== "damaged" && empty("No tick of it has been due yet."),
   );

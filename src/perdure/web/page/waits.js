@@ -91,7 +91,7 @@ export function waits({ main }) {
                   ["At once", q => (q.concurrency == null ? "no limit" : n(q.concurrency)), "r"],
                   ["Of one key", q => (q.per_key == null ? "no limit" : n(q.per_key)), "r"],
                   ["Rate", q => q.rate || "no limit"],
-                  ["State", q => (q.paused ? pill("waiting", "paused") : "–")],
+                  ["State", q => (q.damaged ? pill("damaged") : q.paused ? pill("waiting", "paused") : "–")],
                 ],
                 queues,
                 q => q.name,

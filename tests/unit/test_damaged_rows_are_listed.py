@@ -1,0 +1,119 @@
+"""A row that is not as it was written is listed as damaged, and all others beside it are listed as ever."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+from listed_runs import Listed, given
+
+from perdure.cli import main
+from perdure.operations import overview, waiting_runs
+from perdure.operations.deeds import list_deeds, note
+from perdure.operations.location import locate
+from perdure.operations.queues import list_queues
+from perdure.operations.schedules import list_schedules
+from perdure.store import queue, schedules
+from perdure.store.schedules import Declaration
+
+NO_TEXT = "CAST(x'66ff' AS TEXT)"
+"""A text that is none: SQLite keeps it, and Python cannot read it."""
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Listed:
+    made = Listed(tmp_path / "state.db")
+    for number in range(4):
+        made.steps(made.run(f"run-{number}"), "load", "send")
+    return made
+
+
+def damage(listed: Listed, *statements: str) -> None:
+    """Edit the file from outside."""
+    connection = apsw.Connection(str(listed.store.path))
+    for one in statements:
+        connection.execute(one)
+    connection.close()
+
+
+def said(capsys: pytest.CaptureFixture[str], listed: Listed, *words: str) -> Any:
+    assert main([*words, "--json", "--state", str(listed.store.path)]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("of", ["path = 'elsewhere'", f"workflow = {NO_TEXT}", f"id = {NO_TEXT}", "ended = -1e300"])
+def test_runs(listed: Listed, capsys: pytest.CaptureFixture[str], of: str):
+    """In the listing, by the filter for them, and as what needs somebody; other filters leave them out."""
+    damage(listed, f"UPDATE run SET {of} WHERE rid = 2")
+    stands = [run["status"] for run in said(capsys, listed, "ps")["runs"]]
+    assert stands == ["done", "done", "damaged", "done"]
+    assert len(said(capsys, listed, "ps", "--status", "damaged")["runs"]) == 1
+    assert [run["id"] for run in said(capsys, listed, "ps", "--status", "done")["runs"]] == ["run-3", "run-2", "run-0"]
+    assert main(["ps", "--state", str(listed.store.path)]) == 0
+    assert "perdure doctor" in capsys.readouterr().out
+    found = overview.overview_of(listed.store, locate(listed.store.path))
+    assert [one.kind for one in found.needs] == ["damaged", "nobody"]
+    assert [run.status for run in found.runs] == stands
+
+
+def test_records_that_a_listing_shows(listed: Listed, capsys: pytest.CaptureFixture[str]):
+    """The last record of a run, and who executes one: only that run is damaged."""
+    listed.run("run-4", "suspended")
+    damage(
+        listed,
+        "UPDATE step SET ms = ms + 1 WHERE run = 1 AND seq = 2",
+        "INSERT INTO wait (run, name, key, n, position, event, began, crc)"
+        " VALUES (5, 'w', zeroblob(16), 0, 0, 'paid', 1.0, 7)",
+        f"UPDATE step SET name = {NO_TEXT} WHERE run = 3 AND seq = 2",
+    )
+    stands = {run["id"]: run["status"] for run in said(capsys, listed, "ps")["runs"]}
+    assert stands == {"run-0": "damaged", "run-1": "done", "run-2": "damaged", "run-3": "done", "run-4": "damaged"}
+    views, _ = waiting_runs.waiting_runs(listed.store)
+    assert [(one.run, one.status) for one in views] == [("run-4", "damaged")]
+
+
+def test_letters(listed: Listed, capsys: pytest.CaptureFixture[str]):
+    """A letter's own row, and the record of its call; a reason is shown by the newest letter that can be read."""
+    run = listed.run("run-4")
+    listed.steps(run, *["mail"] * 5, status="dead", reason=b"reasoned")
+    damage(
+        listed,
+        "UPDATE dead_letter SET redriven = 9 WHERE lid = 5",
+        f"UPDATE dead_letter SET error = {NO_TEXT} WHERE lid = 2",
+        "UPDATE step SET ms = ms + 1 WHERE run = 5 AND seq = (SELECT seq FROM dead_letter WHERE lid = 4)",
+    )
+    letters = said(capsys, listed, "dlq", "ls")["letters"]
+    assert [(one["letter"], one["status"]) for one in letters] == [
+        (5, "damaged"), (4, "damaged"), (3, "parked"), (2, "damaged"), (1, "parked"),
+    ]  # fmt: skip
+    (reason,) = said(capsys, listed, "dlq", "reasons")["reasons"]
+    assert (reason["letters"], reason["newest"]["letter"]) == (5, 3)
+
+
+def test_schedules_queues_and_deeds(listed: Listed):
+    """One of each is damaged, and the other is listed."""
+    store, here = listed.store, locate(listed.store.path)
+    for name in ("daily", "hourly"):
+        schedules.declare(
+            store,
+            Declaration(
+                name, "shop.py", "/srv/shop.py", "sell", "0 3 * * *", "UTC", "skip", "one", 60.0, 0.0, None,
+                bytes(16), given(""), "call",
+            ),
+            time.time(),
+        )  # fmt: skip
+        store.journal.write((), lambda at, name=name: queue.put(at, queue.QueueRow(name)))
+        note(here, "cancel", name)
+    damage(
+        listed,
+        f"UPDATE schedule SET spec = {NO_TEXT} WHERE name = 'daily'",
+        "UPDATE queue SET paused = 1 WHERE name = 'daily'",
+        f"UPDATE deed SET detail = {NO_TEXT} WHERE target = 'daily'",
+    )
+    assert [(one.name, one.status) for one in list_schedules(here)] == [("daily", "damaged"), ("hourly", "active")]
+    assert [(one.name, one.damaged) for one in list_queues(here)] == [("daily", True), ("hourly", False)]
+    assert [(one.what, one.target) for one in list_deeds(here)] == [("cancel", "hourly"), ("damaged", "")]
