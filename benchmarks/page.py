@@ -26,12 +26,12 @@ from statistics import median
 import httpx
 from listings import make
 
-from perdure.web import packing
+from perdure.web import live, packing
 
 TOKEN = "the-token-of-the-benchmark-0123456789"
 TABS = 4
-IDLE = 10.0
-"""Seconds of doing nothing."""
+IDLE = 60.0
+"""Seconds of doing nothing, after as long as it takes until the server is calm."""
 
 VIEWS = (
     ("overview", ("/overview", "/runs?limit=12", "/alerts")),
@@ -129,7 +129,7 @@ def views(state: Path, rounds: int) -> None:
 def idle(state: Path) -> None:
     """What the server uses while four tabs are open and nothing happens."""
     with serving(state) as (process, client, _), tabs(client, lambda: None):
-        time.sleep(1)  # opening them is not idle
+        time.sleep(live.WHILE + 1)  # opening them is not idle
         before = cpu_of(process)
         time.sleep(IDLE)
         print(f"idle with {TABS} tabs: {(cpu_of(process) - before) / IDLE:.2%} of a processor")

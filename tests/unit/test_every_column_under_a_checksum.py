@@ -18,7 +18,6 @@ from perdure.store import (
     code,
     command_lines,
     crashes,
-    deeds,
     listing,
     lives,
     published,
@@ -246,7 +245,6 @@ def test_the_process_of_a_session_is_shown_as_it_was_written(path: Path, column:
 READERS: dict[str, Callable[[Store, Any], object]] = {
     "batch": lambda store, db: batches.list_of(db, 1, store.path),
     "budget": lambda store, db: spending.raised_bounds(db, 1, store.path),
-    "deed": lambda store, db: deeds.before(db, None, 10, store.path),
     "lock": lambda store, db: store.locks.held(db),
     "queue": lambda store, db: queue.get(store.path, db, "mail"),
     "schedule": lambda store, db: schedule_rows.get(db, "nightly", store.path),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from email.utils import parsedate_to_datetime
 from typing import Any
-
-import pytest
 
 from perdure.http.listening import listening, server, stop
 from waiting import PATIENCE, until
@@ -37,14 +36,12 @@ def test_no_answer_waits_for_an_acknowledgement() -> None:
     assert asyncio.run(accepted())
 
 
-def test_a_server_that_is_stopped_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It looks once in a while whether it is to end, so that it uses nothing while nobody asks; told so by another
-    thread, it does not wait for the next look."""
-    monkeypatch.setattr("perdure.http.listening.TICK", 10_000.0)
+async def answer(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError("nobody asks")
 
-    async def answer(scope: Any, receive: Any, send: Any) -> None:
-        raise AssertionError("nobody asks")
 
+def test_a_server_that_is_stopped_ends_at_once() -> None:
+    """It does nothing while nobody asks; told by another thread that it is to end, it does."""
     with listening("127.0.0.1", 0, 1) as listener:
         served = server(answer, 1)
         thread = threading.Thread(target=served.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -53,3 +50,12 @@ def test_a_server_that_is_stopped_ends_at_once(monkeypatch: pytest.MonkeyPatch) 
         stop(served)
         thread.join(PATIENCE)
         assert not thread.is_alive()
+
+
+def test_the_date_of_an_answer_is_that_of_the_answer() -> None:
+    """Not that of the last moment at which the server was awake; what else all answers say stays."""
+    state = server(answer, 1).server_state
+    state.default_headers = [(b"date", b"long ago"), (b"x-kept", b"1")]
+    (date, value), *others = state.default_headers
+    assert (date, others) == (b"date", [(b"x-kept", b"1")])
+    assert parsedate_to_datetime(value.decode()).tzinfo is not None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from email.utils import formatdate
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
     import uvicorn
-
-TICK = 1.0
-"""Seconds between two looks whether the server is to end."""
 
 
 def listening(host: str, port: int, waiting: int) -> socket.socket:
@@ -46,17 +44,35 @@ def listening(host: str, port: int, waiting: int) -> socket.socket:
 @cache
 def _server_class() -> type[uvicorn.Server]:
     import uvicorn
+    from uvicorn.server import ServerState
+
+    class State(ServerState):
+        """What connections share. The date of an answer is made when it is asked for, and not once a second."""
+
+        fixed: Sequence[tuple[bytes, bytes]] = ()
+
+        @property
+        def default_headers(self) -> list[tuple[bytes, bytes]]:
+            return [(b"date", formatdate(usegmt=True).encode()), *self.fixed]
+
+        @default_headers.setter
+        def default_headers(self, given: list[tuple[bytes, bytes]]) -> None:
+            self.fixed = [one for one in given if one[0] != b"date"]
 
     class Server(uvicorn.Server):
-        """One that wakes once a second, rather than ten times, while nobody asks; a signal ends it at once as well."""
+        """One that does nothing while nobody asks; a signal ends it at once."""
+
+        def __init__(self, config: uvicorn.Config) -> None:
+            super().__init__(config)
+            self.server_state = State()
 
         async def main_loop(self) -> None:
             """Until it is to end."""
             self._signalled = asyncio.Event()
             self._loop = asyncio.get_running_loop()
-            while not await self.on_tick(0):  # 0: the date of answers is set anew
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._signalled.wait(), TICK)
+            while not await self.on_tick(0):  # 0: the headers that all answers have are set
+                await self._signalled.wait()
+                self._signalled.clear()
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             """A signal has come."""

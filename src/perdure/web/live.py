@@ -18,8 +18,14 @@ from perdure.store.changes import Changes
 RECORDS: Final = 0.25
 """Seconds between two looks at the records."""
 
-AROUND: Final = 4
-"""Every how many of them processes and services are looked at too."""
+CALM: Final = 0.5
+"""The same after a while in which nothing has changed: each look costs what it costs to wake up."""
+
+WHILE: Final = 15.0
+"""How many seconds that is."""
+
+AROUND: Final = 1.0
+"""Seconds between two looks at processes and services."""
 
 QUIET: Final = 15.0
 """Seconds after which a line without meaning keeps a connection open."""
@@ -89,12 +95,18 @@ class Live:
     def _watch(self, loop: asyncio.AbstractEventLoop, over: threading.Event, begun: asyncio.Event) -> None:
         """The life of the thread that looks. It wakes the loop only when there is something to tell."""
         watcher = _Watcher(self._path)
+        quiet, known = 0.0, tuple[str, ...]()
         try:
             watcher.has_changed()
             loop.call_soon_threadsafe(begun.set)
             while not over.is_set():
-                time.sleep(RECORDS)  # a wait for the event takes twice the CPU, for ever
-                if watcher.has_changed(tuple(self._asked)):
+                pause = RECORDS if quiet < WHILE else CALM
+                time.sleep(pause)  # a wait for the event takes twice the CPU, for ever
+                quiet, asked = quiet + pause, tuple(self._asked)
+                if asked != known:
+                    quiet, known = 0.0, asked
+                if watcher.has_changed(asked, pause):
+                    quiet = 0.0
                     loop.call_soon_threadsafe(self._tell, watcher.runs, watcher.around)
         except RuntimeError:  # the loop is closed: nobody listens
             pass
@@ -117,16 +129,17 @@ class _Watcher:
         self._changes: Changes | None = None
         self._records: Hashable = None
         self._around: Hashable = None
-        self._looks = 0
+        self._since = AROUND
         self._asked: Sequence[str] = ()
         self.runs: list[str] = []
         self.around = False
 
-    def has_changed(self, asked: Sequence[str] = ()) -> bool:
+    def has_changed(self, asked: Sequence[str] = (), pause: float = AROUND) -> bool:
         """Has something changed since the last time? In `runs`, and whether `around` them.
 
         Args:
             asked: ids of runs of which all is looked at.
+            pause: seconds since that look.
         """
         try:
             if self._changes is None:
@@ -140,9 +153,9 @@ class _Watcher:
                 self._asked, self.runs = asked, self._changes.runs(asked)
             else:
                 self.runs = []
-            if self._looks % AROUND == 0:
-                self._around = self._changes.around()
-            self._looks += 1
+            self._since += pause
+            if self._since >= AROUND:
+                self._since, self._around = 0.0, self._changes.around()
             self.around = before[1] != self._around
             return before != (None, None) and (bool(self.runs) or before != (self._records, self._around))
         except (PerdureError, OSError):
