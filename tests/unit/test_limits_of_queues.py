@@ -171,10 +171,10 @@ def test_what_is_in_each_queue(store: Store) -> None:
     found = queue_listing.all_queues(store)
     assert list(found) == ["archive", "mail"]
     assert found["archive"][0] is None
-    assert msgspec.structs.astuple(found["archive"][1]) == (1, 0, 0)
+    assert msgspec.structs.astuple(found["archive"][1]) == (1, 0, 0, False)
     row, counts = found["mail"]
     assert row is not None
-    assert (row.concurrency, msgspec.structs.astuple(counts)) == (1, (2, 1, 1))
+    assert (row.concurrency, msgspec.structs.astuple(counts)) == (1, (2, 1, 1, False))
 
 
 def test_whether_a_run_that_waited_may_go_on(store: Store) -> None:
