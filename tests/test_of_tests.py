@@ -202,6 +202,27 @@ def test_modules_that_tests_name_are_there() -> None:
     assert not _is_there("perdure.none.none")
 
 
+IMPORTED = re.compile(r"^\s*from (?:tests\.)?([\w.]+) import (\([^)]*\)|[^\n(#]+)", re.MULTILINE)
+
+
+def test_what_tests_take_from_each_other_is_there() -> None:
+    """Also what only the proofs take, and programs that are killed: no suite imports those."""
+    found = 0
+    missing = []
+    sources = {path: path.read_text(encoding="utf-8") for path in TESTS.rglob("*.py")}
+    for path, source in sources.items():
+        for module, names in IMPORTED.findall(source):
+            other = sources.get(TESTS / f"{module.replace('.', '/')}.py", "")
+            for name in re.findall(r"(\w+)(?: as \w+)?\s*(?:,|\)|$)", names) if other else ():
+                found += 1
+                if not re.search(
+                    rf"^(?:(?:async )?def |class )?{name}\b|^ .*\b{name},|import .*\b{name}\b", other, re.M
+                ):
+                    missing.append(f"{path.relative_to(TESTS)}: {name} of {module}")
+    assert found > 100
+    assert missing == []
+
+
 def _is_there(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None

@@ -25,3 +25,8 @@ def until(condition: Callable[[], Found], what: str = "it") -> Found:
             return found
         time.sleep(LOOK)
     raise AssertionError(f"{what} never happens")
+
+
+def pause() -> None:
+    """A moment, in a loop of a proof that looks by itself, for as long as that says."""
+    time.sleep(LOOK)
