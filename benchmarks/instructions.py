@@ -19,6 +19,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -38,8 +39,11 @@ WORKLOADS = {
     "w3-async": "a map of async steps, 1,000 in flight",
     "w3-threads": "a map of steps, 64 threads",
     "begin-end": "workflows of one step, one after the other",
+    "enqueue": "runs that a workflow enqueues, one after the other",
+    "queue": "queued runs of an empty workflow, claimed and executed by an executor of 100 slots",
 }
-SIZES = {"w1": 300, "w2-async": 600, "w2-threads": 600, "w3-async": 2_000, "w3-threads": 1_000, "begin-end": 60}
+SIZES = {"w1": 300, "w2-async": 600, "w2-threads": 600, "w3-async": 2_000, "w3-threads": 1_000}
+SIZES |= {"begin-end": 60, "enqueue": 200, "queue": 500}
 SHARE = 20
 PARTS = (
     ("SQLite", r"apsw|sqlite"),
@@ -165,6 +169,9 @@ class Inside:
                 await counted_in_loop(counted, lambda: self.alone(self.steps))
 
             asyncio.run(twice())
+        elif self.name == "queue":
+            self.executor(1)()
+            counted(self.executor(self.steps))
         else:
             self.work(1)
             counted(lambda: self.work(self.steps))
@@ -191,6 +198,33 @@ class Inside:
         else:
             await asyncio.gather(*(loop(SHARE, steps + k) for k in range(max(steps // SHARE, 1))))
 
+    def queued(self) -> Any:
+        """A workflow that does nothing, in a script of its own, where a worker finds it."""
+        from perdure.config.script_loader import load_script
+
+        script = Path(os.environ["PERDURE_STATE"]).with_name("queued.py")
+        script.write_text("from perdure import workflow\n\n@workflow\ndef empty(number: int) -> None:\n    pass\n")
+        return load_script(script).empty
+
+    def executor(self, runs: int) -> Callable[[], object]:
+        """Enqueue so many runs; what executes them."""
+        from perdure.engines.local.worker.executor import Executor
+        from perdure.engines.local.worker.messages import Idle, Leave, Orders, of_executor, of_supervisor, send
+
+        empty = self.queued()
+        empty.enqueue_many([(number,) for number in range(runs)])
+        here, there = socket.socketpair()
+        script = str(sys.modules[empty.__module__].__file__)
+        executor = Executor(there, Orders(os.environ["PERDURE_STATE"], [script], [], "", [], 100, once=True))
+
+        def supervise() -> None:
+            if any(isinstance(message, Idle) for message in of_executor(here)):
+                send(here, Leave(60))
+
+        threading.Thread(target=supervise, daemon=True).start()
+        threading.Thread(target=executor.listen, args=(of_supervisor(there),), daemon=True).start()
+        return executor.serve
+
     def work(self, steps: int) -> None:
         """So many steps in this thread, or in threads."""
         from perdure import step, workflow
@@ -208,7 +242,16 @@ class Inside:
             for i in range(steps):
                 counted(i)
 
-        if self.name == "w3-threads":
+        if self.name == "enqueue":
+            empty = self.queued()
+
+            @workflow(name="sender")
+            def sender(steps: int) -> None:
+                for i in range(steps):
+                    empty.enqueue(i)
+
+            sender(steps)
+        elif self.name == "w3-threads":
             items(steps)
         elif self.name == "w1":
             loop(steps, steps)
