@@ -18,6 +18,9 @@ from perdure.errors import OptionError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from pathlib import Path
+
+    from perdure.engines.local.state_file_runs import StateFileRuns
 
 T = TypeVar("T")
 
@@ -74,11 +77,16 @@ def enqueue_many(spec: Spec, options: RunOptions, engine_of: EngineOf, rows: Ite
 
 
 def _handle_beside(scope: Scope, id: str, spec: Spec, engine_of: EngineOf) -> Handle[Any]:
-    from perdure.engines.local.state_file_runs import StateFileRuns
-
     if scope.state_file is None:
         return Handle(id, engine_of(spec), spec=spec)
-    return Handle(id, StateFileRuns(scope.state_file), spec=spec)
+    return Handle(id, _runs_of(scope.state_file), spec=spec)
+
+
+@cache
+def _runs_of(state_file: Path) -> StateFileRuns:
+    from perdure.engines.local.state_file_runs import StateFileRuns
+
+    return StateFileRuns(state_file)
 
 
 def _arguments(number: int, row: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

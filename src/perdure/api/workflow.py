@@ -217,9 +217,7 @@ class Workflow(KeptHere, Generic[P, R]):
             UsageError: the workflow is not defined at the top level of a file, or the engine is a cluster.
             StateError: the state file cannot be used.
         """
-        from perdure.api.enqueue import enqueue
-
-        return enqueue(self._spec, self._options, engine_of, args, kwargs)
+        return _enqueueing()(self._spec, self._options, engine_of, args, kwargs)
 
     @overload
     def enqueue_many(
@@ -248,6 +246,14 @@ class Workflow(KeptHere, Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<workflow {self._spec.name!r}>"
+
+
+@functools.cache
+def _enqueueing() -> Callable[..., Any]:
+    """Imported once, and not by each call: that costs as much as a small query."""
+    from perdure.api.enqueue import enqueue
+
+    return enqueue
 
 
 def engine_of(spec: Spec) -> Engine:

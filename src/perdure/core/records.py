@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any, Final, Literal, Self, get_args
 
 import msgspec
@@ -32,6 +33,14 @@ _LATEST = 253_402_300_800.0
 def is_time(value: float | None) -> bool:
     """Is that a time that perdure writes, in seconds since the epoch? None is none."""
     return value is None or -_LATEST < value < _LATEST
+
+
+def are_times(*values: float | None) -> bool:
+    """Are all of these?"""
+    for value in values:  # noqa: SIM110  each run that is read passes here
+        if value is not None and not -_LATEST < value < _LATEST:
+            return False
+    return True
 
 
 CLEAN_UPS: Final = ("deferred", "undone")
@@ -239,10 +248,6 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
         return self.crc == self.checksum(run) and self.number > 0 and is_time(self.started)
 
 
-_NO_PLACE = (None,) * 6
-"""Of a run that was never queued."""
-
-
 class RunRecord(msgspec.Struct, frozen=True):
     """A run. `path` is where its script was last seen; `parent` and `holder` are row numbers.
 
@@ -299,42 +304,19 @@ class RunRecord(msgspec.Struct, frozen=True):
 
     def checksum(self) -> int:
         """What `crc` is."""
-        ended, stop, wake, stopped, steps = self.ended, self.stop, self.wake, self.stopped, self.steps
-        timed_from = None if self.timed_from is None else float(self.timed_from)
-        place = (self.queue, self.priority, self.queue_key, self.dedup, self.hold, self.turn)
-        more: tuple[bytes | str | float | None, ...] = ()
-        if steps is not None or wake is not None or place != _NO_PLACE:  # rows of before keep their checksums
-            more = (stopped, timed_from, None if wake is None else float(wake), *place)
-            if steps is not None:
-                more = (*more, steps)
-        elif timed_from is not None:
-            more = (stopped, timed_from)
-        elif stopped is not None:
-            more = (stopped,)
-        return row_checksum(
-            self.rid,
-            self.id,
-            self.script,
-            self.path,
-            self.workflow,
-            self.key,
-            int(self.named),
-            self.parent,
-            self.status,
-            self.holder,
-            self.epoch,
-            self.input,
-            self.output,
-            float(self.created),
-            float(self.started),
-            None if ended is None else float(ended),
-            None if stop is None else float(stop),
-            self.forked_from,
-            self.forked_at,
-            self.forked_last,
-            self.superseded_by,
-            *more,
-        )
+        values: list[Any] = list(msgspec.structs.astuple(self))
+        values[_NAMED] = int(values[_NAMED])
+        if not _AS_STORED.issuperset(map(type, _moments(values))):
+            for at in _MOMENTS:
+                values[at] = None if values[at] is None else float(values[at])
+        if values[_STEPS] is None:  # rows of before keep their checksums
+            del values[_STEPS:]
+            if values[_WAKE:] == _NO_PLACE:
+                del values[_WAKE:]
+                if values[_TIMED_FROM] is None:
+                    del values[_TIMED_FROM if values[_STOPPED] is not None else _STOPPED :]
+        del values[_RUN_CRC]
+        return row_checksum(*values)
 
     def sealed(self) -> Self:
         """The record, under a checksum of what it says now."""
@@ -349,11 +331,19 @@ class RunRecord(msgspec.Struct, frozen=True):
             and self.parent != self.rid
             and (self.forked_from is None or self.forked_from < self.rid)
             and (self.superseded_by is None or self.superseded_by > self.rid)
-            and all(
-                each is None or -_LATEST < each < _LATEST
-                for each in (self.created, self.started, self.ended, self.stop, self.timed_from, self.wake)
-            )
+            and are_times(self.created, self.started, self.ended, self.stop, self.timed_from, self.wake)
         )
+
+
+_COLUMNS = RunRecord.__struct_fields__
+_NAMED, _RUN_CRC, _STOPPED, _TIMED_FROM, _WAKE, _STEPS = map(
+    _COLUMNS.index, ("named", "crc", "stopped", "timed_from", "wake", "steps")
+)
+_MOMENTS = tuple(map(_COLUMNS.index, ("created", "started", "ended", "stop", "timed_from", "wake")))
+_moments = itemgetter(*_MOMENTS)
+_AS_STORED = {float, type(None)}
+_NO_PLACE = [None] * (_STEPS - _WAKE)
+"""Of a run that was never queued, and waits for no time."""
 
 
 def sealed_row(row: Row) -> Row:

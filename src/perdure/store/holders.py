@@ -16,7 +16,7 @@ from typing import Any
 import apsw
 
 from perdure.core.execution.run_effects import HolderInfo
-from perdure.core.records import is_time
+from perdure.core.records import RunRecord, is_time
 from perdure.store.connection import run_script
 from perdure.store.liveness import Liveness
 from perdure.store.rows import corrupt, sealed, sound
@@ -37,6 +37,7 @@ class Holder:
         self._sql = sql
         self._hid: int | None = None
         self._new = False  # introduced by the transaction under way
+        self._there = False  # that has seen that nothing is taken from this process
         self._fencing = load("fencing.sql")
 
     @property
@@ -68,7 +69,7 @@ class Holder:
         """A transaction has ended. If it introduced this process and was rolled back, that is done again next time."""
         if self._new and not committed:
             self._hid = None
-        self._new = False
+        self._new = self._there = False
 
     def sound(self, connection: apsw.Connection) -> bool:
         """Do others take this process for alive? Not if its lock file was removed, or something taken from it."""
@@ -92,6 +93,12 @@ class Holder:
     def owns(self, connection: apsw.Connection, rid: int) -> bool:
         """Does this process still execute that run, as far as all others are concerned?"""
         return connection.execute(self._fencing["is_mine"], (rid, self._hid)).fetchone() is not None
+
+    def has(self, connection: apsw.Connection, run: RunRecord) -> bool:
+        """The same of a run that was read in this transaction; many of them end in one."""
+        if not self._there and self._hid is not None:
+            self._there = connection.execute(self._fencing["is_gone"], (self._hid,)).fetchone() == (0,)
+        return self._there and run.holder == self._hid
 
     def redrives(self, connection: apsw.Connection, rid: int) -> bool:
         """Does this process have a dead letter of that run?"""

@@ -93,17 +93,22 @@ def add(
     Raises:
         OtherInputs: an id stands for a run with other inputs. Nothing has been written.
     """
+    first = queued[0]
+    about: Any = (first.start.id, first.queue, first.priority)
+    before_adding: Any = connection.execute(_SQL["before_adding"], about).fetchone()
+    rid, known_rid, *turn = before_adding
+    turns: dict[tuple[Any, ...], int] = {(first.queue, first.priority): _checked_turn(store.path, turn)}
     found: dict[str | tuple[str, str, str | bytes], QueuedRun | RunRecord] = {}
     for each in queued:
         if each.start.named and each.start.id is not None:
             before = found.setdefault(each.start.id, each)
-            if before is each and (run := store.find_in(connection, each.start.id)) is not None:
-                before = found[each.start.id] = run
-            _refuse_other(before, each)
+            if before is each and (each is not first or known_rid is not None):
+                run = store.find_in(connection, each.start.id)
+                before = found[each.start.id] = each if run is None else run
+            if before is not each:
+                _refuse_other(before, each)
     ids: list[str] = []
     made: set[str] = set()
-    turns: dict[tuple[Any, ...], int] = {}
-    rid = store.next_run_in(connection)
     for each in queued:
         start = each.start
         same: tuple[str, str, str] | None = None if each.dedup is None else (start.workflow, start.script, each.dedup)
@@ -230,9 +235,17 @@ def _turn_served(path: Path, connection: apsw.Connection, queue: str, priority: 
         StateCorrupt: its row is not as it was written.
     """
     row: Any = connection.execute(_SQL["get_turn"], (queue, priority)).fetchone()
-    if row is not None and not sound(row):
+    return 0 if row is None else _checked_turn(path, row)
+
+
+def _checked_turn(path: Path, row: Sequence[Any]) -> int:
+    """The same of its row, of which all is None if there is none."""
+    if row[0] is None:
+        return 0
+    if not sound(row):
         raise corrupt(path)
-    return 0 if row is None else row[2]
+    turn: int = row[2]
+    return turn
 
 
 # -- beginning ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -20,6 +21,14 @@ from perdure.store.run_rows import RunRows
 
 if TYPE_CHECKING:
     from perdure.store import queue
+
+
+@cache
+def queues() -> Any:
+    """The module of queues, which most scripts do without; to import it in each call costs as much as a small query."""
+    from perdure.store import queue
+
+    return queue
 
 
 class RunBegin(RunRows):
@@ -130,8 +139,7 @@ class RunBegin(RunRows):
         who: Asker,
         served: queue.Served | None = None,
     ) -> Taken | Held | Locked | Finished | Asleep:
-        from perdure.store import queue
-
+        queue = queues()
         elsewhere = start.rid is None and run.parent != start.parent  # it is run once, and was called from there first
         if run.status in ("done", "cancelled") or (run.status == "parked" and start.rid is None):
             if elsewhere and run.status == "done" and run.parent is not None:

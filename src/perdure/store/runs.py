@@ -35,7 +35,7 @@ from perdure.store import parking, pieces, sessions, spending
 from perdure.store.group_commit import Operation
 from perdure.store.locks import Asker
 from perdure.store.rows import GONE_ON_WITH
-from perdure.store.run_begin import RunBegin
+from perdure.store.run_begin import RunBegin, queues
 from perdure.store.spend_file import Noted
 
 if TYPE_CHECKING:
@@ -75,9 +75,9 @@ class Store(RunBegin):
         epoch = run.epoch + (status in ("failed", "parked"))
 
         def operation(connection: apsw.Connection) -> parking.Parking | None:
-            if not self.holder.owns(connection, run.rid):
-                raise self._taken_over(run.id)
             found = self._run(connection, run.rid)
+            if not self.holder.has(connection, found):
+                raise self._taken_over(run.id)
             # One that can be gone on with is still to end, if that was asked for.
             stop = found.stop if status in GONE_ON_WITH else None
             changed = {"status": status, "output": output, "ended": now, "holder": None, "stop": stop, "epoch": epoch}
@@ -324,11 +324,9 @@ class Store(RunBegin):
         return operation
 
     def _enqueue(self, connection: apsw.Connection, effect: Save, now: float) -> None:
-        from perdure.store import queue
-
         rows = effect.rows[-len(effect.enqueue) :]
         try:
-            ids = queue.add(self, connection, effect.enqueue, now, self._met)
+            ids = queues().add(self, connection, effect.enqueue, now, self._met)
         except OtherInputs as refusal:  # nothing was queued, and that is what the workflow is told in each life
             for row in rows:
                 self._put_end(connection, row, "failed", capture.encode(capture.to_fault(refusal)))
@@ -352,9 +350,7 @@ class Store(RunBegin):
         """
 
         def operation(connection: apsw.Connection) -> list[str]:
-            from perdure.store import queue
-
-            ids = queue.add(self, connection, queued, now, self._met)
+            ids: list[str] = queues().add(self, connection, queued, now, self._met)
             self._rings = True
             return ids
 

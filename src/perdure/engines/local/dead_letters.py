@@ -85,7 +85,7 @@ class DeadLetterBox:
         Raises:
             OptionError: a setting is not valid.
         """
-        self.terms(script)
+        settings.dead_letters(script)
         self.export()
 
     def saving(self, effect: Save, script: str, now: float) -> Operation | None:

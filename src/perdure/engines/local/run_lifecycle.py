@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, cast
 
 from perdure.config import command_line, settings
@@ -126,8 +127,7 @@ def queued_runs(
         how: the same for all of them.
         ids: of the runs, if they follow from where these are enqueued.
     """
-    from perdure.core.execution.queueing import QueuedRun
-
+    queued_run = _queued_run()
     given = [how.id] * len(calls) if ids is None else ids
     spec, state, world = calls[0].spec, resources.store.path, resources.world
     path, wake, name = os.path.abspath(spec.file), how.wake(world.now()), spec.name
@@ -137,7 +137,7 @@ def queued_runs(
     if once or how.id is not None:
         asked = [(as_begun(resources.store, call, script, how.id, once=once), kept) for call, kept in asked]
     return [
-        QueuedRun(
+        queued_run(
             Start(
                 script=script,
                 path=path,
@@ -158,6 +158,13 @@ def queued_runs(
         )
         for id, (call, kept) in zip(given, asked, strict=True)
     ]
+
+
+@cache
+def _queued_run() -> type[QueuedRun]:
+    from perdure.core.execution.queueing import QueuedRun
+
+    return QueuedRun
 
 
 def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> History:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
@@ -281,10 +281,9 @@ class LocalScope(RunScope):
         return self._enqueue(spec, given, how)
 
     def _enqueue(self, spec: Spec, given: Sequence[Given], how: Enqueued) -> list[str]:
-        from perdure.engines.local import queueing_calls
-
-        calls = [queueing_calls.queueing(self, spec, args, kwargs, how) for args, kwargs in given]
-        ends = self.drivers.sync.drive(queueing_calls.decide_all(self, calls, how), self)
+        queueing = _queueing_calls()
+        calls = [queueing.queueing(self, spec, args, kwargs, how) for args, kwargs in given]
+        ends = self.drivers.sync.drive(queueing.decide_all(self, calls, how), self)
         for end in ends:
             if type(end) is Failed:
                 raise end.error
@@ -419,3 +418,11 @@ class LocalScope(RunScope):
             StopRun: the run cannot go on.
         """
         return self.drivers.tasks.drive(program, self, in_branch=in_branch)
+
+
+@cache
+def _queueing_calls() -> Any:
+    """Imported once: that costs each call as much as a small query."""
+    from perdure.engines.local import queueing_calls
+
+    return queueing_calls

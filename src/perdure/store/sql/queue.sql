@@ -11,6 +11,11 @@ SELECT CAST(name AS BLOB) FROM queue ORDER BY name
 -- name: get_turn
 SELECT queue, priority, turn, crc FROM queue_turn WHERE queue = ? AND priority = ?
 
+-- name: before_adding
+SELECT (SELECT coalesce(max(rid), 0) + 1 FROM run), (SELECT rid FROM run WHERE id = ?1),
+       t.queue, t.priority, t.turn, t.crc
+FROM (SELECT 1) LEFT JOIN queue_turn t ON t.queue = ?2 AND t.priority = ?3
+
 -- name: put_turn
 INSERT OR REPLACE INTO queue_turn (queue, priority, turn, crc) VALUES (?, ?, ?, ?)
 

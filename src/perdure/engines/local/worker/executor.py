@@ -6,6 +6,7 @@ several, each is executed on a thread of its own, and an async one in a loop of 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -190,6 +191,7 @@ class Executor:
         except PerdureError as error:
             self._tell(_unusable(error))
             return 1
+        gc.freeze()  # what is loaded stays: looks for garbage while runs are executed leave it out
         self._tell(Loaded(program.found(), program.broken, program.all_files(), engine.store.holder.token))
         while self._left is None:
             self._work(engine, program)
