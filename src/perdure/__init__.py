@@ -160,40 +160,23 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> "Any":
+    import threading
     from importlib import import_module
 
-    from perdure.core.loading import Loading
+    from perdure.core.loading import Loading, load_msgspec
 
     itself = name in ("aio", "errors")
     if not itself and name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = f"perdure.{name}" if itself else _MODULES[name]
     with Loading(module):
-        if name != "errors":
-            _load_msgspec()
+        if name != "errors" and threading.active_count() == 1:
+            load_msgspec()
         loaded = import_module(module)
     if itself:
         return loaded
     found = globals()[name] = getattr(loaded, name)
     return found
-
-
-def _load_msgspec() -> None:
-    """Load msgspec, without `typing_extensions`, which it asks for names that `typing` has as well since Python 3.11.
-
-    That alone, with `inspect` and what this loads, costs as much as a bare interpreter. Nobody else may ask for it
-    meanwhile, so it is left out only where no other thread runs.
-    """
-    import sys
-    import threading
-
-    if "msgspec" in sys.modules or "typing_extensions" in sys.modules or threading.active_count() > 1:
-        return
-    sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # says that it cannot be imported
-    try:
-        import msgspec  # noqa: F401
-    finally:
-        del sys.modules["typing_extensions"]
 
 
 def __dir__() -> list[str]:

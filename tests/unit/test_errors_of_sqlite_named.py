@@ -62,7 +62,7 @@ def test_each_error_of_sqlite_is_named(error: apsw.Error, kind: type[StateError]
 
 def test_an_error_of_a_device_without_room_is_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """What SQLite cannot even open beside the file is no broken disk then."""
-    replace(monkeypatch, os_errors.shutil, "disk_usage", lambda _: SimpleNamespace(free=4_096))
+    replace(monkeypatch, os_errors.os, "statvfs", lambda _: SimpleNamespace(f_bavail=1, f_frsize=4_096))
     assert type(translate(apsw.IOError("x"), PATH)) is DiskFull
 
 

@@ -35,7 +35,8 @@ for name in set(sys.modules) - before:
 """
 
 UNUSED = {
-    *("ast", "asyncio", "dataclasses", "inspect", "json", "logging", "random", "signal", "socket", "subprocess"),
+    *("ast", "asyncio", "copy", "dataclasses", "importlib.util", "inspect", "json", "logging", "random", "shutil"),
+    *("msgspec.inspect", "signal", "socket", "subprocess", "textwrap"),
     *("perdure.catalogue.rules", "perdure.config.secrets", "perdure.core.execution.drift", "perdure.store.forks"),
     *("perdure.core.policies.breaker", "perdure.core.execution.map_items", "perdure.engines.local.handoff"),
 }

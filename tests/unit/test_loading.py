@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -74,3 +76,23 @@ def test_what_is_loaded_already_costs_no_count_of_objects(monkeypatch: pytest.Mo
     replace(monkeypatch, gc, "get_freeze_count", lambda: pytest.fail("it counts what a program has put away"))
     with Loading("gc"):
         assert gc.isenabled()
+
+
+def test_what_msgspec_does_without_is_loaded_when_it_is_asked_for() -> None:
+    """A program finds the modules that were left out as if they had been loaded: by import, and by attribute."""
+    program = """
+import sys
+from perdure import step
+import msgspec
+absent = [name for name in ("platform", "textwrap", "msgspec.inspect", "typing_extensions") if name in sys.modules]
+assert not absent, absent
+class Order(msgspec.Struct):
+    "An order."
+    number: int
+assert msgspec.json.schema(Order)["$defs"]["Order"]["description"] == "An order."
+assert msgspec.inspect.type_info(Order).fields[0].name == "number"
+assert "type_info" in dir(msgspec.inspect)
+import platform, textwrap, uuid, msgspec.inspect as inspect
+assert platform.system() and textwrap.dedent(" a") == "a" and uuid.uuid1() and msgspec.inspect is inspect
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -167,6 +166,7 @@ def _content(data: Any) -> tuple[Kind, bytes | Path]:
     library = type(data).__module__.partition(".")[0]
     if library == "pandas" and type(data).__name__ == "DataFrame":
         import io
+        from importlib.util import find_spec
 
         if find_spec("pyarrow") is not None:
             file = io.BytesIO()

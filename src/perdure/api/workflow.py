@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -150,6 +149,8 @@ class Workflow(KeptHere, Generic[P, R]):
         """
         spec = self._spec
         if if_locked is not None:
+            import copy
+
             spec = copy.copy(spec)
             spec.rules = msgspec.structs.replace(spec.rules, if_locked=checked_if_locked(if_locked))
         given = {"queue": queue, "priority": priority, "key": key, "dedup": dedup, "delay": delay, "at": at}

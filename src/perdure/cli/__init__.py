@@ -118,6 +118,9 @@ def entry() -> None:
         sys.exit()
     # No garbage is looked for in what is loaded before a command begins, now or at the end: a fifth of a short command.
     gc.disable()
+    from perdure.core.loading import load_msgspec
+
+    load_msgspec()
     module, _ = WITHOUT_OPTIONS.get(tuple(sys.argv[1:]), ("perdure.cli.app", ""))
     importlib.import_module(module)
     gc.freeze()

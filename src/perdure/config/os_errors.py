@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,9 +46,10 @@ def is_refused(error: OSError) -> bool:
 def is_full(folder: Path) -> bool:
     """Has its file system no room for what SQLite needs beside a file to open it?"""
     try:
-        return shutil.disk_usage(folder).free < SHARED_MEMORY
+        room = os.statvfs(folder)
     except OSError:
         return False
+    return room.f_bavail * room.f_frsize < SHARED_MEMORY
 
 
 def remove(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import stat
 import sys
@@ -183,10 +182,12 @@ def _refuse_other_line(name: str, file: Path, line: CommandLine | None) -> None:
 
 
 def _execute(name: str, file: Path, line: CommandLine | None, quiet: bool) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, file)
+    from importlib.util import module_from_spec, spec_from_file_location  # no other start needs it
+
+    spec = spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise NotFound(f"{file} is not a Python file", "name the script that defines the workflow")
-    module = importlib.util.module_from_spec(spec)
+    module = module_from_spec(spec)
     sys.modules[name] = module
     scripts.add(name)
     try:

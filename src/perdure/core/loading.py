@@ -1,9 +1,11 @@
-"""What modules are loaded in: without looks for garbage, of which loading makes none."""
+"""How modules are loaded: without looks for garbage, of which loading makes none, and without what nobody asks for."""
 
 from __future__ import annotations
 
 import gc
 import sys
+from importlib import import_module
+from types import ModuleType, SimpleNamespace
 
 
 class Loading:
@@ -33,3 +35,40 @@ class Loading:
             gc.freeze()
             gc.unfreeze()
         gc.enable()
+
+
+def load_msgspec() -> None:
+    """Load msgspec without what it loads, and does not use until a program asks it for more than perdure does.
+
+    That costs more than a bare interpreter. Nobody else may ask for these modules meanwhile: it is called where no
+    other thread runs. They are not in `sys.modules` afterwards.
+
+    - `typing_extensions`, which brings `inspect`: `typing` has the names since Python 3.11.
+    - `platform`, which compiles eight expressions: `uuid` asks it for the system's name, on Linux up to 3.12.
+    - `textwrap` and `msgspec.inspect`, for JSON schemas: loaded when something of them is asked for.
+    """
+    if "msgspec" in sys.modules:
+        return
+    aside: dict[str, object] = {"typing_extensions": None}  # None says that it cannot be imported
+    aside |= {name: _Later(name) for name in ("textwrap", "msgspec.inspect")}
+    if sys.platform == "linux" and "uuid" not in sys.modules:
+        aside["platform"] = SimpleNamespace(system=lambda: "Linux")
+    aside = {name: module for name, module in aside.items() if name not in sys.modules}
+    sys.modules |= aside  # type: ignore[arg-type]
+    try:
+        import msgspec  # noqa: F401
+    finally:
+        for name in aside:
+            del sys.modules[name]
+    if "platform" in aside:
+        vars(sys.modules["uuid"]).pop("platform", None)  # as in later versions of Python
+
+
+class _Later(ModuleType):
+    """A module that is loaded when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(import_module(self.__name__), name)
+
+    def __dir__(self) -> list[str]:
+        return dir(import_module(self.__name__))

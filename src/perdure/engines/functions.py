@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import shlex
 from typing import Any
@@ -63,6 +62,8 @@ def named_call(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], id: st
     key, given = codec.digest(b"call\0" + asked.key + id.encode()), codec.with_keyword(asked.input, "id", id)
     ended = _ended.get(spec)
     if ended is None:
+        import copy
+
         ended = _ended[spec] = copy.copy(spec)
         ended.name, ended.record_kind = ENDED + spec.name, "builtin"
     return Call(ended, (Call(_stands_for(CALLED, spec.name), (asked,), {}, given, key), asked, id), {}, given, key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +156,8 @@ def cluster_at(url: str) -> TemporalEngine:
         OptionError: the URL names none, or temporalio is not installed.
     """
     capabilities_at(url)
+    from importlib.util import find_spec
+
     if find_spec("temporalio") is None:
         raise OptionError(
             f"the engine {cluster_options.shown(url)!r} needs the package temporalio, which is not installed",

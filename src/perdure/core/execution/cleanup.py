@@ -8,7 +8,6 @@ why.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
@@ -131,6 +130,8 @@ def _read(record: StepRecord, history: History) -> Generator[Effect, Any, _Clean
 
 def _call(cleaning: _Cleaning, find: Find) -> Call:
     """The call, of the step under the name that its clean-ups have in the journal."""
+    import copy
+
     spec = copy.copy(find(cleaning.kind, cleaning.module, cleaning.step, cleaning.given))
     spec.name, spec.record_kind = cleaning.name, cleaning.kind
     spec.park, spec.undo = False, None

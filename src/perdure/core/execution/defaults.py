@@ -6,7 +6,6 @@ call means what was recorded. docs/decisions/0063-defaults-of-their-time.md says
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import msgspec
@@ -32,6 +31,8 @@ def as_recorded(spec: Spec, recorded: Mapping[str, bytes]) -> Spec:
     signature = spec.signature.as_recorded(recorded) if recorded else None
     if signature is None:
         return spec
+    import copy
+
     found = copy.copy(spec)
     found.signature = signature
     return found

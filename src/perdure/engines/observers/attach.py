@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from perdure.config import settings
 from perdure.engines.events import Observer
 from perdure.engines.observers import json_logs
@@ -35,6 +33,8 @@ def observers_of(script: str, *, shown: bool = False) -> tuple[Observer, ...]:
         found.append(_made[kind])
     if settings.otel(script):
         if "otel" not in _made:
+            from importlib.util import find_spec
+
             if find_spec("opentelemetry") is None:
                 raise OptionError(
                     "OpenTelemetry is asked for (PERDURE_OTEL, or otel in pyproject.toml) and is not installed",
