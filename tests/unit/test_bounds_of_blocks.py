@@ -107,16 +107,30 @@ def test_costs_of_an_earlier_life_without_a_begun_call_count_the_call_too() -> N
 
 
 @pytest.mark.parametrize(
-    ("bounds", "spent", "says", "raised"),
+    ("bounds", "spent", "says", "raised", "again"),
     [
-        (Bounds(usd=NANO // 2), Amounts(usd=NANO // 2), "$0.5 of $0.5 are spent", "usd=1"),
-        (Bounds(tokens=1500), Amounts(tokens=2000), "2,000 tokens of 1,500 tokens are spent", "tokens=3000"),
-        (Bounds(ms=1500), Amounts(ms=2000), "2 s of 1.5 s are spent", "seconds=3"),
+        (Bounds(usd=NANO // 2), Amounts(usd=NANO // 2), "$0.5 of $0.5 are spent", "usd=1", "usd=1.5"),
+        (
+            Bounds(tokens=1500),
+            Amounts(tokens=2000),
+            "2,000 tokens of 1,500 tokens are spent",
+            "tokens=3000",
+            "tokens=5500",
+        ),
+        (Bounds(ms=1501), Amounts(ms=2000), "2 s of 1.501 s are spent", "seconds=4", "seconds=6"),
+        (Bounds(calls=2), Amounts(calls=2), "2 calls of 2 calls are spent", "calls=4", "calls=4"),
     ],
 )
-def test_a_refusal_says_what_is_spent_and_how_to_go_on(bounds: Bounds, spent: Amounts, says: str, raised: str) -> None:
-    """With a command that can be pasted: twice the bound."""
+@pytest.mark.parametrize("undoable", [False, True])
+def test_a_refusal_says_what_is_spent_and_how_to_go_on(
+    bounds: Bounds, spent: Amounts, says: str, raised: str, again: str, undoable: bool
+) -> None:
+    """With a command that can be pasted: twice the bound, and as much again as what may be undone and made again."""
     ledger = block(bounds)
+    ledger.undoable = undoable
+    raised = again if undoable else raised
+    for _ in range(spent.calls):
+        assert ledger.admit("step 'ask'", NOTHING) is None
     ledger.spend(spent.usd, spent.tokens, spent.ms)
     refused = ledger.refuse("step 'ask'")
     assert refused is not None

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from ruled import a_spec
 
-from conftest import Died, Machine
+import perdure
+from conftest import Died, Machine, Trouble
 from perdure import workflow
 from perdure.api.step import step
 from perdure.core.exceptions.attempt_notes import AttemptNote, cut, note
@@ -326,3 +327,44 @@ def test_the_middle_of_a_long_text_is_left_out_between_words() -> None:
     assert left_out == f"  [... {len(words) - len(front) - len(end)} characters left out ...]"
     assert bounded("x" * 400, 400) == "x" * 400
     assert bounded("x" * 401, 400).split("\n")[::2] == ["x" * 100, "x" * 300]
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, None), (1, "1 deferred call waits"), (2, "2 deferred calls wait")])
+def test_a_run_that_failed_says_how_many_deferred_calls_wait(machine: Machine, number: int, said: str | None) -> None:
+    """They are made when it is done or cancelled, and not before."""
+
+    @step(name="closes", retry=None)
+    def closes(n: int) -> None:
+        machine.ran.append(n)
+
+    @workflow(name="defers")
+    def defers() -> None:
+        for n in range(number):
+            perdure.defer(closes, n)
+        raise Trouble("no")
+
+    with pytest.raises(Trouble) as caught:
+        defers()
+    notes = [note for note in getattr(caught.value, "__notes__", ()) if "deferred" in note]
+    assert notes == ([] if said is None else [f"perdure: {said} until the run is done or cancelled"])
+    assert machine.ran == []
+
+
+def test_the_end_of_a_run_by_its_id_is_known_with_the_time_that_it_took(machine: Machine) -> None:
+    """Whoever calls it later has its result, from when it was executed."""
+
+    @workflow(name="takes_time")
+    def takes_time() -> int:
+        machine.world.sleep(5)
+        return 7
+
+    @workflow(name="asks_by_id")
+    def asks_by_id(n: int) -> int:
+        return takes_time.with_options(id="once only")()
+
+    began, store = machine.world.time, machine.engine.store
+    for n in range(2):
+        assert asks_by_id(n) == 7
+        *_, record = store.records(store.runs(workflow="asks_by_id")[0].rid)
+        assert (record.started, record.ms) == (began, 5000)
+        machine.world.sleep(60)
