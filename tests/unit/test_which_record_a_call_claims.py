@@ -169,6 +169,14 @@ def test_a_run_that_goes_on_as_before_reads_no_further_than_it_has_come() -> Non
     assert history.unsettled("claiming")
 
 
+def test_a_call_like_one_that_was_just_claimed_is_another_one() -> None:
+    """An edited script makes a call twice that it made once: the second has no record, the others have."""
+    index = [(seq, "claiming", seq.to_bytes(16, "little"), 0, "done", "step") for seq in range(1, 7)]
+    history, _ = read_when_needed(index)
+    calls = [called("claiming", number) for number in (1, 1, 2, 1, 3, 4)]
+    assert [(history.claim(call), call.n) for call in calls] == [(1, 0), (None, 1), (2, 0), (None, 2), (3, 0), (4, 0)]
+
+
 def test_records_that_cannot_be_read_are_never_taken_to_be_none() -> None:
     """A call that swallows the error does not make the next one new."""
     history = History(1, "run", last=5)
