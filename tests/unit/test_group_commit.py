@@ -264,6 +264,27 @@ def test_a_failed_read_wakes_whoever_queued_behind_it(store: Store) -> None:
     assert saved(store) == [1]
 
 
+def test_a_thread_that_is_interrupted_as_it_is_to_lead_wakes_another(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was woken to commit what waits, and cannot, does not leave it to wait for ever."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    behind = Entry((row(2),))
+    behind.wake = threading.Lock()
+    behind.wake.acquire()
+    store.journal._waiting.append(behind)
+    monkeypatch.setattr(store.journal, "_lead", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.journal._follow(Entry((row(1),)))
+    assert behind.wake.acquire(blocking=False)
+    monkeypatch.undo()
+    store.journal.write(())
+    assert saved(store) == [1, 2], "what the interrupted one had asked for, too"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals to a thread")
 def test_a_thread_that_is_interrupted_while_it_waits_keeps_nobody_waiting(store: Store) -> None:
     """Ctrl-C takes one of those that queue behind a commit out of its wait: the others are served all the same, and so

@@ -32,14 +32,17 @@ from perdure.store import (
     sqlite_dump,
     stop_notes,
     timeline,
+    waits,
 )
 from perdure.store.changes import Changes
 from perdure.store.dead_letter_file import LetterFile, letter_details
 from perdure.store.keyed_requests import KEPT, KeyedRequest
 from perdure.store.liveness import Liveness, is_held, locks_of, users
+from perdure.store.rows import sealed
 from perdure.store.runs import Store
 from perdure.store.services import Services
 from perdure.store.spend_file import Spent
+from perdure.store.statements import load
 from perdure.store.unknown_calls import unknown_calls
 
 
@@ -460,3 +463,20 @@ def test_which_runs_of_a_schedule_come_before_another(tmp_path: Path) -> None:
         made.end(second.id)
         assert before(made.store, third.rid) == [first.id]
         assert before(made.store, third.rid + 1) == []
+
+
+@pytest.mark.parametrize(("began", "due"), [(1e300, None), (1.0, 1e300)])
+def test_a_wait_since_or_until_a_time_that_is_none_is_damage(machine: Machine, began: float, due: float | None) -> None:
+    """Whoever has written it has sealed it; it is named, and shown as nothing."""
+    small_rules([])
+    store = machine.engine.store
+    (run,) = store.runs()
+    add = load("waits.sql")["add"]
+    for place, times in enumerate([(1.0, 2.0), (began, due)]):
+        values = sealed(run.rid, "wait", bytes(16), 0, place, None, None, None, *times)
+        store.journal.write((), lambda connection, it=values: connection.execute(add, it) and None)  # type: ignore[misc]
+        if place:
+            with pytest.raises(StateCorrupt):
+                waits.standing_of(store, run.rid)
+        else:
+            assert len(waits.standing_of(store, run.rid)) == 1

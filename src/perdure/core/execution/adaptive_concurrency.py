@@ -36,12 +36,10 @@ class AdaptiveConcurrency:
 
     def __init__(self, most: int = CEILING) -> None:
         self.most = max(1, most)
-        self.limit = min(FIRST, self.most)
         self.inside = 0
         self._begun = 0
         self._cut = 0  # attempts up to this number began before the last cut
-        self._successes = 0
-        self._peak = 0
+        self._change(min(FIRST, self.most))
 
     @property
     def full(self) -> bool:
