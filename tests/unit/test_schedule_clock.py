@@ -224,7 +224,9 @@ def test_a_zone_that_changes_moves_what_is_to_come(here: World, monkeypatch: pyt
     assert len(here.runs()) == 1
 
 
-def test_one_schedule_that_cannot_count_harms_no_other(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_schedule_that_cannot_count_harms_no_other(
+    here: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """A zone that is gone from the machine is said once and tried again each minute; the others go on."""
     here.declare("lost")
     here.declare("fine", tz="UTC")
@@ -236,8 +238,12 @@ def test_one_schedule_that_cannot_count_harms_no_other(here: World, monkeypatch:
         return real(name)
 
     monkeypatch.setattr(schedule_clock, "zone", gone)
+    monkeypatch.setattr(schedule_clock, "_refused", set())
     assert here.advance(at("2026-11-28T04:00")) == at("2026-11-28T04:01")
     assert here.runs() == ["fine@2026-11-28T03:00+00:00"]
+    here.advance(at("2026-11-28T04:01"))
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "perdure"]
+    assert said.startswith("schedule lost does not count: tz is 'Europe/Berlin'")
     monkeypatch.setattr(schedule_clock, "zone", real)
     here.advance(here.now + MINUTE)
     assert "lost@2026-11-28T03:00+01:00" in here.runs()

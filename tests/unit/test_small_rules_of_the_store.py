@@ -326,6 +326,8 @@ def test_a_letter_is_described_by_how_its_call_has_failed(machine: Machine) -> N
         ("", "", True), ("unreadable", details.attempts[1].message, True),
     ]  # fmt: skip
     assert details.error == "unreadable"
+    assert found.first == found.last == attempt.time
+    assert details.first == details.last == details.attempts[0].time != found.last
 
 
 def test_letters_that_are_exported_already_are_not_exported_again(machine: Machine) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import inspect
 import pathlib
 import sqlite3
 import typing
@@ -259,3 +260,23 @@ def test_a_subclass_that_nothing_names_is_refused_and_never_narrowed() -> None:
     data = plan(float).pack(Celsius(1))
     with pytest.raises(NotDecodable, match="Celsius"):
         codec.plan(float, owner="step 'f'").unpack(data)
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (Cents(1), "as -> Cents"),
+        ([Cents(1), Cents(2)], "as -> list[Cents]"),
+        ((Cents(1), Id("x"), 3, 4), "as -> tuple[Cents, str, int, int]"),
+        ((Cents(1),) * 5, "as -> tuple[Cents, ...]"),
+        ((Cents(1), 2, 3, 4, 5), "so that it names Cents"),
+        ([1, Cents(1)], "so that it names Cents"),
+        ({"a": Cents(1)}, "so that it names Cents"),
+    ],
+    ids=repr,
+)
+def test_the_annotation_that_is_missing_is_spelled_out(value: Any, named: str) -> None:
+    """By what was returned, if that tells; else the class is named."""
+    with pytest.raises(NotStorable) as caught:
+        codec.plan(inspect.Parameter.empty, owner="step 'f'").round_trip(value)
+    assert caught.value.hint == f"annotate the return type of step 'f' {named}"

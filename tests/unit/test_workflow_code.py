@@ -6,9 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from conftest import Machine
+from perdure import step, workflow
 from perdure.core.execution.spec import spec_of
 from perdure.engines.workflow_code import body_of
+from perdure.operations.functions import functions_of
+
+
+@step(name="bodies.followed")
+def followed(n: int) -> int:
+    return n + 1
+
+
+@workflow(name="bodies.follows")
+def follows(x: int) -> int:
+    return followed(x)
+
 
 SCRIPT = """
 from perdure import step, workflow
@@ -59,3 +74,17 @@ def test_functions_of_other_folders_are_no_part_of_it(tmp_path: Path) -> None:
     found = body(tmp_path, text)
     assert {"helper", "charge", "dedent"} <= set(found["names"])
     assert found == body(tmp_path, text, "moved.py")
+
+
+def test_the_functions_of_a_run_are_its_workflow_and_the_steps_that_it_has_called(machine: Machine) -> None:
+    """As they are written; nothing is known of a run of another workflow."""
+    assert follows(1) == 2
+    store = machine.engine.store
+    (run,) = store.runs()
+    found = functions_of(store, run)
+    assert [(one.kind, one.name, one.parameters, one.qualname) for one in found] == [
+        ("workflow", "bodies.follows", ["x"], "follows"),
+        ("step", "bodies.followed", ["n"], "followed"),
+    ]
+    assert {one.file for one in found} == {__file__}
+    assert [one.name for one in functions_of(store, structs.replace(run, workflow="other"))] == ["bodies.followed"]
