@@ -12,7 +12,7 @@ import pytest
 from perdure.core.execution.run_effects import End
 from perdure.core.records import RunRecord
 from perdure.errors import LockLost
-from perdure.store import claims
+from perdure.store import claims, command_lines
 from perdure.store.claims import Offer
 from perdure.store.liveness import locks_of
 from perdure.store.queue import AFTER_OTHERS, QueueRow
@@ -72,6 +72,37 @@ def test_the_order(store: Store, other: Store) -> None:
     assert claimed(store, 4, crashed=left) == ["due-first", "due-second", "died", "queued-first"]
     assert claimed(store) == ["queued-late"]
     assert claimed(store) == []
+
+
+def test_as_much_as_is_asked_for_of_what_is_served(store: Store) -> None:
+    """No more than so many, nothing where nothing is served; of the queues that are named, and all that is in none."""
+    add(store, "in none", wake=NOW - 9)
+    add(store, "mailed", wake=NOW - 8, queue="mail")
+    add(store, "printed", wake=NOW - 7, queue="print")
+    add(store, "queued", status="queued", queue="print", wake=None)
+    assert claims.claim(store, {}, 10, NOW) == claims.claim(store, SERVED, 0, NOW) == []
+    assert claimed(store, others=False) == []
+    assert claimed(store, 1, queues=["mail"]) == ["in none"]
+    assert claimed(store, queues=["mail"]) == ["mailed"]
+    assert claimed(store, 1) == ["printed"]
+    assert claimed(store) == ["queued"]
+
+
+def test_runs_of_one_command_line_are_claimed_together(store: Store, other: Store) -> None:
+    """Of the others those are named that could be: not one whose lock another process has."""
+    add(other, "has the lock", workflow="alone")
+    assert claimed(other, 1) == ["has the lock"]
+    for id, line, workflow in (("of a", b"a", "job"), ("of b", b"b", "job"), ("of c", b"c", "alone")):
+        rid = add(store, id, workflow=workflow).rid
+        store.journal.write((), lambda connection, it=(rid, line): command_lines.put(connection, *it))  # type: ignore[misc]
+    add(store, "of none")
+    add(store, "queued", status="queued", wake=None)
+    claim = claims.Claim(store, SERVED, 10, NOW, line=b"a")
+    assert [taken.run.id for taken in store.journal.write((), claim)] == ["of a"]
+    assert claim.elsewhere == {b"b", b""}
+    claim = claims.Claim(store, SERVED, 10, NOW, line=b"")
+    assert [taken.run.id for taken in store.journal.write((), claim)] == ["of none", "queued"]
+    assert claim.elsewhere == {b"b"}
 
 
 def test_what_a_fork_stands_for_is_nobodys_any_more(store: Store) -> None:
