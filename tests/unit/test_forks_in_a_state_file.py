@@ -20,6 +20,7 @@ from perdure.operations.after_redrive import follow
 from perdure.operations.find_run import find_run
 from perdure.operations.find_step import find_step
 from perdure.store import dead_letters, forks, signals, unseen_results
+from perdure.store.dead_letter_file import letter_details
 from perdure.store.forks import Forked
 from perdure.store.kept_runs import enqueued_again
 
@@ -280,6 +281,45 @@ def test_a_child_run_before_the_point_is_taken_over(machine: Machine) -> None:
     assert take_effects() == ["load [9]"]
     child = next(run for run in machine.engine.store.runs(children=True) if run.parent is not None)
     assert child.parent == machine.engine.store.run("fork-1").rid
+
+
+@workflow(name="forked_budget")
+def bounded() -> int:
+    with perdure.budget(tokens=9) as budget:
+        rows()
+        load([9])
+        if "bounded" in broken:
+            raise broken["bounded"]
+        last()
+    return budget.spent.tokens
+
+
+def test_what_a_child_run_has_spent_counts_for_the_blocks_of_the_fork(machine: Machine) -> None:
+    """The child run is taken over; its costs are those of the block that called it, there too."""
+    broken["bounded"] = Trouble("later")
+    source = end(machine, bounded)
+    fork(machine, source, 3)
+    broken.clear()
+    take_effects()
+    assert bounded() == 2
+    assert take_effects() == ["last"]
+    store = machine.engine.store
+    made = store.run("fork-1").rid
+    assert store.spent_in(made, f"{made}:0").tokens == 2
+
+
+def test_a_later_fork_of_a_run_that_is_done_takes_the_letters_over_from_an_earlier_one(machine: Machine) -> None:
+    """What the earlier one has not re-driven of what lies before the point."""
+    broken["parse 2"] = Trouble("bad")
+    source = end(machine, rows)
+    for new_id, before in (("fork-1", 6), ("fork-2", 5), ("fork-3", 2)):
+        made = fork(machine, machine.engine.store.run(source.id), before, new_id)
+        store = machine.engine.store
+        assert (made.moved, made.again) == ((1, 0) if before > 2 else (0, 0))
+        assert [store.run_by_number(letter.run).id for letter in parked(machine)] == [
+            new_id if before > 2 else "fork-2"
+        ]
+        assert [one.message for one in letter_details(store, parked(machine)[0]).attempts] == ["bad"]
 
 
 @workflow(name="forked_wait")
