@@ -67,6 +67,15 @@ class Signed:
         self.length = len(self.text)
 
 
+@dataclass
+class Labelled:
+    labels: dict[str, int]
+    size: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.labels)
+
+
 class Row(TypedDict):
     id: int
     note: NotRequired[str]
@@ -88,18 +97,19 @@ def take(
     span: Range | None,
     share: Fraction | None,
     spans: list[Range],
+    labelled: Labelled | None,
 ) -> None: ...
 
 
 TAKE = Spec("step", take, "take")
-NAMES = TAKE.signature.names(15)
+NAMES = TAKE.signature.names(16)
 HELD = pack_inputs(
     [
         Tags(["a"]), Upper("a"), Plain("a"), Point(1), Bare(1), Amount(1), Free(1), Signed("abc", "k"), {"id": 1},
-        None, None, None, None, None, [Range(1, 2)],
+        None, None, None, None, None, [Range(1, 2)], Labelled({"a": 1, "b": 2}),
     ], {}, owner="",
 )  # fmt: skip
-NONE = pack_inputs([Tags(["a"]), *[None] * 7, {"id": 1}, *[None] * 5, []], {}, owner="")
+NONE = pack_inputs([Tags(["a"]), *[None] * 7, {"id": 1}, *[None] * 5, [], None], {}, owner="")
 
 
 @pytest.mark.parametrize(
@@ -138,6 +148,9 @@ def test_a_value_is_made_by_the_class_that_is_declared(packed: bytes, path: str,
         ("amount.unit", "USD", Amount(1, "USD")),
         ("free.cents", 5, Free(5)),
         ("spans[0].low", 0, [Range(0, 2)]),
+        ("labelled.labels", {"a": 1}, Labelled({"a": 1})),
+        ("labelled.labels", {"b": 2, "a": 1}, Labelled({"a": 1, "b": 2})),
+        ("labelled.labels.c", 3, Labelled({"a": 1, "b": 2, "c": 3})),
     ],
 )
 def test_a_field_is_edited_in_what_stands_there(path: str, value: Any, made: Any) -> None:

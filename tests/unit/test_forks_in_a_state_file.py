@@ -12,6 +12,7 @@ import perdure
 from conftest import Died, Machine, Trouble
 from perdure import step, workflow
 from perdure.core.execution.idempotency import child_id
+from perdure.core.execution.spending import Bounds
 from perdure.core.letter_record import LetterRecord
 from perdure.core.records import RunRecord
 from perdure.engines.local.redrive import Redriver, Result
@@ -19,7 +20,7 @@ from perdure.errors import AlreadyRunning, NotFound, RunError, Suspended
 from perdure.operations.after_redrive import follow
 from perdure.operations.find_run import find_run
 from perdure.operations.find_step import find_step
-from perdure.store import dead_letters, forks, signals, unseen_results
+from perdure.store import dead_letters, forks, signals, spending, unseen_results
 from perdure.store.dead_letter_file import letter_details
 from perdure.store.forks import Forked
 from perdure.store.kept_runs import enqueued_again
@@ -295,9 +296,12 @@ def bounded() -> int:
 
 
 def test_what_a_child_run_has_spent_counts_for_the_blocks_of_the_fork(machine: Machine) -> None:
-    """The child run is taken over; its costs are those of the block that called it, there too."""
+    """The child run is taken over; its costs are those of the block that called it, there too; what was raised is."""
     broken["bounded"] = Trouble("later")
     source = end(machine, bounded)
+    store = machine.engine.store
+    raised = Bounds(tokens=50)
+    store.journal.write((), lambda connection: spending.raise_bounds(connection, source.rid, raised, store.path))
     fork(machine, source, 3)
     broken.clear()
     take_effects()
@@ -306,6 +310,7 @@ def test_what_a_child_run_has_spent_counts_for_the_blocks_of_the_fork(machine: M
     store = machine.engine.store
     made = store.run("fork-1").rid
     assert store.spent_in(made, f"{made}:0").tokens == 2
+    assert store.raised_bounds(made) == raised
 
 
 def test_a_later_fork_of_a_run_that_is_done_takes_the_letters_over_from_an_earlier_one(machine: Machine) -> None:

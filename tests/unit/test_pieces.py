@@ -48,6 +48,14 @@ def test_what_two_payloads_share_is_the_same_pieces(kind: str) -> None:
     assert new < 70_000
 
 
+def test_a_piece_is_no_longer_than_is_said() -> None:
+    """Nor shorter, but for the last one; also where nothing tells where one should end."""
+    for data in (text(1, 50_000), b"x" * 100_000, bytes(100_000), random.Random(1).randbytes(300_000)):
+        *found, last = (len(piece) for _, piece in cut(data))
+        assert 4_096 <= min(found) <= max(found) <= 32_768
+        assert last <= 32_768
+
+
 def test_comparing_with_what_came_before_changes_no_piece() -> None:
     """A list that grows is cut where it would be for the first time; so is one that lost its head."""
     before = cut(b"\x9f" + text(1, 50_000))

@@ -101,6 +101,7 @@ def test_why_a_run_was_left_is_kept_beside_the_file(tmp_path: Path) -> None:
     assert stop_notes.put(state, "r-2", b"")
     assert stop_notes.get(state, "r-1") == b"second"
     assert stop_notes.get(state, "r-2") is None
+    assert (stop_notes.folder_of(state) / "7d99a80e76bbad0e").exists(), "where an older program has put it"
     note = next(path for path in stop_notes.folder_of(state).iterdir() if path.read_bytes().endswith(b"second"))
     note.write_bytes(note.read_bytes()[:-1] + b"D")
     assert stop_notes.get(state, "r-1") is None
