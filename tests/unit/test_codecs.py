@@ -142,3 +142,13 @@ def test_names_and_classes_of_others_are_refused() -> None:
             perdure.register_codec(cls, lambda value: 1, lambda stored: stored, name=name)
     with pytest.raises(OptionError, match="takes a class"):
         perdure.register_codec(Money(5), cents, Money)  # type: ignore[type-var]
+
+
+def test_a_class_of_a_library_keeps_its_form() -> None:
+    """Whoever gives it another one would not read what others have stored."""
+    import datetime
+
+    zone = pytest.importorskip("dateutil.tz").tzutc
+    ANY.round_trip(datetime.datetime(2026, 1, 1, tzinfo=zone()))
+    with pytest.raises(OptionError, match="stored without a codec"):
+        registry.register(registry.Codec(zone, "my zone", str, zone))

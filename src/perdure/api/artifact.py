@@ -221,4 +221,4 @@ def _make(fields: Any) -> Artifact:
     return Artifact(digest, size, kind, summary, name, data)
 
 
-registry.register(registry.Codec(Artifact, artifact_names.CODEC, _take, _make, own=True))
+registry.register_own(Artifact, artifact_names.CODEC, _take, _make)

@@ -10,7 +10,7 @@ import ast
 from typing import Any
 
 from perdure.core.values.extensions import Refused, Unfit
-from perdure.core.values.registry import Codec, register
+from perdure.core.values.registry import register_own
 
 
 def learn() -> None:
@@ -19,11 +19,11 @@ def learn() -> None:
 
     kinds = {np.dtype(code).type for code in "?bBhHiIlLqQefdgFDGSUVmM"} | {np.longlong, np.ulonglong}
     for kind in kinds:
-        register(Codec(kind, f"numpy.{kind.__name__}", _take_scalar, _make_scalar, own=True))
-    register(Codec(np.ndarray, "numpy.ndarray", take_array, make_array, own=True))
+        register_own(kind, f"numpy.{kind.__name__}", _take_scalar, _make_scalar)
+    register_own(np.ndarray, "numpy.ndarray", take_array, make_array)
     for cls in {type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDGSUVmMO"} | {np.dtype}:
-        register(Codec(cls, f"numpy.dtype.{cls.__name__}", take_dtype, make_dtype, own=True))
-    register(Codec(np.random.Generator, "numpy.random.Generator", _take_generator, _make_generator, own=True))
+        register_own(cls, f"numpy.dtype.{cls.__name__}", take_dtype, make_dtype)
+    register_own(np.random.Generator, "numpy.random.Generator", _take_generator, _make_generator)
 
 
 def take_dtype(dtype: Any) -> str:

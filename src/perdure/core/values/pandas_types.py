@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from perdure.core.values.extensions import Refused, Unfit
-from perdure.core.values.registry import Codec, register
+from perdure.core.values.registry import register_own
 
 _WAY_OUT = "write it to a file (to_parquet) and return the path"
 
@@ -32,7 +32,7 @@ def learn() -> None:
     codecs += [(cls, cls.__name__, take_index, make_index) for cls in _indexes()]
     codecs += [(cls, cls.__name__, _take_array, _make_array) for cls in _arrays()]
     for cls, name, take, make in codecs:
-        register(Codec(cls, f"pandas.{name}", take, make, own=True))
+        register_own(cls, f"pandas.{name}", take, make)
 
 
 def _indexes() -> list[type]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from perdure.core.values.registry import Codec, register
+from perdure.core.values.registry import register_own
 
 
 def learn() -> None:
@@ -16,11 +16,11 @@ def learn() -> None:
     for base in (AnyUrl.__mro__[-2], PostgresDsn.__mro__[-2]):
         for cls in _below(base):
             if cls.__module__ == "pydantic.networks":
-                register(Codec(cls, f"pydantic.{cls.__name__}", _text, _of_text(cls), own=True))
+                register_own(cls, f"pydantic.{cls.__name__}", _text, _of_text(cls))
     for core in (Url, MultiHostUrl):
-        register(Codec(core, f"pydantic.core.{core.__name__}", _text, _of_text(core), own=True))
-    register(Codec(NameEmail, "pydantic.NameEmail", _name_and_email, lambda content: NameEmail(*content), own=True))
-    register(Codec(TzInfo, "pydantic.TzInfo", _offset, TzInfo, own=True))
+        register_own(core, f"pydantic.core.{core.__name__}", _text, _of_text(core))
+    register_own(NameEmail, "pydantic.NameEmail", _name_and_email, lambda content: NameEmail(*content))
+    register_own(TzInfo, "pydantic.TzInfo", _offset, TzInfo)
 
 
 def _text(url: Any) -> str:

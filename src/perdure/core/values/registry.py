@@ -69,6 +69,11 @@ def register(codec: Codec) -> None:
         LOWERING[cls] = lambda w, v, d: _lower(w, v, d, codec)
 
 
+def register_own(cls: type, name: str, take: Callable[[Any], Any], make: Callable[[Any], Any]) -> None:
+    """The same for a class of a library: nobody else gives it another form."""
+    register(Codec(cls, name, take, make, own=True))
+
+
 def registered() -> list[type]:
     """The classes that have a codec."""
     return list(_by_class)

@@ -10,7 +10,7 @@ import msgspec
 
 from perdure.core.values.builtin_types import LOWERING
 from perdure.core.values.extensions import ZONEINFO, Lowering, Refused
-from perdure.core.values.registry import Codec, register
+from perdure.core.values.registry import register_own
 
 
 def learn() -> None:
@@ -39,24 +39,21 @@ def _lower_zone_info(w: Lowering, zone: Any, depth: int) -> msgspec.msgpack.Ext:
 def _learn_dateutil() -> None:
     from dateutil import tz
 
-    register(Codec(tz.tzutc, "dateutil.tzutc", lambda zone: None, lambda content: tz.tzutc(), own=True))
-    register(
-        Codec(
-            tz.tzoffset,
-            "dateutil.tzoffset",
-            lambda zone: [zone._name, zone._offset.total_seconds()],
-            lambda content: tz.tzoffset(content[0], content[1]),
-            own=True,
-        )
+    register_own(tz.tzutc, "dateutil.tzutc", lambda zone: None, lambda content: tz.tzutc())
+    register_own(
+        tz.tzoffset,
+        "dateutil.tzoffset",
+        lambda zone: [zone._name, zone._offset.total_seconds()],
+        lambda content: tz.tzoffset(content[0], content[1]),
     )
-    register(Codec(tz.tzlocal, "dateutil.tzlocal", lambda zone: None, lambda content: tz.tzlocal(), own=True))
+    register_own(tz.tzlocal, "dateutil.tzlocal", lambda zone: None, lambda content: tz.tzlocal())
 
 
 def _learn_pytz() -> None:
     import pytz
 
-    register(Codec(type(pytz.utc), "pytz.UTC", lambda zone: None, lambda content: pytz.utc, own=True))
-    register(Codec(type(pytz.FixedOffset(1)), "pytz.fixed", _minutes, pytz.FixedOffset, own=True))
+    register_own(type(pytz.utc), "pytz.UTC", lambda zone: None, lambda content: pytz.utc)
+    register_own(type(pytz.FixedOffset(1)), "pytz.fixed", _minutes, pytz.FixedOffset)
 
 
 def _minutes(zone: Any) -> int:
