@@ -121,6 +121,7 @@ def test_arguments_by_name() -> None:
         ("text", None, None),
         (None, {"a": 1}, {"a": 1}),
         (StandIn(dict), [1], [1]),
+        (["x", Decimal("1")], ["x", "1", "2.5"], ["x", Decimal("1"), Decimal("2.5")]),
     ],
 )
 def test_every_kind_is_made_of_json(before: Any, given: Any, after: Any) -> None:

@@ -28,6 +28,7 @@ from perdure.store import (
     schedule_copies,
     schedule_runs,
     schedules,
+    sessions,
     spending,
     sqlite_dump,
     stop_notes,
@@ -421,6 +422,9 @@ def test_a_new_run_does_not_look_whether_its_end_was_asked_for(
     machine.boot()
     asks_seldom()
     assert len(asked) == 1
+    (run,) = machine.engine.store.runs()
+    lives_of = machine.engine.store.journal.read(lambda connection: sessions.list_of(connection, run.rid, run.path))
+    assert len(lives_of) == 2, "each life is written down"
 
 
 def test_a_run_that_is_over_is_not_asked_to_stop(machine: Machine) -> None:
