@@ -157,12 +157,15 @@ def test_the_last_declaration_wins_and_says_so(here: World, caplog: pytest.LogCa
         here.declare()
         here.declare()
         here.declare(overlap="queue")
+        here.declare(overlap="queue")
+        here.declare(overlap="queue", key=bytes([1] * 16))
         here.declare(script="other.py", path="/other.py")
         here.declare(spec="0 0 1 * MON")
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == "schedule nightly is declared: 0 3 * * * (Europe/Berlin)"
     assert lines[1] == "schedule nightly was changed: overlap 'skip' -> 'queue'"
-    assert "declared by /other.py now" in lines[2]
+    assert lines[2] == "schedule nightly was changed: its arguments"
+    assert "declared by /other.py now" in lines[3]
     assert "or the weekday" in lines[-1]
 
 

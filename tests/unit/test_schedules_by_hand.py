@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from schedule_world import HOUR, World, at, world
 
@@ -97,3 +98,18 @@ def test_a_removed_schedule_leaves_its_runs(here: World) -> None:
     here.go_on(at("2026-11-27T16:30"))
     assert here.runs()[-1] == "nightly@2026-11-27T16:00+01:00"
     assert len(here.runs()) == 4
+
+
+def test_what_is_paused_or_counts_already_stays_as_it_is(here: World) -> None:
+    """Since when it counts, too. Nothing is skipped of a schedule that is paused; it is begun by hand all the same."""
+    here.declare()
+    before = here.row()
+    assert msgspec.structs.asdict(schedules.resume(here.store, "nightly", here.now + HOUR)) == before
+    paused = schedules.pause(here.store, "nightly", here.now)
+    assert (paused.status, paused.due) == ("paused", None)
+    assert schedules.pause(here.store, "nightly", here.now + HOUR) == paused
+    with pytest.raises(OptionError, match="schedule 'nightly' is paused"):
+        schedules.skip_next(here.store, "nightly", here.now)
+    again = schedules.resume(here.store, "nightly", at("2026-11-28T12:00"))
+    assert (again.status, again.due, again.since) == ("active", at("2026-11-29T03:00"), at("2026-11-28T12:00"))
+    assert here.told() == [("11-28T03:00", "paused", 1)]
