@@ -122,8 +122,13 @@ def test_an_explicit_cause_decides_about_an_unknown_exception():
 
 
 def test_what_was_merely_being_handled_decides_nothing():
-    """An implicit context may have nothing to do with the error."""
+    """An implicit context may have nothing to do with the error; that there was too much load is worth a wait."""
     assert assess(raised(RuntimeError(), context=TypeError()), NOW).kind == "transient"
+    busy = RuntimeError()
+    busy.__context__ = from_httpx(429)
+    assert (assess(busy, NOW).kind, assess(busy, NOW).confidence) == ("throttled", "possible")
+    busy.__suppress_context__ = True  # raise ... from None
+    assert assess(busy, NOW).kind == "transient"
 
 
 def test_the_exception_itself_counts_before_its_cause():

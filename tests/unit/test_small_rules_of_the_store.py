@@ -19,6 +19,7 @@ from perdure.core.dead_letters import describe
 from perdure.core.execution.spending import Bounds
 from perdure.errors import StateCorrupt
 from perdure.store import (
+    bell,
     dead_letters,
     keyed_requests,
     lives,
@@ -487,3 +488,15 @@ def test_a_wait_since_or_until_a_time_that_is_none_is_damage(machine: Machine, b
                 waits.standing_of(store, run.rid)
         else:
             assert len(waits.standing_of(store, run.rid)) == 1
+
+
+def test_a_worker_is_woken_for_a_run_that_is_ready_once_it_is_saved(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For nothing else."""
+    rung: list[tuple[str, ...]] = []
+    monkeypatch.setattr(bell, "ring", lambda path, *which: rung.append(which))
+    small_rules([])
+    assert () not in rung
+    small_rules.enqueue([1])
+    assert rung.count(()) == 1

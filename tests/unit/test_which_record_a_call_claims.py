@@ -6,6 +6,7 @@ import random
 import tracemalloc
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -175,6 +176,32 @@ def test_a_call_like_one_that_was_just_claimed_is_another_one() -> None:
     history, _ = read_when_needed(index)
     calls = [called("claiming", number) for number in (1, 1, 2, 1, 3, 4)]
     assert [(history.claim(call), call.n) for call in calls] == [(1, 0), (None, 1), (2, 0), (None, 2), (3, 0), (4, 0)]
+
+
+def test_a_record_that_another_call_was_given_is_no_occurrence_any_more() -> None:
+    """Calls that are alike take the records beside it, and new occurrences behind it."""
+    key = (1).to_bytes(16, "little")
+    history = History(1, "run", [(seq, "claiming", key, seq - 1, "done", "step") for seq in (1, 2)])
+    other = called("claiming", 2)
+    history.adopt(other, SimpleNamespace(name="claiming", key=key, n=1, seq=2))  # type: ignore[arg-type]
+    assert (other.key, other.n, other.seq, history.open) == (key, 1, 2, 1)
+    calls = [called("claiming", 1) for _ in range(3)]
+    assert [(history.claim(call), call.n) for call in calls] == [(1, 0), (None, 2), (None, 3)]
+    assert history.open == 0
+
+
+def test_whether_there_is_an_unclaimed_record_is_known_without_claiming_it() -> None:
+    """Records are read until it is found; those in hand are known as well."""
+    index = [(seq, "claiming", seq.to_bytes(16, "little"), 0, "done", "step") for seq in range(1, 7)]
+    index.append((7, "claiming", (3).to_bytes(16, "little"), 1, "done", "step"))
+    history, _ = read_when_needed(index)
+    keys = {number: number.to_bytes(16, "little") for number in (1, 3, 6, 9)}
+    assert [history.knows("claiming", key) for key in keys.values()] == [True, True, True, False]
+    assert not history.knows("claiming too", keys[1])
+    assert history.claim(called("claiming", 1)) == 1
+    assert not history.knows("claiming", keys[1])
+    assert history.claim(called("claiming", 3)) == 3
+    assert history.knows("claiming", keys[3])
 
 
 def test_records_that_cannot_be_read_are_never_taken_to_be_none() -> None:

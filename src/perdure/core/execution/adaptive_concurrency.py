@@ -41,6 +41,11 @@ class AdaptiveConcurrency:
         self._cut = 0  # attempts up to this number began before the last cut
         self._change(min(FIRST, self.most))
 
+    def _change(self, limit: int) -> None:
+        self.limit = limit
+        self._successes = 0
+        self._peak = self.inside
+
     @property
     def full(self) -> bool:
         """Whether no other item may start now."""
@@ -76,11 +81,6 @@ class AdaptiveConcurrency:
         if attempt > self._cut:
             self._cut = self._begun
             self._change(max(1, self.limit // 2))
-
-    def _change(self, limit: int) -> None:
-        self.limit = limit
-        self._successes = 0
-        self._peak = self.inside
 
 
 def is_congestion(outcome: Outcome, rules: Rules) -> bool:
