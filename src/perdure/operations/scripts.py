@@ -69,9 +69,7 @@ def find_workflow(path: Path, name: str | None = None, line: CommandLine | None 
     here = module.__file__ or ""
     own = {each: it for each, it in found.items() if functions.is_same_file(spec_of(it).file, here)} or found
     if len({id(spec_of(each)) for each in own.values()}) > 1:
-        lines = "".join(
-            f"\n    perdure run {shlex.quote(f'{path}:{each}')}{_first_line(it)}" for each, it in own.items()
-        )
+        lines = "".join(f"\n    {_command_of(path, each, it)}" for each, it in own.items())
         raise UsageError(f"{path} has several workflows", f"name the one to run:{lines}")
     return next(iter(own.values()))
 
@@ -135,9 +133,11 @@ def _workflows(module: ModuleType) -> dict[str, AnyWorkflow]:
     return found
 
 
-def _first_line(workflow: AnyWorkflow) -> str:
+def _command_of(path: Path, name: str, workflow: AnyWorkflow) -> str:
+    """The command that runs a workflow of a script, and what the workflow is for."""
     lines = (workflow.__doc__ or "").strip().splitlines()
-    return f"    {lines[0]}" if lines else ""
+    command = f"perdure run {shlex.quote(f'{path}:{name}')}"
+    return f"{command}    {lines[0]}" if lines else command
 
 
 def step_of(
