@@ -206,3 +206,67 @@ def test_a_step_on_a_thread_that_belongs_to_no_run_says_that_it_is_not_saved(scr
     done = scripts.run(script)
     assert done.stdout == "6\n"
     assert done.stderr.count("nothing is saved") == 1
+
+
+def test_a_module_that_another_thread_is_about_to_import_is_none(scripts: Scripts) -> None:
+    """A step in a thread imports asyncio, say: until it has, the module is there with nothing in it."""
+    script = scripts.write(
+        """
+        import datetime, sys, threading
+        from importlib.machinery import SourceFileLoader
+        from perdure import now, step, workflow
+
+        NAMES = ["asyncio", "zoneinfo", "multiprocessing.process", "perdure.engines.runtime.command"]
+        assert not set(NAMES) & set(sys.modules)
+        begun, over = threading.Event(), threading.Event()
+
+        class Slow(SourceFileLoader):
+            def exec_module(self, module):
+                begun.set()
+                over.wait()
+                super().exec_module(module)
+
+        class Finder:
+            def find_spec(name, path, target=None):
+                spec = next(found for each in sys.meta_path[1:] if (found := each.find_spec(name, path, target)))
+                if name in NAMES:
+                    spec.loader = Slow(spec.loader.name, spec.loader.path)
+                return spec
+
+        sys.meta_path.insert(0, Finder)
+
+        @step(retry=None)
+        def lazy(name: str) -> None:
+            __import__(name)
+
+        @step(retry=None)
+        def small(when: datetime.datetime) -> datetime.datetime:
+            return when
+
+        @step(retry=None)
+        def bad() -> None:
+            raise ValueError
+
+        @workflow
+        def main() -> int:
+            for name in NAMES:
+                thread = threading.Thread(target=lazy, args=(name,))
+                thread.start()
+                begun.wait()
+                small(now())
+                try:
+                    bad()
+                except ValueError:
+                    pass
+                over.set()
+                thread.join()
+                begun.clear()
+                over.clear()
+            return len(NAMES)
+
+        if __name__ == "__main__":
+            print(main())
+        """
+    )
+    done = scripts.run(script, fresh=True)
+    assert (done.returncode, done.stdout) == (0, "4\n"), done.stderr

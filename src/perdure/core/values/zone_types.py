@@ -16,7 +16,9 @@ from perdure.core.values.registry import register_own
 def learn() -> None:
     """Learn the zones of those of the modules that are loaded."""
     if "zoneinfo" in sys.modules:
-        LOWERING[sys.modules["zoneinfo"].ZoneInfo] = _lower_zone_info
+        import zoneinfo  # it waits while another thread is about to
+
+        LOWERING[zoneinfo.ZoneInfo] = _lower_zone_info
     if "dateutil.tz" in sys.modules:
         _learn_dateutil()
     if "pytz" in sys.modules:

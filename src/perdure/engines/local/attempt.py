@@ -169,8 +169,9 @@ def given_up(resources: Resources, effect: Execute, scope: LocalScope, slot: Slo
 
 def _end_programs(call: Call) -> None:
     """End what `perdure.sh` has started for an attempt that is over, and Ctrl-C, say, has left behind."""
-    if (commands := sys.modules.get("perdure.engines.runtime.command")) is not None:  # else it runs no program
-        commands.end_programs(call)
+    end = getattr(sys.modules.get("perdure.engines.runtime.command"), "end_programs", None)
+    if end is not None:  # else it runs no program: the module is not loaded, or another thread is about to
+        end(call)
 
 
 def pauses(resources: Resources, effect: Wait, scope: LocalScope) -> Iterator[float]:

@@ -185,7 +185,9 @@ class BaseScope(ABC):
 
     def keeps_loop(self) -> bool:
         """Does an event loop run on this thread?"""
-        return "asyncio" in sys.modules and sys.modules["asyncio"]._get_running_loop() is not None
+        # Another thread may be about to import asyncio: its names come one after the other then.
+        running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+        return running is not None and running() is not None
 
     def wake_loop(self) -> None:
         """A thread has made a call, or waits for the others: the loop that executes the workflow may have to go on."""

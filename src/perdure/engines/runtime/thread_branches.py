@@ -258,8 +258,10 @@ def _outside() -> Iterator[None]:
 
 def run_of_parent() -> str | None:
     """The id of the run that has started this process, with multiprocessing."""
-    processes = sys.modules.get("multiprocessing.process")
-    if processes is None:
+    if "multiprocessing.process" not in sys.modules:
         return None
-    run = processes.current_process()._config.get(OURS)
+    from multiprocessing import process  # it waits while another thread is about to
+
+    current: Any = process.current_process()
+    run = current._config.get(OURS)
     return run if isinstance(run, str) else None
