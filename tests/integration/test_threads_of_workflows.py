@@ -250,7 +250,7 @@ def test_a_module_that_another_thread_is_about_to_import_is_none(scripts: Script
         @workflow
         def main() -> int:
             for name in NAMES:
-                thread = threading.Thread(target=lazy, args=(name,))
+                thread = threading.Thread(target=lazy, args=(name,), daemon=True)
                 thread.start()
                 begun.wait()
                 small(now())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dis
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import apsw
 import pytest
@@ -15,6 +18,7 @@ from perdure.core import records
 from perdure.core.records import Row, sealed_row
 from perdure.core.values.pieces import INLINE
 from perdure.errors import DiskFull, OptionError, StateCorrupt, StateError, StateIO
+from perdure.store import group_commit
 from perdure.store.group_commit import AGAIN, CHECKPOINT, Entry, Journal
 from perdure.store.rows import sealed
 from perdure.store.runs import Store
@@ -371,3 +375,57 @@ def test_who_has_a_statement_carried_out_hears_of_its_commit(store: Store) -> No
     assert said == []
     store.journal.write((), lambda connection: None)
     assert said == ["done"]
+
+
+class CtrlC:
+    """A trace that interrupts at the n-th line of one module where Python may: not at `try:` or the end of a `with`."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+        self._seen: set[int] = set()
+
+    def __call__(self, frame: FrameType, event: str, argument: object) -> CtrlC | None:
+        if frame.f_code.co_filename != group_commit.__file__:
+            return None
+        instruction = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+        if event == "line" and instruction != "NOP" and frame.f_lineno not in self._seen:
+            self._seen.add(frame.f_lineno)
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+        return self
+
+
+@pytest.mark.parametrize("operation", [None, lambda connection: connection.changes()], ids=["row", "operation"])
+def test_ctrl_c_at_any_line_of_a_commit_leaves_no_transaction_open(
+    store: Store, operation: Callable[[apsw.Connection], object] | None
+) -> None:
+    """What is saved next is saved, and other processes write meanwhile: in a notebook the process lives on."""
+    journal, known, at = store.journal, sys.gettrace(), 0
+    other = apsw.Connection(str(store.path))
+    while True:
+        at += 1
+        trace = CtrlC(at)
+        try:
+            sys.settrace(trace)
+            journal.write((row(2 * at),), operation)
+        except KeyboardInterrupt:
+            sys.settrace(known)
+            other.execute("BEGIN IMMEDIATE; ROLLBACK")
+            journal.write((row(2 * at + 1),))
+            assert 2 * at + 1 in saved(store)
+        finally:
+            sys.settrace(known)
+        if trace.left > 0:
+            break
+    assert at > 10
+    other.close()
+
+
+def test_a_transaction_that_is_left_open_is_taken_back_before_anything_is_saved(store: Store) -> None:
+    """A second Ctrl-C while the first one is handled: one row alone would be part of it, and lost with it."""
+    store.journal._connection.execute("BEGIN IMMEDIATE")
+    store.journal.write((row(1),))
+    other = apsw.Connection(str(store.path))
+    assert other.execute("SELECT count(*) FROM step").fetchall() == [(1,)]
+    other.close()

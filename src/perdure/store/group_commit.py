@@ -384,6 +384,8 @@ class Journal:
 
     def _transact(self, batch: Sequence[Entry]) -> None:
         connection = self._connection
+        if connection.in_transaction:  # Ctrl-C has left it between two lines; what is written now would be part of it
+            connection.execute("ROLLBACK")
         if len(batch) == 1 and not self._ahead:
             (entry,) = batch
             if entry.operation is None and len(entry.rows) == 1 and not entry.pieces and not entry.artifacts:
@@ -393,9 +395,9 @@ class Journal:
         for entry in batch:
             for _, _, payload in entry.files:  # whole and durable before a row names them
                 artifacts.keep(self._artifacts, payload)
-        connection.execute("BEGIN IMMEDIATE")
         ahead: list[_Ahead] = []
         try:
+            connection.execute("BEGIN IMMEDIATE")
             while self._ahead:
                 ahead.append(self._ahead.popleft())
                 connection.execute(*ahead[-1][:2])

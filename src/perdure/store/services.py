@@ -122,8 +122,8 @@ class Services:
         """
 
         def change(connection: apsw.Connection) -> T:
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 row: Any = connection.execute(self._sql["get"], (name, kind)).fetchone()
                 before = _STATES[kind]() if row is None else self._decoded(kind, name, *row)
                 after, answer = function(
@@ -194,8 +194,8 @@ class Services:
         raise apsw.CantOpenError("the file is exchanged all the time")
 
     def _bring_up_to_date(self, connection: apsw.Connection) -> None:
-        connection.execute("BEGIN IMMEDIATE")
         try:
+            connection.execute("BEGIN IMMEDIATE")
             version: Any = connection.pragma("user_version")  # another process may have been faster
             if version < 2:
                 connection.execute(self._sql["table_of_openings"])
