@@ -1,17 +1,21 @@
-"""What guards cost: `python benchmarks/guards.py`, with perdure installed.
+"""What guards cost: `python benchmarks/guards.py [ROUNDS]`, with perdure installed.
 
-One workflow of 1,000 steps one after the other (w1), without guards and with each of them, by turns in one process and
-one session. The ratio is to the plain workflow of the same round; a second plain one shows how far two alike differ.
+Steps one after the other (w1), without guards and with each of them, by turns in one process: short runs, in another
+order in each round. A run is measured from its second step to its last, so that its begin and its end are left out.
+The ratio is to the plain run of the same round, the figure the median of all rounds, with the middle half of them
+behind it; a second plain run shows how far two alike differ. `memory` is the same on a file system in memory, where a
+step costs a fraction of one on a disk.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import random
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -21,10 +25,12 @@ import perdure
 from perdure import step, workflow
 from perdure.engines.local import engine
 
-STEPS = 1_000
-ROUNDS = 9
-FIRST_STEPS = 100
-"""Steps of the run that comes before the rounds."""
+STEPS = 50
+ROUNDS = 60
+WARM = 2
+"""Rounds before those that count."""
+MOST = 1_000
+"""What is far from being reached."""
 
 _numbers = itertools.count()
 
@@ -35,13 +41,13 @@ def plain(n: int) -> int:
     return n % 100
 
 
-@step(ensure=lambda result: result < STEPS)
+@step(ensure=lambda result: result < MOST)
 def ensured(n: int) -> int:
     """Its result is looked at."""
     return n % 100
 
 
-@step(max_repeats=STEPS)
+@step(max_repeats=MOST)
 def bounded(n: int) -> int:
     """Its repetitions are counted."""
     return n % 100
@@ -54,26 +60,26 @@ def spending(n: int) -> int:
     return n % 100
 
 
-@step(ensure=lambda result: result < STEPS, max_repeats=STEPS)
+@step(ensure=lambda result: result < MOST, max_repeats=MOST)
 def guarded(n: int) -> int:
     """All of it."""
     perdure.spend(usd=0.000_1, tokens=10)
     return n % 100
 
 
-def _run(called: perdure.Step[[int], int], steps: int, bounds: dict[str, int]) -> int:
-    with perdure.budget(**bounds) if bounds else nullcontext():
-        return sum(called(n) for n in range(steps))
-
-
 ALL = {"usd": 1_000, "tokens": 10**9, "calls": 10**6, "seconds": 10**6}
 
 
 @workflow
-def w1(name: str, steps: int, run: int) -> int:
-    """One of the cases."""
+def w1(name: str, steps: int, run: int) -> list[float]:
+    """One of the cases: seconds of the clock and of CPU that its steps take, but for the first."""
     called, bounds = CASES[name]
-    return _run(called, steps, bounds)
+    with perdure.budget(**bounds) if bounds else nullcontext():
+        called(0)
+        began, used = time.perf_counter(), time.thread_time()
+        for n in range(1, steps):
+            called(n)
+        return [time.perf_counter() - began, time.thread_time() - used]
 
 
 CASES: dict[str, tuple[perdure.Step[[int], int], dict[str, int]]] = {
@@ -87,38 +93,43 @@ CASES: dict[str, tuple[perdure.Step[[int], int], dict[str, int]]] = {
 }
 
 
-def measured(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of the clock, and of CPU."""
-    os.sync()
-    began, used = time.perf_counter(), time.process_time()
-    work()
-    return time.perf_counter() - began, time.process_time() - used
+def measured(place: Path, rounds: int) -> dict[str, list[list[float]]]:
+    """Seconds of the clock and of CPU a step, of each case in each round."""
+    found: dict[str, list[list[float]]] = {name: [] for name in CASES}
+    turns, state = random.Random(0), place / "state.db"
+    os.environ["PERDURE_STATE"] = str(state)
+    for number in range(WARM + rounds):
+        for name in turns.sample(list(CASES), len(CASES)):
+            taken = w1(name, STEPS, next(_numbers))
+            if number >= WARM:
+                found[name].append([seconds / (STEPS - 1) for seconds in taken])
+    engine.close_at(state)
+    return found
 
 
 def main() -> None:
     """Prints the figures."""
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in CASES}
-    with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as place:  # /tmp may be memory
-        state = Path(place, "state.db")
-        os.environ["PERDURE_STATE"] = str(state)
-        os.environ["PERDURE_QUIET"] = "1"
-        for name in CASES:
-            w1(name, FIRST_STEPS, next(_numbers))
-        for _ in range(ROUNDS):
-            for name in CASES:
-                run = next(_numbers)
-                found[name].append(measured(lambda name=name, run=run: w1(name, STEPS, run)))  # type: ignore[misc]
-        engine.close_at(state)
-        print("\n".join(f"{name}: {value}" for name, value in machine.facts(Path(place)).items()))
-    print(f"{ROUNDS} rounds by turns, {STEPS:,} steps each; medians, and medians of the ratios within a round\n")
-    print(f"{'guards':<20}{'us a step':>10}{'us of CPU':>10}{'time':>8}{'CPU':>8}")
-    for name, taken in found.items():
-        wall, cpu = (statistics.median(each[kind] for each in taken) * 1e6 / STEPS for kind in (0, 1))
-        ratios = [
-            statistics.median(one[kind] / off[kind] for one, off in zip(taken, found["off"], strict=True)) - 1
-            for kind in (0, 1)
-        ]
-        print(f"{name:<20}{wall:>10.1f}{cpu:>10.1f}{ratios[0]:>+8.1%}{ratios[1]:>+8.1%}")
+    rounds = int(sys.argv[1]) if sys.argv[1:] else ROUNDS
+    os.environ["PERDURE_QUIET"] = "1"
+    memory = Path("/dev/shm")
+    for title, folder in (("disk", Path(__file__).parent), ("memory", memory)):  # /tmp may be memory
+        if not folder.is_dir():
+            continue
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            if title == "disk":
+                print("\n".join(f"{name}: {value}" for name, value in machine.facts(Path(place)).items()))
+                print(f"{rounds} rounds by turns, {STEPS} steps each")
+            found = measured(Path(place), rounds)
+        print(f"\n{title:<20}{'us a step':>10}{'us of CPU':>10}{'time':>25}{'CPU':>25}")
+        for name, taken in found.items():
+            line = f"{name:<20}"
+            for kind in (0, 1):
+                line += f"{statistics.median(each[kind] for each in taken) * 1e6:>10.1f}"
+            for kind in (0, 1):
+                ratios = [one[kind] / off[kind] - 1 for one, off in zip(taken, found["off"], strict=True)]
+                low, middle, high = statistics.quantiles(ratios, n=4)
+                line += f"{middle:>+9.1%} ({low:+.0%} to {high:+.0%})".rjust(25)
+            print(line)
 
 
 if __name__ == "__main__":

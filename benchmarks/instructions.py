@@ -34,6 +34,9 @@ from typing import Any
 
 WORKLOADS = {
     "w1": "steps in a loop",
+    "w1-budget": "the same in a budget",
+    "w1-spend": "the same in a budget, and each says what it has spent",
+    "w1-guards": "the same, with `ensure` and `max_repeats` too",
     "w2-async": "workflows of 20 steps in one loop",
     "w2-threads": "workflows of 20 steps in threads",
     "w3-async": "a map of async steps, 1,000 in flight",
@@ -43,8 +46,11 @@ WORKLOADS = {
     "queue": "queued runs of an empty workflow, claimed and executed by an executor of 100 slots",
 }
 SIZES = {"w1": 300, "w2-async": 600, "w2-threads": 600, "w3-async": 2_000, "w3-threads": 1_000}
+SIZES |= {"w1-budget": 300, "w1-spend": 300, "w1-guards": 300}
 SIZES |= {"begin-end": 60, "enqueue": 200, "queue": 500}
 SHARE = 20
+GUARDS = {"w1-budget": "budget of dollars", "w1-spend": "budget and spend", "w1-guards": "all"}
+"""The cases of `guards.py` that are counted."""
 PARTS = (
     ("SQLite", r"apsw|sqlite"),
     ("asyncio's C", r"_asyncio"),
@@ -227,6 +233,8 @@ class Inside:
 
     def work(self, steps: int) -> None:
         """So many steps in this thread, or in threads."""
+        import guards
+
         from perdure import step, workflow
 
         @step(name="counted")
@@ -253,6 +261,8 @@ class Inside:
             sender(steps)
         elif self.name == "w3-threads":
             items(steps)
+        elif self.name in GUARDS:
+            guards.w1(GUARDS[self.name], steps, steps)
         elif self.name == "w1":
             loop(steps, steps)
         elif self.name == "begin-end":

@@ -140,8 +140,8 @@ def spend(*, usd: float | Decimal = _UNSET, tokens: int = _UNSET) -> None:
         StateIO: it cannot be written down.
     """
     nano = count = 0
-    if type(usd) is float and 0.0 <= usd <= _MOST_USD:  # as nearly always
-        nano = round(usd * NANO)
+    if type(usd) is float and 0.0 <= usd <= 1_000_000.0:  # as nearly always; what is more may not be added to exactly
+        nano = int(usd * NANO + 0.5)
     elif usd is not _UNSET:
         nano = _nano(usd, "usd of perdure.spend")
     elif tokens is _UNSET:
@@ -158,14 +158,11 @@ def spend(*, usd: float | Decimal = _UNSET, tokens: int = _UNSET) -> None:
             "perdure.spend() is called in a workflow, outside a step",
             "call it in the step that spends, once it knows what",
         )
-    spending = getattr(context.scope, "spending", None)
-    if spending is None:
-        if context.scope is None:
-            raise UsageError(
-                f"perdure.spend() is called in step {context.call.spec.name!r}, which is executed in another process",
-                "return what it has spent, and call perdure.spend in a step without isolate= or processes=",
-            )
-        raise _unsupported("perdure.spend")
+    scope: Any = context.scope
+    try:
+        spending = scope.spending
+    except AttributeError:
+        raise _no_spending(context) from None
     spending.spend(context.call, nano, count)
 
 
@@ -207,6 +204,15 @@ def _whole(count: Any, option: str) -> int:
     if count > MOST:
         raise OptionError(f"{option} is more than can be counted", f"give a whole number up to {MOST:,}")
     return count
+
+
+def _no_spending(context: StepContext) -> PerdureError:
+    if context.scope is not None:
+        return _unsupported("perdure.spend")
+    return UsageError(
+        f"perdure.spend() is called in step {context.call.spec.name!r}, which is executed in another process",
+        "return what it has spent, and call perdure.spend in a step without isolate= or processes=",
+    )
 
 
 def _unsupported(what: str) -> PerdureError:

@@ -80,6 +80,11 @@ def marked(crc: int, lives: int | None, keyed: int | None, *more: object) -> int
     return crc ^ crc32(_encode((lives, keyed)), crc & 0xFFFF_FFFF)
 
 
+def with_spent(crc: int, spent: str) -> int:
+    """`marked` for a row that says nothing more than what was spent."""
+    return crc ^ crc32(_encode((None, None, None, None, None, None, spent)), crc & 0xFFFF_FFFF)
+
+
 def attempt_checksum(
     run: int,
     epoch: int,

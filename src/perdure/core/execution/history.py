@@ -14,7 +14,7 @@ from typing import Any, cast
 import msgspec
 
 from perdure.core import records
-from perdure.core.checksums import marked, step_checksum
+from perdure.core.checksums import marked, step_checksum, with_spent
 from perdure.core.exceptions import capture
 from perdure.core.execution.call_extras import NOTHING
 from perdure.core.execution.crash_loop import Crashes, Lives
@@ -222,7 +222,7 @@ class History(Claims):
         if more is NOTHING or more == NOTHING:
             if spent is None:
                 return (rid, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind)
-            crc = marked(crc, None, None, None, None, None, None, spent)
+            crc = with_spent(crc, spent)
             return (
                 rid, seq, name, key, n, status, given, output, started, ms, attempts, crc, kind,
                 None, None, None, None, None, None, spent,
