@@ -127,7 +127,8 @@ def nightly() -> None:
 
 @workflow(schedule="*/5 * * * *", alert="json://localhost")
 def often() -> None:
-    fetch("https://a.example")
+    for url in ["a", "b"]:
+        agent([url])
 
 @workflow(schedule="every 15m", alert="json://localhost")
 def quarterly() -> None:

@@ -36,6 +36,8 @@ def item_by_item(place: Place) -> None:
         if len(calls) != 1 or any(isinstance(one, ast.Break | ast.Return) for one in inside(loop.body)):
             continue
         call, step = calls[0]
+        if step.kind != "step":
+            continue  # a workflow has no map
         own = {place.id for place, _ in targets(loop.target) if isinstance(place, ast.Name)}
         if _names(loop.body) & _names([*call.args, *(k.value for k in call.keywords)], ast.Load) - own:
             continue  # what one round makes is used by the next
@@ -64,8 +66,9 @@ def unbounded_loop(place: Place) -> None:
     for loop in place.facts.of(ast.While):
         calls = _durable_inside(place, loop)
         if calls and isinstance(loop.test, ast.Constant) and loop.test.value:
+            called = calls[0][1]
             place.found(
-                "unbounded-loop", loop, f"{place.who} calls step '{calls[0][1].name}' in a loop without a bound"
+                "unbounded-loop", loop, f"{place.who} calls {called.kind} '{called.name}' in a loop without a bound"
             )
 
 
@@ -105,7 +108,7 @@ def growing_input(place: Place) -> None:
         for call, step in _durable_inside(place, loop):
             for given in (*call.args, *(one.value for one in call.keywords)):
                 if isinstance(given, ast.Name) and given.id in grown:
-                    text = f"'{given.id}' grows in a loop, and step '{step.name}' is given all of it each time"
+                    text = f"'{given.id}' grows in a loop, and {step.kind} '{step.name}' is given all of it each time"
                     place.found("growing-input", call, text)
 
 
