@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -145,11 +146,13 @@ def from_sync() -> str:
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("flow", [forgotten, forgotten_map, forgotten_child, forgotten_task, from_sync], ids=repr)
-def test_what_nobody_awaits_fails_the_run(machine: Machine, flow: object) -> None:
-    """The call was never executed: the run does not end as done, and the error has the line of the call."""
+def test_what_nobody_awaits_fails_the_run(machine: Machine, flow: object, caplog: pytest.LogCaptureFixture) -> None:
+    """The call was never executed: the run does not end as done, the error has the line, and asyncio logs none."""
     with pytest.raises(NotAwaited, match=rf"was called at {__file__}:\d+ and never awaited"):
         asyncio.run(flow()) if flow is not from_sync else flow()  # type: ignore[operator]
     assert {status for _, status in machine.runs()} == {"failed"}
+    gc.collect()
+    assert "asyncio" not in {record.name for record in caplog.records}
 
 
 @pytest.mark.filterwarnings("error")

@@ -128,8 +128,12 @@ class Unawaited:
 
         left = [one for one in self._calls.values() if inspect.getcoroutinestate(one[1]) == "CORO_CREATED"]
         self._calls.clear()
-        for _, coroutine, *_ in left:
-            coroutine.close()  # so that Python does not warn of the same
+        tasks = _tasks() if left else {}
+        for _, coroutine, *_ in left:  # so that Python does not warn of the same
+            if (task := tasks.get(coroutine)) is not None:
+                task.cancel()
+            else:
+                coroutine.close()
         if left:
             owner, _, code, instruction = left[0]
             more = f", and {len(left) - 1} more calls" if len(left) > 1 else ""
@@ -138,6 +142,16 @@ class Unawaited:
                 f"executed{more}",
                 "write `await` in front of the call; in a workflow that is not async, call steps that are not async",
             )
+
+
+def _tasks() -> dict[Any, Any]:
+    """The tasks of the loop around, by the coroutine that they carry."""
+    import asyncio
+
+    try:
+        return {task.get_coro(): task for task in asyncio.all_tasks()}
+    except RuntimeError:  # there is none
+        return {}
 
 
 def _line(code: CodeType, instruction: int) -> int:
