@@ -114,6 +114,42 @@ def test_what_is_not_found_is_said(machine: Machine, capsys: pytest.CaptureFixtu
     assert "not seen: what a step did besides what it returned" in said
 
 
+def test_a_failure_that_the_workflow_caught_is_possible(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is in the records of a run that is done, though not as a finding that is shown without being asked for."""
+
+    @step(retry=None)
+    def look() -> None:
+        raise LookupError("no such item")
+
+    @workflow
+    def wf() -> str:
+        try:
+            look()
+        except LookupError:
+            return "without"
+        return "with"
+
+    assert wf() == "without"
+    (found,) = diagnosed(machine).findings
+    assert (found.code, found.confidence, found.evidence[0].step) == ("silent-failure", "possible", "look")
+    assert main(["diagnose", "last"]) == 0
+    assert "1 more is possible: --all shows it" in capsys.readouterr().out
+
+
+def test_a_run_that_is_not_done_has_a_reason(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the catalogue has no entry for what ended it, the command that says why is named."""
+
+    @workflow
+    def wf() -> None:
+        raise LookupError("no such item")
+
+    with pytest.raises(LookupError):
+        wf()
+    run = diagnosed(machine).run
+    assert main(["diagnose", "last"]) == 0
+    assert f"why it stands:\n  perdure why {run}" in capsys.readouterr().out
+
+
 def test_on_paper_and_as_json(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     """The command shows code, confidence, record, way on; programs get the same."""
     PROVOKED["credential-expired"][0](machine)

@@ -14,6 +14,7 @@ from perdure.core.commands import commands_in
 from perdure.core.durations import show
 from perdure.core.policies.classify import Assessment
 from perdure.core.policies.failure_rules import Confidence
+from perdure.core.records import RESERVED
 from perdure.core.sizes import show_size
 from perdure.core.timestamps import moment
 from perdure.errors import CrashLoop, DiskFull, PerdureError
@@ -217,6 +218,21 @@ def _letters(facts: RunFacts) -> Iterator[Finding]:
             yield finding(facts, "silent-failure", "likely", text, evidence, commands, fix)
 
 
+def _caught(facts: RunFacts) -> Iterator[Finding]:
+    """A run is done, and calls have failed for good: the workflow caught that, and may or may not have meant to."""
+    for step in facts.steps.values():
+        if facts.status != "done" or not step.failed or step.name.startswith(RESERVED):
+            continue
+        failed, total = len(step.failed), len(step.done) + len(step.failed)
+        text = (
+            f"the run is done, and {failed} of {total} calls of {step.name!r} failed for good: the workflow caught it"
+        )
+        evidence = [Evidence(f"#{seq} {step.name} has failed", seq, step.name) for seq in step.failed[:SHOWN]]
+        fix = "See whether the workflow may go on without that result: `perdure show RUN --step STEP`."
+        yield finding(facts, "silent-failure", "possible", text, evidence, ["perdure show RUN --step STEP"], fix)
+        return
+
+
 def _fails_by_input(facts: RunFacts, name: str, seq: int, error: bytes) -> tuple[str, str] | None:
     """What an item does that is at fault itself, of one and of several; None if it is not, or that is not known."""
     seen = facts.seen_of_dead(seq) or _assess(facts, error)
@@ -252,6 +268,7 @@ _LOOKS: tuple[Callable[[RunFacts], Iterator[Finding]], ...] = (
     _damage,
     _deaths,
     _letters,
+    _caught,
     _stops_at_an_item,
     diagnose_calls.waits,
     _errors,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -32,7 +33,11 @@ def diagnose(run: Reference, *, json: Json = False, all: All = False, where: Whe
         _finding(printer, one)
     hidden = len(found.findings) - len(shown)
     if not shown:
-        printer.line("nothing is found in its records")
+        if found.status == "done":
+            printer.line("nothing is found in its records")
+        else:  # an error of the script's own, a signal, a wait: it has a reason, and no entry of the catalogue is it
+            printer.line("none of the failures in `perdure failures` is found in its records; why it stands:")
+            printer.line(f"  perdure why {quote(found.run)}", "bold")
     if hidden:
         printer.line(
             f"{hidden} more {'is' if hidden == 1 else 'are'} possible: --all shows {'it' if hidden == 1 else 'them'}",
