@@ -99,10 +99,17 @@ def hand_on(n: int) -> int:
     perdure.signal(id, "go", n, id="first")
     perdure.publish("at", n)
     perdure.schedule(send, "0 3 * * *", name="nightly", args=[n])
+    perdure.alert(f"item {n}")
+    return len(perdure.artifact(f"data of {n}").path.name)
+@step(retry=None)
+def check(n: int) -> int:
+    if n > 1:
+        raise LookupError(f"no item {n}")
     return n
 @workflow
 def main() -> int:
     send.enqueue(2)
+    check.map([1, 2])
     return hand_on(1)
 """,
     "async branches, retries and an accepted repetition": """

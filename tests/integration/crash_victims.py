@@ -93,6 +93,36 @@ def main() -> int:
     return ask(1)
 """,
     ),
+    "large data made of what is in memory": (
+        "other-end",
+        "keep",
+        """
+seen = []
+@step
+def gather(n: int) -> int:
+    seen.append(n)
+    return n
+@step
+def keep(n: int) -> perdure.Artifact:
+    return perdure.artifact(json.dumps(seen))
+@workflow
+def main() -> int:
+    return keep(gather(3)).size * 0
+""",
+    ),
+    "an alert with another text": (
+        "unsafe",
+        "warn",
+        """
+@step
+def warn(n: int) -> int:
+    perdure.alert(f"item {n} by {uuid.uuid4()}")
+    return n
+@workflow
+def main() -> int:
+    return warn(1)
+""",
+    ),
     "a line appended to a file": (
         "unsafe",
         "note",

@@ -350,6 +350,7 @@ _done = {
     "program": "started",
     "enqueue": "enqueued",
     "signal": "sent",
+    "alert": "sent in another text",
 }
 
 

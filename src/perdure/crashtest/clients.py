@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from perdure.crashtest.effects import SAFE_METHODS, Effect, Effects
-from perdure.crashtest.kept_rows import enqueued, sent
+from perdure.crashtest.kept_rows import alerted, enqueued, sent
 from perdure.engines.interface import StepContext, here
 
 
@@ -28,6 +28,7 @@ def watch(effects: Effects) -> None:
         "perdure.engines.runtime.command": _programs,
         "perdure.api.enqueue": lambda module: _enqueues(module, effects),
         "perdure.api.signals": lambda module: _signals(module, effects),
+        "perdure.api.alert": lambda module: _alerts(module, effects),
     }
     for name in [name for name in patches if name in sys.modules]:
         patches.pop(name)(sys.modules[name])
@@ -86,6 +87,17 @@ def _signals(module: Any, effects: Effects) -> None:
         return packed
 
     module._checked = asked
+
+
+def _alerts(module: Any, effects: Effects) -> None:
+    """Alerts of steps; those of the workflow itself are steps of perdure's own. None is sent here."""
+
+    def sending(text: str, level: str, script: str, context: Any) -> bool:
+        if isinstance(context, StepContext) and context.call.spec.record_kind == "step":
+            effects.effect("alert", alerted(text))
+        return False
+
+    module._send = sending
 
 
 def _http_client(module: Any, effects: Effects) -> None:

@@ -45,7 +45,7 @@ class Effect(msgspec.Struct):
 
     Attributes:
         kind: "http", "mail", "append", "write", "sqlite", "program", "log" for a file that a logger has opened, or
-            "enqueue" or "signal".
+            "enqueue", "signal" or "alert".
         what: the method and address, the path or the program.
         step: in which step; empty in the workflow's own code.
         call: the idempotency key of the call; empty outside of steps.

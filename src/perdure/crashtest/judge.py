@@ -86,6 +86,8 @@ def _judged(effects: Sequence[Effect], folder: Path) -> str:
         return "keyed"
     if one.kind in ("write", "sqlite"):
         return "repeatable" if same else ""  # what is left over is seen in the files
+    if one.kind == "alert":
+        return "repeatable" if same else "unsafe"  # the same text is sent once in a quarter of an hour
     if same and one.kind == "http" and one.what.partition(" ")[0] in _KEPT_METHODS:
         return "repeatable"
     return "accepted" if any(accepted(folder, line) for line in (one.at, *one.through)) else "unsafe"
@@ -154,7 +156,7 @@ def differences(reference: Reference, resumed: End, killed: Point, leave: Collec
     else:
         for what, otherwise in reference.kept.others(ended.kept):
             if what not in leave:
-                fix = "a step that is made again has to send, enqueue and publish the same: by its inputs alone"
+                fix = "a step that is made again has to send, enqueue, publish and keep the same: by its inputs alone"
                 found.append(
                     Finding("other-end", step, f"{what} {otherwise}, killed {said(killed)}", fix, killed=killed)
                 )

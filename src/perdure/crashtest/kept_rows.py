@@ -1,14 +1,16 @@
-"""What a run has left in the state file beside its own records: runs, signals, schedules and values of its steps."""
+"""What a run has left beside its own records: runs, signals, schedules, published values, large data, dead letters."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from perdure.core.letter_record import WHOLE_RUN
 from perdure.core.records import RESERVED
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class Kept(msgspec.Struct, frozen=True):
     """A row that is there at the end.
 
     Attributes:
-        kind: "enqueue" (a run of its own), "signal", "schedule" or "published".
+        kind: "enqueue" (a run of its own), "signal", "schedule", "published", "artifact" or "letter" (a dead letter).
         what: which, in words; for the first two as `Effect.what` says it.
         details: digests of what it is, the closest first.
     """
@@ -49,6 +51,11 @@ def sent(event: str) -> str:
     return f"signal {event!r}"
 
 
+def alerted(text: str) -> str:
+    """An alert of a step in words."""
+    return f"alert {text.partition(chr(10))[0]!r}"
+
+
 def kept_rows(store: Store, runs: Sequence[RunRecord], own: str, given: Callable[[str], bool]) -> list[Kept]:
     """All of them.
 
@@ -61,25 +68,39 @@ def kept_rows(store: Store, runs: Sequence[RunRecord], own: str, given: Callable
     Raises:
         StateError: the state file cannot be read.
     """
-    from perdure.store import published, schedules, signals
+    from perdure.store import schedules
 
-    found = []
-    for run in runs:
-        if run.id != own:
-            inputs = run.key.hex()
-            found.append(Kept("enqueue", enqueued(run.workflow), [_digest(inputs, run.id), _digest(inputs)]))
-        for letter in signals.all_of(store, run.rid):
-            if not letter.event.startswith(RESERVED) and not given(letter.event):
-                said = (letter.topic, letter.value.hex())
-                found.append(Kept("signal", sent(letter.event), [_digest(run.id, *said), _digest(*said)]))
-        for value in published.of_run(store, run.rid):
-            if not value.name.startswith(RESERVED):
-                whose = f" of a {enqueued(run.workflow)}" if run.id != own else ""
-                found.append(Kept("published", f"the published {value.name!r}{whose}", [_digest(value.value.hex())]))
+    found = [each for run in runs for each in _of_run(store, run, own, given)]
     for each in schedules.every(store):
         rules = (each.workflow, each.spec, each.tz, each.overlap, each.missed, each.status, each.queue or "")
         found.append(Kept("schedule", f"schedule {each.name!r}", [_digest(*rules, each.key.hex()), _digest(*rules)]))
     return found
+
+
+def _of_run(store: Store, run: RunRecord, own: str, given: Callable[[str], bool]) -> Iterator[Kept]:
+    from perdure.store import dead_letters, pieces, published, signals
+
+    whose = ""
+    if run.id != own:
+        whose = f" of a {enqueued(run.workflow)}"
+        inputs = run.key.hex()
+        yield Kept("enqueue", enqueued(run.workflow), [_digest(inputs, run.id), _digest(inputs)])
+    for letter in signals.all_of(store, run.rid):
+        if not letter.event.startswith(RESERVED) and not given(letter.event):
+            said = (letter.topic, letter.value.hex())
+            yield Kept("signal", sent(letter.event), [_digest(run.id, *said), _digest(*said)])
+    for value in published.of_run(store, run.rid):
+        if not value.name.startswith(RESERVED):
+            yield Kept("published", f"the published {value.name!r}{whose}", [_digest(value.value.hex())])
+    for name in store.journal.read(partial(pieces.artifacts_used_by, rid=run.rid)):
+        yield Kept("artifact", f"large data{whose}", [name])
+    for dead in dead_letters.of_run(store, run.rid):
+        step, call = "the run", ""
+        if dead.seq != WHOLE_RUN:
+            record = store.record(run.rid, dead.seq)
+            step, call = repr(record.name), f"{record.key.hex()}:{record.n}"
+        why = (dead.error or "", (dead.fingerprint or b"").hex())
+        yield Kept("letter", f"the dead letter of {step}{whose}", [_digest(call, *why), _digest(*why)])
 
 
 def _digest(*texts: str) -> str:

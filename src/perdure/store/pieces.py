@@ -123,12 +123,16 @@ def use_artifacts(connection: apsw.Connection, used: Sequence[tuple[int, str]]) 
     connection.executemany(_SQL["use_artifact"], [sealed(rid, name) for rid, name in used])
 
 
+def artifacts_used_by(connection: apsw.Connection, rid: int) -> list[str]:
+    """The artifacts that rows of a run name."""
+    return [name for (name,) in connection.execute(_SQL["artifacts_of"], (rid,))]
+
+
 def share(connection: apsw.Connection, source: int, rid: int) -> None:
     """The run `rid` holds rows of the run `source` now: it uses what that one uses. Inside a transaction."""
     used: list[Any] = connection.execute(_SQL["used_by"], (source,)).fetchall()
     connection.executemany(_SQL["use"], [sealed(rid, key) for (key,) in used])
-    files: list[Any] = connection.execute(_SQL["artifacts_of"], (source,)).fetchall()
-    use_artifacts(connection, [(rid, name) for (name,) in files])
+    use_artifacts(connection, [(rid, name) for name in artifacts_used_by(connection, source)])
 
 
 def release(connection: apsw.Connection, rid: int) -> list[str]:
@@ -140,9 +144,9 @@ def release(connection: apsw.Connection, rid: int) -> list[str]:
     used: list[Any] = connection.execute(_SQL["used_by"], (rid,)).fetchall()
     connection.execute(_SQL["release"], (rid,))
     connection.executemany(_SQL["drop_unused"], used)
-    files: list[Any] = connection.execute(_SQL["artifacts_of"], (rid,)).fetchall()
+    names = artifacts_used_by(connection, rid)
     connection.execute(_SQL["release_artifacts"], (rid,))
-    return [name for (name,) in files if connection.execute(_SQL["artifact_used"], (name,)).fetchone() is None]
+    return [name for name in names if connection.execute(_SQL["artifact_used"], (name,)).fetchone() is None]
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
