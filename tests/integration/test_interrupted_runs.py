@@ -8,6 +8,7 @@ import sys
 from types import FrameType
 from typing import Any
 
+import apsw
 import pytest
 
 import perdure
@@ -124,6 +125,27 @@ def test_ctrl_c_at_any_line_before_the_function_lets_go_of_the_run(machine: Mach
             sys.settrace(known)
     assert at > 100
     assert {status for _, status in machine.runs()} == {"done"}
+
+
+def test_ctrl_c_as_the_first_commit_of_a_process_returns_lets_go_of_the_run(machine: Machine) -> None:
+    """The run is taken then, and the process is known: nobody has the run, and it goes on when called again."""
+    store = machine.engine.store
+    left = [KeyboardInterrupt()]
+
+    def written(*_: object) -> int:
+        if left:
+            raise left.pop()
+        return apsw.SQLITE_OK
+
+    store.journal._connection.set_wal_hook(written)  # the last that COMMIT calls
+    flow: Any = flow_of([])
+    with pytest.raises(KeyboardInterrupt):
+        flow()
+    (run,) = store.runs()
+    assert store.holding(run) is None
+    assert not store.has_taken()
+    assert flow() == "done"
+    assert machine.runs() == [("flow", "done")]
 
 
 def test_it_is_forgotten_when_the_run_goes_on(machine: Machine, reasons: list[BaseException]) -> None:

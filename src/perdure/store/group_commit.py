@@ -396,6 +396,7 @@ class Journal:
             for _, _, payload in entry.files:  # whole and durable before a row names them
                 artifacts.keep(self._artifacts, payload)
         ahead: list[_Ahead] = []
+        commits = False
         try:
             connection.execute("BEGIN IMMEDIATE")
             while self._ahead:
@@ -417,14 +418,25 @@ class Journal:
                         if entry.rows:
                             raise _Refused(refusal) from refusal
                         entry.error = refusal
+            commits = True
             connection.execute("COMMIT")
-        except BaseException:
+            self._committed(ahead)
+        except BaseException as error:
+            # Ctrl-C as COMMIT returns, or in what comes behind it, takes nothing back.
+            if commits and not isinstance(error, apsw.Error) and not connection.in_transaction:
+                self._committed(ahead)
+                raise
             self._ahead.extendleft(reversed(ahead))
             self._on_end(False)
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        for _, _, then in ahead:
+
+    def _committed(self, ahead: list[_Ahead]) -> None:
+        """A transaction is on the disk; called once more if Ctrl-C breaks it off."""
+        while ahead:
+            then = ahead[0][2]
             if then is not None:
                 then()
+            del ahead[0]
         self._on_end(True)
