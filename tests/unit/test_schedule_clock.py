@@ -11,7 +11,7 @@ import pytest
 from schedule_world import DAY, MINUTE, World, at, world
 
 from perdure.errors import OptionError
-from perdure.store import schedule_clock, schedule_runs, schedules
+from perdure.store import bell, run_rows, schedule_clock, schedule_runs, schedules
 from perdure.store.liveness import locks_of
 
 
@@ -93,6 +93,19 @@ def test_a_waiting_run_is_looked_after_every_second(here: World) -> None:
     here.end("nightly@2026-11-27T13:00+01:00", "failed")
     here.advance(at("2026-11-27T14:00:01"))
     assert here.ready() == ["nightly@2026-11-27T14:00+01:00"]
+
+
+def test_the_end_of_a_run_rings_for_the_next_one_of_its_schedule(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many that were missed are caught up with as fast as they execute, not one a second."""
+    rung: list[str] = []
+    monkeypatch.setattr(run_rows.bell, "ring", lambda _, suffix=bell.SUFFIX: rung.append(suffix))
+    here.declare(spec="0 * * * *", overlap="queue", missed="all")
+    here.advance(at("2026-11-27T14:00"))
+    for hour, expected in ((13, True), (14, False)):
+        rung.clear()
+        here.execute(f"nightly@2026-11-27T{hour}:00+01:00")
+        assert (bell.SUFFIX in rung) is expected
+        here.advance()
 
 
 def test_missed_ticks_are_caught_up_with(here: World, caplog: pytest.LogCaptureFixture) -> None:

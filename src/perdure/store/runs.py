@@ -85,7 +85,8 @@ class Store(RunBegin):
             self._take_back(connection, run.rid, effect.forget, effect.aftermath)
             if effect.aftermath is not None and status in GONE_ON_WITH:
                 self.given_up_waits.restore(connection, run.rid, effect.aftermath)
-            crashed, waits, letter, changed["steps"] = self._one(connection, "beside", run.rid)
+            crashed, waits, letter, follows, changed["steps"] = self._one(connection, "beside", run.rid)
+            self._rings = self._rings or follows == 1  # a run of a schedule, after which the next one begins
             self.put_run(connection, found, awaited=waits or found.forked_from is not None, **changed)
             sessions.end(connection, found, status, now)
             self.locks.leave(connection, run.rid)

@@ -85,6 +85,8 @@ WHERE rid = ?
 SELECT EXISTS (SELECT 1 FROM crash WHERE run = ?1),
        EXISTS (SELECT 1 FROM wait WHERE run = ?1) OR EXISTS (SELECT 1 FROM wait WHERE awaited = ?1),
        EXISTS (SELECT 1 FROM dead_letter WHERE run = ?1 AND seq = 0),
+       EXISTS (SELECT 1 FROM tick t INDEXED BY tick_run CROSS JOIN tick w INDEXED BY tick_open ON w.schedule = t.schedule
+               WHERE t.run = ?1 AND w.outcome IN ('started', 'waiting') AND w.outcome = 'waiting'),
        (SELECT count(*) FROM step WHERE run = ?1)
      - (SELECT count(*) FROM step WHERE run = ?1 AND kind <> 'step' AND kind IN ('undo', 'timers'))
 
