@@ -162,6 +162,7 @@ class Inside:
     def __init__(self, name: str) -> None:
         self.name = name
         self.steps = SIZES[name]
+        self.links: list[socket.socket] = []
 
     def measure(self, how: str) -> None:
         """Execute it once to warm up, and once more, counted."""
@@ -215,17 +216,18 @@ class Inside:
     def executor(self, runs: int) -> Callable[[], object]:
         """Enqueue so many runs; what executes them."""
         from perdure.engines.local.worker.executor import Executor
-        from perdure.engines.local.worker.messages import Idle, Leave, Orders, of_executor, of_supervisor, send
+        from perdure.engines.local.worker.messages import Idle, Orders, Retire, of_executor, of_supervisor, send
 
         empty = self.queued()
         empty.enqueue_many([(number,) for number in range(runs)])
         here, there = socket.socketpair()
+        self.links.append(here)  # an executor whose supervisor has gone ends its process
         script = str(sys.modules[empty.__module__].__file__)
         executor = Executor(there, Orders(os.environ["PERDURE_STATE"], [script], [], "", [], 100, once=True))
 
         def supervise() -> None:
             if any(isinstance(message, Idle) for message in of_executor(here)):
-                send(here, Leave(60))
+                send(here, Retire())
 
         threading.Thread(target=supervise, daemon=True).start()
         threading.Thread(target=executor.listen, args=(of_supervisor(there),), daemon=True).start()
