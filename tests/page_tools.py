@@ -76,7 +76,7 @@ def commands(to: Path) -> Iterator[tuple[str, ...]]:
         f"--outfile={script}",
     )
     yield TERSER, "terser", script, "--module", "--compress", "--mangle", "--output", script
-    yield ESBUILD, "esbuild", "style.css", *small, f"--outfile={to / 'style.css'}"
+    yield ESBUILD, "esbuild", "style.css", *small, "--bundle", f"--outfile={to / 'style.css'}"
 
 
 def make() -> None:

@@ -12,7 +12,7 @@ import pytest
 from listed_runs import Listed, given
 
 from perdure.cli import main
-from perdure.operations import overview, waiting_runs
+from perdure.operations import doctor, overview, waiting_runs
 from perdure.operations.deeds import list_deeds, note
 from perdure.operations.location import locate
 from perdure.operations.queues import list_queues
@@ -55,6 +55,8 @@ def test_runs(listed: Listed, capsys: pytest.CaptureFixture[str], of: str):
     assert [run["id"] for run in said(capsys, listed, "ps", "--status", "done")["runs"]] == ["run-3", "run-2", "run-0"]
     assert main(["ps", "--state", str(listed.store.path)]) == 0
     assert "perdure doctor" in capsys.readouterr().out
+    (check,) = [one for one in doctor.examine(locate(listed.store.path)).state if one.name == "checksums"]
+    assert check.finding.startswith("1 row is not what was written: run ")
     found = overview.overview_of(listed.store, locate(listed.store.path))
     assert [one.kind for one in found.needs] == ["damaged", "nobody"]
     assert [run.status for run in found.runs] == stands

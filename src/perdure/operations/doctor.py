@@ -233,7 +233,8 @@ def _checksums(store: Store) -> Iterator[Check]:
     if damaged:
         more = f" and {len(damaged) - MENTIONED} more" if len(damaged) > MENTIONED else ""
         hint = "the file was damaged or edited from outside; restore a backup, or fork the run from before the step"
-        finding = f"{len(damaged)} rows are not what was written: {'; '.join(damaged[:MENTIONED])}{more}"
+        rows = "1 row is" if len(damaged) == 1 else f"{len(damaged)} rows are"
+        finding = f"{rows} not what was written: {'; '.join(damaged[:MENTIONED])}{more}"
         yield Check("checksums", "wrong", finding, hint)
     else:
         yield Check("checksums", "ok", f"all {count:,} rows are as they were written")

@@ -5,7 +5,7 @@ Whoever is to act on a row asks for it by itself, and is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import apsw
@@ -16,7 +16,7 @@ from perdure.store.rows import UNREADABLE
 T = TypeVar("T")
 F = TypeVar("F")
 
-LOOK = "a record of it is not as it was written: see `perdure doctor`"
+LOOK = "damaged: see perdure doctor"
 """What a listing says of it."""
 
 
@@ -36,29 +36,29 @@ def if_sound(read: Callable[[], T], instead: Callable[[], F]) -> T | F:
         return instead()
 
 
-def rows_of(
-    connection: apsw.Connection, statement: str, given: Any, key: str, one: str
-) -> list[tuple[int, Sequence[Any] | None]]:
-    """The rows that a statement finds, each with its number; None for one with a text that is none.
+def rows_of(connection: apsw.Connection, statement: str, given: Any = ()) -> list[Any]:
+    """The rows that a statement finds. A text that is no UTF-8 is given with escapes: its row fits no checksum.
 
     Args:
         connection: where.
-        statement: whose rows begin with the number, and are ordered by it, downwards.
+        statement: one that selects.
         given: its values.
-        key: what it calls the number.
-        one: the statement for the row of one number.
     """
     try:
-        rows: list[Any] = connection.execute(statement, given).fetchall()
-        return [(row[0], row) for row in rows]
+        return connection.execute(statement, given).fetchall()
     except UnicodeDecodeError:
-        found: list[Any] = connection.execute(f"SELECT {key} FROM ({statement}) ORDER BY {key} DESC", given).fetchall()
-        return [(number, _row(connection, one, number)) for (number,) in found]
+        from apsw import ext
 
-
-def _row(connection: apsw.Connection, statement: str, number: int) -> Sequence[Any] | None:
-    try:
-        row: Any = connection.execute(statement, (number,)).fetchone()
-    except UnicodeDecodeError:
-        return None
-    return None if row is None else tuple(row)
+        names = [f"c{place}" for place in range(len(ext.query_info(connection, statement).description))]
+        columns = (
+            f"typeof({name}) = 'text', iif(typeof({name}) = 'text', CAST({name} AS BLOB), {name})" for name in names
+        )
+        found = f"WITH found ({', '.join(names)}) AS ({statement}\n) SELECT {', '.join(columns)} FROM found"
+        rows: list[Any] = connection.execute(found, given).fetchall()
+        return [
+            tuple(
+                value.decode("utf-8", "backslashreplace") if is_text else value
+                for is_text, value in zip(row[::2], row[1::2], strict=True)
+            )
+            for row in rows
+        ]

@@ -114,11 +114,9 @@ def find_newest(store: Store, wanted: Filter, below: int | None = None) -> Itera
     """
     lid = 1 << 62 if below is None else below
     given = (*_fields(wanted), CHUNK)
-    while rows := store.journal.read(
-        lambda connection: rows_of(connection, _SQL["before"], (lid, *given), "lid", _SQL["get"])  # noqa: B023
-    ):
-        for lid, row in rows:
-            letter = None if row is None else intact(LetterRecord, row)
+    while rows := store.journal.read(lambda connection: rows_of(connection, _SQL["before"], (lid, *given))):  # noqa: B023
+        for row in rows:
+            lid, letter = row[0], intact(LetterRecord, row)
             yield lid, None if letter is None else if_sound(partial(store.whole, letter), lambda: None)
 
 

@@ -45,5 +45,5 @@ def add(at: float, who: str, via: str, what: str, target: str, detail: str) -> O
 def before(connection: apsw.Connection, did: int | None, most: int) -> list[tuple[int, DeedRow | None]]:
     """Up to `most` deeds with lower numbers than `did`, the newest first; of None the newest ones. None for a deed that
     is not as it was written."""
-    rows = rows_of(connection, _SQL["before"], (did, most), "did", _SQL["one"])
-    return [(number, DeedRow(*row) if row and sound(row) and is_time(row[1]) else None) for number, row in rows]
+    rows = rows_of(connection, _SQL["before"], (did, most))
+    return [(row[0], DeedRow(*row) if sound(row) and is_time(row[1]) else None) for row in rows]

@@ -13,6 +13,7 @@ from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.letter_record import LetterRecord
 from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepRecord
 from perdure.store import artifacts, pieces, spending
+from perdure.store.damaged_rows import rows_of
 from perdure.store.liveness import lives
 from perdure.store.rows import corrupt, intact, intact_of_run, sound
 from perdure.store.run_queries import CHUNK
@@ -242,5 +243,5 @@ def _walk(store: Store, query: str, first: tuple[Any, ...]) -> Iterator[tuple[An
 
 
 def _all(store: Store, query: str, *values: Any) -> list[Any]:
-    found: list[Any] = store.journal.read(lambda connection: connection.execute(_SQL[query], values).fetchall())
+    found: list[Any] = store.journal.read(lambda connection: rows_of(connection, _SQL[query], values))
     return found

@@ -12,7 +12,7 @@ import msgspec
 from perdure.core.execution.queueing import DEFAULT
 from perdure.core.records import RunRecord
 from perdure.store import queue, queue_order
-from perdure.store.damaged_rows import if_sound
+from perdure.store.damaged_rows import if_sound, rows_of
 from perdure.store.runs import Store
 from perdure.store.statements import load
 from perdure.store.workers import living
@@ -101,10 +101,9 @@ def all_queues(store: Store) -> dict[str, tuple[queue.QueueRow | None, QueueCoun
 
     def question(connection: apsw.Connection) -> dict[str, tuple[queue.QueueRow | None, QueueCounts]]:
         found: dict[str, tuple[queue.QueueRow | None, QueueCounts]] = {}
-        names: Any = connection.execute(_SQL["queue_names"]).fetchall()
-        for name in (text.decode("utf-8", "backslashreplace") for (text,) in names):
-            row = if_sound(partial(queue.get, store.path, connection, name), lambda: None)
-            found[name] = row, QueueCounts(damaged=row is None)
+        for row in rows_of(connection, _SQL["all_queues"]):
+            limits = if_sound(partial(queue.checked, row, store.path), lambda: None)
+            found[row[0]] = limits, QueueCounts(damaged=limits is None)
         counted: Any = connection.execute(_SQL["counts"]).fetchall()
         for name, queued, delayed, count in counted:
             _, counts = found.setdefault(name, (None, QueueCounts()))

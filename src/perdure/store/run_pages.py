@@ -26,9 +26,11 @@ _RECORDS = load("runs.sql")
 RUNS, STEPS, ATTEMPTS = (_RECORDS[name].partition("WHERE")[0] for name in ("get_run", "last_step", "last_attempt"))
 """Statements that read whole records: what they select, and from where."""
 _PAGE = _SQL["page"].replace(":runs", RUNS)
-_RUN = _RECORDS["get_run"]
 _LAST_STEP = _SQL["last_step"].replace(":steps", STEPS)
 _NEWEST_ATTEMPT = _SQL["newest_attempt"].replace(":attempts", ATTEMPTS)
+
+ID, WORKFLOW = 1, 4
+"""Where these texts stand in a row."""
 
 WINDOW = 50_000
 """Row numbers that are looked through in one read: some 25 ms where no index helps."""
@@ -150,9 +152,9 @@ def chunk(
 
     def read(connection: apsw.Connection) -> list[RunRecord | DamagedRun]:
         runs: list[RunRecord | DamagedRun] = []
-        for rid, row in rows_of(connection, statement, given, "rid", _RUN):
-            run = None if row is None else intact(RunRecord, row)
-            runs.append(_damaged(connection, rid) if run is None else here(run, store.path))
+        for row in rows_of(connection, statement, given):
+            run = intact(RunRecord, row)
+            runs.append(_damaged(row) if run is None else here(run, store.path))
         return runs
 
     found: list[RunRecord | DamagedRun] = store.journal.read(read)
@@ -185,9 +187,8 @@ def damaged(run: RunRecord) -> DamagedRun:
     return DamagedRun(run.rid, run.id, run.workflow)
 
 
-def _damaged(connection: apsw.Connection, rid: int) -> DamagedRun:
-    texts: Any = connection.execute(_SQL["texts"], (rid,)).fetchone()
-    return DamagedRun(rid, *(one_line((text or b"").decode("utf-8", "backslashreplace")) for text in texts))
+def _damaged(row: Sequence[Any]) -> DamagedRun:
+    return DamagedRun(row[0], one_line(row[ID]), one_line(row[WORKFLOW]))
 
 
 def count(store: Store, wanted: Wanted, most: int, listed: Sequence[int] | None = None) -> int:

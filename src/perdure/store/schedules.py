@@ -15,7 +15,7 @@ from perdure.core.redaction.printable import one_line
 from perdure.core.tick_verdicts import Reason
 from perdure.errors import NotFound, OptionError
 from perdure.store.bell import ring
-from perdure.store.damaged_rows import if_sound
+from perdure.store.damaged_rows import if_sound, rows_of
 from perdure.store.runs import Store
 from perdure.store.schedule_clock import (
     close_ended,
@@ -142,9 +142,8 @@ def listed(store: Store) -> list[Schedule | str]:
     """All schedules, by name; of one that is damaged the name, as it stands there now."""
 
     def question(connection: apsw.Connection) -> list[Schedule | str]:
-        names: list[Any] = connection.execute(SQL["names"]).fetchall()
-        texts = [name.decode("utf-8", "backslashreplace") for (name,) in names]
-        return [if_sound(partial(get, connection, name, store.path), lambda: None) or one_line(name) for name in texts]
+        rows = rows_of(connection, SQL["all"])
+        return [if_sound(partial(read, Schedule, row, store.path), partial(one_line, row[0])) for row in rows]
 
     found: list[Schedule | str] = store.journal.read(question)
     return found

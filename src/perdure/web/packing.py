@@ -1,8 +1,8 @@
 """The page's files as browsers get them: its modules as one script, made small and packed.
 
-The modules in `page/` are what people read and change. `python3 dev.py page` makes of them what lies in `page/made/`:
-one script is one request where they would be a dozen, and packs better. Where they were changed since, they are
-served themselves: browsers execute them as they are.
+The modules and stylesheets in `page/` are what people read and change. `python3 dev.py page` makes of them what lies
+in `page/made/`: one script is one request where they would be a dozen, and packs better. Where they were changed since, they are
+served themselves: browsers take them as they are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FIRST: Final = "app.js"
 
 
 def sources(folder: Path = PAGE) -> Mapping[str, bytes]:
-    """The modules and the stylesheet that people change, by name."""
+    """The modules and the stylesheets that people change, by name."""
     files = sorted((*folder.glob("*.js"), *folder.glob("*.css")))
     return {file.name: file.read_bytes() for file in files}
 

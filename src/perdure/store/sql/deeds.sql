@@ -8,6 +8,3 @@ INSERT INTO deed (did, at, who, via, what, target, detail, crc) VALUES (?, ?, ?,
 
 -- name: before
 SELECT did, at, who, via, what, target, detail, crc FROM deed WHERE (?1 IS NULL OR did < ?1) ORDER BY did DESC LIMIT ?2
-
--- name: one
-SELECT did, at, who, via, what, target, detail, crc FROM deed WHERE did = ?

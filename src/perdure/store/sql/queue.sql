@@ -5,8 +5,8 @@ SELECT name, concurrency, per_key, rate, seconds, paused, declared, free, crc FR
 INSERT OR REPLACE INTO queue (name, concurrency, per_key, rate, seconds, paused, declared, free, crc)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
--- name: queue_names
-SELECT CAST(name AS BLOB) FROM queue ORDER BY name
+-- name: all_queues
+SELECT name, concurrency, per_key, rate, seconds, paused, declared, free, crc FROM queue ORDER BY name
 
 -- name: get_turn
 SELECT queue, priority, turn, crc FROM queue_turn WHERE queue = ? AND priority = ?

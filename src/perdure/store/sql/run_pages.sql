@@ -7,9 +7,6 @@ SELECT coalesce(max(rid), 0) FROM run
 -- name: page
 :runs WHERE rid > 0 AND rid < :before :filters ORDER BY rid DESC LIMIT :most
 
--- name: texts
-SELECT CAST(id AS BLOB), CAST(workflow AS BLOB) FROM run WHERE rid = ?
-
 -- name: count
 SELECT count(*) FROM (SELECT 1 FROM run WHERE rid > 0 :filters LIMIT :most)
 

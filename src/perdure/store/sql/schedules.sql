@@ -8,9 +8,6 @@ SELECT name, script, path, workflow, spec, tz, overlap, missed, within, spread, 
        origin, declared, crc
 FROM schedule ORDER BY name
 
--- name: names
-SELECT CAST(name AS BLOB) FROM schedule ORDER BY name
-
 -- name: put
 INSERT OR REPLACE INTO schedule (name, script, path, workflow, spec, tz, overlap, missed, within, spread, queue, key, input, since,
        last, due, seen, status, origin, declared, crc)

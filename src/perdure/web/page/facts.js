@@ -2,7 +2,7 @@
 
 import { seg, server } from "./api.js";
 import { answers, start } from "./deeds.js";
-import { button, card, command, h, fold, mark, NAMES, pill, sheet, pairs } from "./dom.js";
+import { button, card, coded, command, h, fold, mark, NAMES, pill, sheet, pairs } from "./dom.js";
 import { error, trace } from "./inspector.js";
 import { ago, at, many, n, quoted, size, took } from "./words.js";
 
@@ -76,6 +76,7 @@ export function facts(d, why, lapse, lanes) {
       ? ["Superseded by", h("a.link.id", { href: `/runs/${seg(r.superseded_by)}` }, r.superseded_by)]
       : null,
     d.result != null ? ["Result", h("span.mono.clip.fact", { title: String(d.result) }, String(d.result))] : null,
+    d.command_line ? ["Command line", h("span.mono.clip.fact", { title: d.command_line }, d.command_line)] : null,
   ].filter(x => x && x[2] !== false);
   const over = r.status === "done" || r.status === "cancelled";
   return [
@@ -93,7 +94,7 @@ export function facts(d, why, lapse, lanes) {
                 "ul",
                 why.reasons
                   .filter(x => !d.process?.in_flight.length || !x.startsWith("in flight: "))
-                  .map(x => h("li", fold(x, 480))),
+                  .map(x => h("li", x.length > 480 ? fold(x, 480) : coded(x))),
               ),
               why.asks.map(a => h("div.asking", { "data-key": a }, h("b", a), h("span.acts", answers(r.id, a)))),
               h(
@@ -107,6 +108,16 @@ export function facts(d, why, lapse, lanes) {
         : null,
     ),
     d.error ? sheet("Error", h("div.pad14", error(d.error), trace(d.error.traceback))) : null,
+    d.kept || d.unknown
+      ? card(
+          "Not undone",
+          null,
+          h(
+            "ul.plain",
+            [d.unknown, d.kept].map(x => x && h("li", mark("interrupted", 12, true), h("span", coded(x)))),
+          ),
+        )
+      : null,
     d.process?.in_flight.length
       ? card(
           d.process.alive ? "In flight" : "In flight when it died",

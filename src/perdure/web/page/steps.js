@@ -7,6 +7,7 @@ import { dur, fine, n } from "./words.js";
 
 const ROW = 29,
   PAGE = 100,
+  FEW = 2000, // of which those that are no calls are passed over
   TALLEST = 8e6; // browsers do not take elements that are much taller
 
 /** The bars of a call, as backgrounds of a single element: a page of rows has few nodes. */
@@ -130,10 +131,17 @@ export function steps({ run, choose, failed }) {
                 ["faint num", `#${x.seq}`],
                 ["clip", x.name, h("span.id", ` ${x.label == null ? "" : `${x.label} `}${x.inputs}`)],
                 [x.attempts > 1 ? "num" : "num faint", String(x.attempts)],
-                ["num nowrap", dur(x.last_at + x.ms - x.at)],
+                ["num nowrap", dur(x.last_at + x.ms - x.at || 0.5)],
                 ["lane", ""],
               ]
-            : ["", ["faint num", direct ? `#${i + 1}` : ""], ["faint", "…"], "", "", ""]
+            : [
+                "",
+                ["faint num", direct ? `#${i + 1}` : ""],
+                ["faint", direct && pages.get(Math.floor(i / PAGE))?.size ? "a note of the run, no call" : "…"],
+                "",
+                "",
+                "",
+              ]
           ).map(c =>
             Array.isArray(c)
               ? h(
@@ -216,7 +224,7 @@ export function steps({ run, choose, failed }) {
       if (asked !== wanted) return;
       loaded = true;
       held = wanted;
-      direct = !Object.keys(wanted).length;
+      direct = !Object.keys(wanted).length && (found.total === found.last || found.last > FEW);
       if (direct) {
         const grown = same && force ? pages : new Map();
         for (const [page, known] of grown) if (known.size < PAGE) grown.delete(page);

@@ -19,11 +19,13 @@ export function dur(ms) {
 }
 /** A time on a scale whose marks are that far apart: as many digits as tell them apart. */
 export const fine = (ms, apart) =>
-  ms < 1000 || apart >= 1000
-    ? dur(ms)
-    : ms < 60000
-      ? `${(ms / 1000).toFixed(Math.min(3, Math.max(0, Math.ceil(-Math.log10(apart / 1000)))))} s`
-      : `${dur(Math.floor(ms / 1000) * 1000)} ${Math.round(ms % 1000)} ms`;
+  ms < 0
+    ? `−${fine(-ms, apart)}`
+    : ms < 1000 || apart >= 1000
+      ? dur(ms)
+      : ms < 60000
+        ? `${(ms / 1000).toFixed(Math.min(3, Math.max(0, Math.ceil(-Math.log10(apart / 1000)))))} s`
+        : `${dur(Math.floor(ms / 1000) * 1000)} ${Math.round(ms % 1000)} ms`;
 export const took = seconds => (seconds == null ? "–" : dur(seconds * 1000));
 
 /** A moment (ISO 8601): the time of today, else the date. */
