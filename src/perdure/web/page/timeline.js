@@ -154,7 +154,7 @@ export function timeline({ choose, pick }) {
         g.rect(text, 0, b - text - 4, 22);
         g.clip();
         g.fillStyle = v("mute");
-        g.fillText(p.text, text + 7, 14.5);
+        if (b - text > 60) g.fillText(p.text, text + 7, 14.5); // a letter or two says nothing
         g.restore();
         if (p.died) {
           paint("stop", b - 0.8, 0, 1.6, base);
