@@ -1,8 +1,8 @@
 """The page's files as browsers get them: its modules as one script, made small and packed.
 
 The modules and stylesheets in `page/` are what people read and change. `python3 dev.py page` makes of them what lies
-in `page/made/`: one script is one request where they would be a dozen, and packs better. Where they were changed since, they are
-served themselves: browsers take them as they are.
+in `page/made/`: one script is one request where they would be a dozen, and packs better. Where they were changed since,
+they are served themselves: browsers take them as they are.
 """
 
 from __future__ import annotations
