@@ -35,8 +35,8 @@ from typing import Any
 WORKLOADS = {
     "w1": "steps in a loop",
     "w1-budget": "the same in a budget",
-    "w1-spend": "the same in a budget, and each says what it has spent",
-    "w1-guards": "the same, with `ensure` and `max_repeats` too",
+    "w1-guards": "the same in a budget, with `ensure` and `max_repeats`",
+    "w1-spend": "the same, and each says what it has spent",
     "w2-async": "workflows of 20 steps in one loop",
     "w2-threads": "workflows of 20 steps in threads",
     "w3-async": "a map of async steps, 1,000 in flight",
@@ -49,7 +49,7 @@ SIZES = {"w1": 300, "w2-async": 600, "w2-threads": 600, "w3-async": 2_000, "w3-t
 SIZES |= {"w1-budget": 300, "w1-spend": 300, "w1-guards": 300}
 SIZES |= {"begin-end": 60, "enqueue": 200, "queue": 500}
 SHARE = 20
-GUARDS = {"w1-budget": "budget of dollars", "w1-spend": "budget and spend", "w1-guards": "all"}
+GUARDS = {"w1-budget": "budget of dollars", "w1-guards": "all guards", "w1-spend": "all, and spend"}
 """The cases of `guards.py` that are counted."""
 PARTS = (
     ("SQLite", r"apsw|sqlite"),
