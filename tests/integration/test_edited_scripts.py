@@ -6,6 +6,7 @@ import asyncio
 import signal
 from contextlib import suppress
 from dataclasses import dataclass, field, make_dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -488,3 +489,55 @@ def test_what_is_deferred_or_held_by_containers_is_the_same_when_a_class_has_gai
     machine.ran.clear()
     life(("vip", bool, field(default=False)))()
     assert machine.ran == ["tidy"] * 3
+
+
+def test_what_an_instance_goes_by_is_the_same_when_a_class_in_it_has_gained_a_field(machine: Machine) -> None:
+    """Also of a method and a partial that are steps; no call is made again, and another key is another call."""
+
+    key = [1]
+
+    def life(*more: Any) -> Any:
+        order = make_dataclass("Order", [("n", int), *more], frozen=True)
+        order.__module__ = __name__
+        machine.boot()
+
+        class Service:
+            def __init__(self, of: Any) -> None:
+                self.of = of
+
+            def __perdure_key__(self) -> Any:
+                return self.of
+
+            @step(retry=None)
+            def send(self, n: Any) -> None:
+                machine.ran.append(("send", n))
+
+            def plain(self, n: int) -> None:
+                machine.ran.append(("plain", n))
+
+        def given(of: Any, n: int) -> None:
+            machine.ran.append(("given", n))
+
+        steps = [Service((order(*key), 1)).send, Service({"of": order(*key)}).send, step(Service(order(*key)).plain)]
+
+        @workflow(name="main")
+        def main() -> None:
+            for each in [*steps, step(partial(given, order(*key)), name="given")]:
+                each(2)
+            Service("named").send(order(3))
+            Service(order(*key)).send.map([1, 2], key=lambda n: n)
+            if ("plain", 2) in machine.ran:
+                raise Trouble
+
+        return main
+
+    with pytest.raises(Trouble):
+        life()()
+    assert len(machine.ran) == 7
+    machine.ran.clear()
+    key[0] = 2
+    with pytest.raises(Drift):
+        life(("vip", bool, field(default=False)))()
+    key[0] = 1
+    life(("vip", bool, field(default=False)))()
+    assert machine.ran == []

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import types
+from collections.abc import Iterator
 from typing import Any
 
 from perdure.core.callables import parameters_of
 from perdure.core.execution.closures import Closure, closure_of
+from perdure.core.values.extensions import GoesBy
 
 
 class Bound:
@@ -31,7 +33,7 @@ class Bound:
         """The named arguments of a call, with what the function is bound to."""
         if self._inner is not None:
             named = self._inner.add_to(named)
-        return {**named, **self._texts()}
+        return {**named, **self._marks()}
 
     def take_out(self, named: dict[str, Any]) -> dict[str, Any] | None:
         """The named arguments alone again; None if they were given to a function that is bound to something else."""
@@ -52,11 +54,20 @@ class Bound:
         inner = () if self._inner is None else self._inner.mark()
         return (*inner, *self._texts().items())
 
-    def _texts(self) -> dict[str, str]:
-        from perdure.core.execution.instances import text_of
+    def held(self) -> Iterator[Any]:
+        """The values that it brings, for the classes of what they go by."""
+        yield from self._given.values()
+        if isinstance(self._inner, Bound):
+            yield from self._inner.held()
 
-        found = {name: text_of(value) for name, value in self._given.items()}
-        return {name: text for name, text in found.items() if text is not None}
+    def _texts(self) -> dict[str, str]:
+        return {name: mark.text for name, mark in self._marks().items()}
+
+    def _marks(self) -> dict[str, GoesBy]:
+        from perdure.core.execution.instances import mark_of
+
+        found = {name: mark_of(value) for name, value in self._given.items()}
+        return {name: mark for name, mark in found.items() if mark is not None}
 
 
 def bound_of(fn: Any) -> Closure | Bound | None:
@@ -71,10 +82,10 @@ def bound_of(fn: Any) -> Closure | Bound | None:
 
 
 def _bound(given: dict[str, Any], fn: Any) -> Closure | Bound | None:
-    from perdure.core.execution.instances import text_of
+    from perdure.core.execution.instances import mark_of
 
     inner = bound_of(fn)
-    return inner if all(text_of(value) is None for value in given.values()) else Bound(given, inner)
+    return inner if all(mark_of(value) is None for value in given.values()) else Bound(given, inner)
 
 
 def _given_first(fn: functools.partial[Any]) -> list[tuple[str, Any]]:

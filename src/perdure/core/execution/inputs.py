@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.callables import EMPTY, parameters_of, signature_of
-from perdure.core.execution.bound_values import bound_of
+from perdure.core.execution.bound_values import Bound, bound_of
 from perdure.core.execution.closures import can_change
 from perdure.core.values import codec
 from perdure.core.values.extensions import SCALARS, StandIn
@@ -21,6 +21,8 @@ from perdure.errors import NotStorable
 
 if TYPE_CHECKING:
     import inspect
+
+    from perdure.core.execution.spec import Call
 
 NO_ARGUMENTS: dict[str, Any] = {}
 
@@ -201,9 +203,12 @@ def _same(value: Any, default: Any) -> bool:
         return False
 
 
-def are_scalars(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Are the arguments scalars alone, which look as they always did, whatever becomes of classes?"""
-    return SCALARS.issuperset(map(type, args)) and (not kwargs or SCALARS.issuperset(map(type, kwargs.values())))
+def look_as_always(call: Call) -> bool:
+    """Are the inputs scalars alone, which look as they always did, whatever becomes of classes?"""
+    args, kwargs = call.args, call.kwargs
+    if not SCALARS.issuperset(map(type, args)) or (kwargs and not SCALARS.issuperset(map(type, kwargs.values()))):
+        return False
+    return not isinstance(call.spec.signature.closure, Bound)
 
 
 def pack(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, bytes]:

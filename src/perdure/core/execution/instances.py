@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from perdure.core.values import codec
-from perdure.core.values.extensions import StandIn
+from perdure.core.values.extensions import GoesBy, StandIn
 from perdure.errors import NotStorable
+
+S = TypeVar("S", bound=StandIn)
 
 IDENTITY = "__perdure_key__"
 """The method by which an instance says what it goes by in the inputs of its steps."""
@@ -21,7 +23,7 @@ def receiver(value: Any, owner: str) -> Any:
     if isinstance(value, type):
         return StandIn(value)
     if hasattr(type(value), IDENTITY):
-        return StandIn(type(value), _text(_own_key(value)))
+        return standing(type(value).__qualname__, _packed(own_key(value), value))
     try:
         codec.pack_inputs([value], {}, owner=owner)
     except NotStorable as refusal:
@@ -35,21 +37,36 @@ def receiver(value: Any, owner: str) -> Any:
     return value
 
 
-def text_of(value: Any) -> str | None:
-    """A text that tells a value apart from others; None for one that can neither be stored nor says what it goes by."""
+def mark_of(value: Any) -> GoesBy | None:
+    """What tells a value apart from others; None for one that can neither be stored nor says what it goes by."""
     if isinstance(value, type):
-        return f"<{value.__module__}.{value.__qualname__}>"
+        return GoesBy(f"<{value.__module__}.{value.__qualname__}>")
     if hasattr(type(value), IDENTITY):
-        return f"{type(value).__qualname__}{_text(_own_key(value))}"
+        return standing(type(value).__qualname__, _packed(own_key(value), value), GoesBy)
     try:
-        return _text(codec.pack_inputs([value], {}, owner=""))
+        return standing("", codec.pack_inputs([value], {}, owner=""), GoesBy)
     except NotStorable:
         return None
 
 
-def _own_key(value: Any) -> bytes:
-    say = getattr(type(value), IDENTITY)
-    return codec.pack_inputs([say(value)], {}, owner=f"{IDENTITY} of {type(value).__qualname__}")
+def own_key(value: Any) -> Any:
+    """What an instance says that it goes by."""
+    return getattr(type(value), IDENTITY)(value)
+
+
+def standing(name: str, packed: bytes, kind: type[S] = StandIn) -> S:  # type: ignore[assignment]
+    """What stands for an instance.
+
+    Args:
+        name: of its class, or nothing.
+        packed: what it goes by. It is kept beside its digest if there are classes in it, which may gain fields.
+        kind: what it is to be.
+    """
+    return kind(name, _text(packed), packed if codec.holds_classes(packed) else b"")
+
+
+def _packed(key: Any, value: Any) -> bytes:
+    return codec.pack_inputs([key], {}, owner=f"{IDENTITY} of {type(value).__qualname__}")
 
 
 def _text(packed: bytes) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from perdure.core.execution.idempotency import child_id
-from perdure.core.execution.inputs import are_scalars
+from perdure.core.execution.inputs import look_as_always
 from perdure.core.execution.known_records import KnownRecords
 from perdure.core.execution.seen_keys import ONE_BY_ONE
 from perdure.core.execution.spec import Call
@@ -251,7 +251,7 @@ class Claims(KnownRecords):
     def grown(self, name: str, call: Call) -> list[StepRecord]:
         """The unclaimed records of a step whose inputs looked otherwise, and would be those of the call now."""
         step = self._steps[name]
-        if self.inputs_of_before is None or are_scalars(call.args, call.kwargs):
+        if self.inputs_of_before is None or look_as_always(call):
             return []
         found = self.inputs_of_before.find(call, (self.rid, name), lambda: ((self.rid, seq) for seq in step.numbers()))
         return [record for _, record in found if step.has(record.key, record.n, record.seq)]

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
-from perdure.core.execution.inputs import are_scalars, pack
+from perdure.core.execution.bound_values import Bound
+from perdure.core.execution.inputs import look_as_always, pack
+from perdure.core.execution.instances import IDENTITY, own_key, standing
 from perdure.core.execution.spec import Call
 from perdure.core.records import StepRecord
 from perdure.core.values import codec
+from perdure.core.values.builtin_types import READING, stand_in_of
 from perdure.core.values.canonical import canonical
+from perdure.core.values.extensions import GOES_BY, STAND_IN, Decode, GoesBy, Read, StandIn
 from perdure.errors import NotDecodable, NotStorable
 
 
@@ -26,7 +30,7 @@ def are_inputs_of(recorded: bytes, call: Call, id: str | None = None) -> bool:
     if codec.same_inputs(recorded, given):
         return True
     asked = _asked(call)
-    if asked.spec.record_kind != "step" or are_scalars(asked.args, asked.kwargs):
+    if asked.spec.record_kind != "step" or look_as_always(asked):
         return False
     now = Renewed(asked, named=asked.input != given).of(recorded)
     return now is not None and codec.same_inputs(now[0], given)
@@ -42,16 +46,35 @@ def _asked(call: Call) -> Call:
 _HOLD = (list, tuple, dict, set, frozenset)
 
 
-def _types_in(values: Iterable[Any]) -> tuple[type, ...]:
-    """The types of values, and of what plain containers among them hold, each once."""
+def types_in(call: Call) -> tuple[type, ...]:
+    """The types of what a call is given, of what plain containers hold and what instances go by, each once."""
     found: dict[type, None] = {}
-    left = list(values)
+    closure = call.spec.signature.closure
+    left = [*call.args, *call.kwargs.values(), *(closure.held() if isinstance(closure, Bound) else ())]
     while left:
         value = left.pop()
         found[type(value)] = None
         if type(value) in _HOLD:
             left += [*value, *value.values()] if type(value) is dict else value
+        elif hasattr(type(value), IDENTITY):
+            left.append(own_key(value))
     return tuple(found)
+
+
+def _renewed(kind: type[StandIn]) -> Read:
+    """Reads what stands for an instance: by what it goes by, as the classes in that are now."""
+
+    def read(data: Any, decode: Decode) -> Any:
+        recorded = stand_in_of(data, kind)
+        if recorded.packed:
+            packed = codec.pack_inputs(decode(recorded.packed), {}, owner=recorded.kind)
+            recorded = standing(recorded.kind, packed, kind)
+        return recorded.text if kind is GoesBy else recorded
+
+    return read
+
+
+_RENEWING = READING | {STAND_IN: _renewed(StandIn), GOES_BY: _renewed(GoesBy)}
 
 
 class InputsOfBefore:
@@ -76,9 +99,9 @@ class InputsOfBefore:
             records: the numbers of its runs and records.
         """
         asked = _asked(call)
-        if asked.spec.record_kind != "step" or are_scalars(asked.args, asked.kwargs):
+        if asked.spec.record_kind != "step" or look_as_always(asked):
             return []
-        place = where, call.spec.name, _types_in((*asked.args, *asked.kwargs.values()))
+        place = where, call.spec.name, types_in(asked)
         if (found := self._found.get(place)) is None:
             found = self._found[place] = self._look_through(Renewed(asked, named=asked.input != call.input), records())
         return found.get(codec.digest(canonical(call.input)), []) if found else []
@@ -106,9 +129,8 @@ class Renewed:
     def __init__(self, call: Call, *, named: bool = False) -> None:
         spec = self._spec = call.spec
         self._named = named
-        types = _types_in((*call.args, *call.kwargs.values()))
-        given = [codec.plan(each, owner=spec.owner) for each in types if each not in _HOLD]
-        self._reader = codec.InputReader([*spec.parameter_plans(), *given], owner=spec.owner)
+        given = [codec.plan(each, owner=spec.owner) for each in types_in(call) if each not in _HOLD]
+        self._reader = codec.InputReader([*spec.parameter_plans(), *given], owner=spec.owner, known=_RENEWING)
 
     def of(self, recorded: bytes) -> tuple[bytes, bytes] | None:
         """The packed inputs, and the key of a call with them; None if they are none of the function as it is now."""

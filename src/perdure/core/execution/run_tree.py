@@ -13,7 +13,7 @@ from enum import Enum, auto
 from functools import partial
 from typing import NamedTuple
 
-from perdure.core.execution.inputs import are_scalars
+from perdure.core.execution.inputs import look_as_always
 from perdure.core.execution.moved_call import Moved, TreeRun
 from perdure.core.execution.record_matching import Claims
 from perdure.core.execution.recorded_inputs import InputsOfBefore
@@ -130,7 +130,7 @@ class RunTree:
             yield self._root.rid, seq, key
         for rid, number in self._records.get((name, key), ()):
             yield rid, number, key
-        if not are_scalars(call.args, call.kwargs):
+        if not look_as_always(call):
             if life is not None and life.history.doubtful(name):
                 for record in life.history.grown(name, call):
                     yield self._root.rid, record.seq, record.key

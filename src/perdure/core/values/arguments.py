@@ -9,13 +9,16 @@ from typing import Any, Protocol
 import msgspec
 
 from perdure.core.values.annotations import Closed
+from perdure.core.values.builtin_types import READING
 from perdure.core.values.describe import describe_inputs
 from perdure.core.values.extensions import (
+    INSTANCE,
     SCALARS,
     SECRET,
     STAND_IN,
     TUPLE,
     NoMember,
+    Read,
     Refused,
     Unfit,
     Withheld,
@@ -93,6 +96,11 @@ def names_only(data: bytes) -> bool:
     return _holds(data, STAND_IN)
 
 
+def holds_classes(data: bytes) -> bool:
+    """Is an instance of a class among them?"""
+    return _holds(data, INSTANCE)
+
+
 def _holds(data: bytes, wanted: int) -> bool:
     if bytes((wanted,)) not in data:
         return False
@@ -144,13 +152,14 @@ class InputReader:
     Args:
         plans: the plans of the parameters' annotations; the classes that they name may be restored.
         owner: as errors name it.
+        known: reads what is no instance of a class, by its code.
     """
 
-    def __init__(self, plans: Iterable[Declared], *, owner: str) -> None:
+    def __init__(self, plans: Iterable[Declared], *, owner: str, known: Mapping[int, Read] = READING) -> None:
         plans = list(plans)
         names = {name: value for each in plans for name, value in (each.names or {}).items()}
         self._owner = owner
-        self._decode = decoder(Closed(*(each.annotation for each in plans), names=names).find)
+        self._decode = decoder(Closed(*(each.annotation for each in plans), names=names).find, known)
 
     def read(self, data: bytes) -> tuple[list[Any], dict[str, Any]]:
         """The arguments that `pack_inputs` stored.

@@ -23,6 +23,7 @@ from perdure.core.values.extensions import (
     DEQUE,
     DICT,
     FROZENSET,
+    GOES_BY,
     ODD_STR,
     ORDERED_DICT,
     RANGE,
@@ -35,6 +36,7 @@ from perdure.core.values.extensions import (
     UUID,
     Decode,
     Ext,
+    GoesBy,
     Lower,
     Lowering,
     Read,
@@ -136,7 +138,8 @@ LOWERING: Final[dict[type, Lower]] = {
     **datetime_types.LOWERING,
     decimal.Decimal: lambda w, v, d: Ext(DECIMAL, str(v).encode()),
     uuid.UUID: lambda w, v, d: Ext(UUID, v.bytes),
-    StandIn: lambda w, v, d: Ext(STAND_IN, v.kind.encode("utf-8", "replace")),
+    StandIn: lambda w, v, d: Ext(STAND_IN, _stand_in(w, v) or v.text.encode("utf-8", "replace")),
+    GoesBy: lambda w, v, d: Ext(GOES_BY, data) if (data := _stand_in(w, v)) else w.lower(v.text, d),
     type(...): lambda w, v, d: Ext(CONSTANT, b"..."),
     Secret: _lower_secret,
     msgspec.UnsetType: lambda w, v, d: Ext(CONSTANT, b"UNSET"),
@@ -180,13 +183,34 @@ def _read_unlike(data: Any, decode: Decode) -> Unlike:
     return Unlike(str(declared), value)
 
 
+def _stand_in(w: Lowering, value: StandIn) -> bytes:
+    """The parts of what stands for an instance, where these are kept: in what is stored, not in what it is known by."""
+    if not value.packed:
+        return b""
+    if w.canonical:
+        w.reordered = True
+        return b""
+    return encode([value.kind, value.goes_by, value.packed])
+
+
+def stand_in_of(data: Any, kind: type[StandIn] = StandIn) -> StandIn:
+    """What was written to stand for an instance."""
+    if bytes(data[:1]) == _PARTS:
+        return kind(*msgspec.msgpack.decode(data, type=tuple[str, str, bytes]))
+    return kind(str(data, "utf-8"))
+
+
+_PARTS: Final = b"\x93"  # the header of three; no text begins with it
+
+
 def _read_stand_in(data: Any, decode: Decode) -> Any:
-    raise Unfit(f"of an argument that could not be stored only the type is known, {str(data, 'utf-8')}")
+    raise Unfit(f"of an argument that could not be stored only the type is known, {stand_in_of(data).text}")
 
 
 READING: Final[dict[int, Read]] = {
     SECRET: _read_secret,
     STAND_IN: _read_stand_in,
+    GOES_BY: lambda data, decode: stand_in_of(data).text,
     UNLIKE: _read_unlike,
     BIG_INT: lambda data, decode: int.from_bytes(data, "big", signed=True),
     ODD_STR: lambda data, decode: str(data, "utf-8", "surrogatepass"),

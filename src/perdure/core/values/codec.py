@@ -21,6 +21,7 @@ from perdure.core.digests import blake2b
 from perdure.core.values.annotations import Closed, Misfit, Position, type_name
 from perdure.core.values.arguments import (
     InputReader,
+    holds_classes,
     names_only,
     pack_call,
     pack_inputs,
@@ -52,6 +53,7 @@ __all__ = [
     "describe",
     "describe_inputs",
     "digest",
+    "holds_classes",
     "names_only",
     "pack_call",
     "pack_inputs",

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from perdure.core.redaction.secret import SHOWN
-from perdure.core.values.builtin_types import READING
+from perdure.core.values.builtin_types import READING, stand_in_of
 from perdure.core.values.extensions import (
     APART,
     CODEC,
@@ -115,7 +115,7 @@ def _guarded(data: bytes, limit: int, show: Callable[[_Text, Any], None]) -> str
 
 def _hook(code: int, data: memoryview) -> Any:
     if code == STAND_IN:
-        return _Shown(f"<{_name(str(data, 'utf-8'))}>", None)
+        return _Shown(f"<{_name(stand_in_of(data).text)}>", None)
     if code == SECRET:
         return _Shown(SHOWN, None)
     if code == APART:

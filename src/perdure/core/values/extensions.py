@@ -50,8 +50,9 @@ NAMESPACE: Final = 34
 SLICE: Final = 35
 APART: Final = 36
 DIGESTED: Final = 37
+GOES_BY: Final = 38
 
-LEAVES: Final = frozenset({BIG_INT, ODD_STR, BYTEARRAY, ZONEINFO, DECIMAL, UUID, CONSTANT, SECRET, STAND_IN})
+LEAVES: Final = frozenset({BIG_INT, ODD_STR, BYTEARRAY, ZONEINFO, DECIMAL, UUID, CONSTANT, SECRET, STAND_IN, GOES_BY})
 """The extensions that hold no values of their own."""
 
 MAX_DEPTH: Final = 100
@@ -93,12 +94,31 @@ class Withheld(Unfit):
 
 
 class StandIn:
-    """Stands for an argument that is not stored: the name of its type is kept, and what the instance goes by."""
+    """Stands for an argument that is not stored: the name of its type is kept, and what the instance goes by.
 
-    __slots__ = ("kind",)
+    Args:
+        kind: its type, or the name of that.
+        goes_by: a text of that which tells it apart.
+        packed: the same as packed, if that changes with the classes in it. No call is known by it.
+    """
 
-    def __init__(self, kind: type, goes_by: str = "") -> None:
-        self.kind = kind.__qualname__ + goes_by
+    __slots__ = ("goes_by", "kind", "packed")
+
+    def __init__(self, kind: type | str, goes_by: str = "", packed: bytes = b"") -> None:
+        self.kind = kind if isinstance(kind, str) else kind.__qualname__
+        self.goes_by = goes_by
+        self.packed = packed
+
+    @property
+    def text(self) -> str:
+        """What a call is known by."""
+        return self.kind + self.goes_by
+
+
+class GoesBy(StandIn):
+    """What a function is bound to: a text of it."""
+
+    __slots__ = ()
 
 
 class Unlike:

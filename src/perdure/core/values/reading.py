@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -12,16 +12,22 @@ from perdure.core.values.classes import Members, Record, record_of
 from perdure.core.values.extensions import (
     INSTANCE,
     MEMBER,
+    Read,
     Unfit,
     items_of,
 )
 
 
-def decoder(find: Callable[[str], Record | None]) -> Callable[[Any], Any]:
-    """A decoder that makes instances of the classes that `find` gives for their names, and of no others."""
+def decoder(find: Callable[[str], Record | None], known: Mapping[int, Read] = READING) -> Callable[[Any], Any]:
+    """A decoder that makes instances of the classes that `find` gives for their names, and of no others.
+
+    Args:
+        find: how instances of the class of a name are made, if it may be.
+        known: reads the other kinds, by their codes.
+    """
 
     def hook(code: int, data: memoryview) -> Any:
-        read = READING.get(code)
+        read = known.get(code)
         if read is not None:
             return read(data, decode)
         if code not in (INSTANCE, MEMBER):

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from perdure.core.execution.idempotency import child_id
-from perdure.core.execution.inputs import are_scalars
+from perdure.core.execution.inputs import look_as_always
 from perdure.core.execution.spec import Call
 from perdure.core.records import RunRecord
 from perdure.errors import NotFound
@@ -40,7 +40,7 @@ def as_begun(store: Store, call: Call, script: str, id: str | None, *, once: boo
         id: the id of the run, if it does not follow from the inputs alone.
         once: if there is no run of that id, one of the same inputs will do, also one that is done.
     """
-    if are_scalars(call.args, call.kwargs):
+    if look_as_always(call):
         return call
     if id is not None:
         try:
@@ -65,11 +65,10 @@ def _run_once(store: Store, call: Call, script: str) -> list[RunRecord]:
     name = call.spec.name
     if call.named or store.is_run_once(name, call.key, script):
         return []
-    from perdure.core.execution.recorded_inputs import Renewed
+    from perdure.core.execution.recorded_inputs import Renewed, types_in
     from perdure.store import runs_by_inputs
 
-    types = tuple(map(type, (*call.args, *call.kwargs.values())))
-    seen = store.of_before.setdefault((script, name, types), Seen())
+    seen = store.of_before.setdefault((script, name, types_in(call)), Seen())
     renewed = Renewed(call)
     for run in runs_by_inputs.after(store, seen.last, name, script):
         now = renewed.of(store.whole(run).input)
@@ -92,7 +91,7 @@ def take_left_child(store: Store, above: RunRecord, call: Call, known: dict[Any,
         call: of the workflow; its key, occurrence and inputs become those of the child run.
         known: what earlier calls of this life have found.
     """
-    if call.named or are_scalars(call.args, call.kwargs):
+    if call.named or look_as_always(call):
         return
     place = call.spec.name, tuple(map(type, (*call.args, *call.kwargs.values())))
     left = known.get(place)
