@@ -10,7 +10,7 @@ from typing import Any
 
 from perdure.config import secrets
 from perdure.core.durations import show
-from perdure.core.execution.cleanup_records import called
+from perdure.core.execution.cleanup_records import called, was_cut_off
 from perdure.core.policies.failure_rules import Confidence
 from perdure.core.records import called_step
 from perdure.core.sizes import show_size
@@ -189,7 +189,9 @@ def _left_behind(facts: RunFacts) -> Iterator[Finding]:
             shown = f"#{each.seq} {name}{secrets.describe_inputs(each.input, INPUTS)}: {line_of(each.output)}"
             evidence.append(Evidence(shown, each.seq, name))
         call = evidence[0].text.partition(" ")[2].partition(":")[0]
-        there = "may be there in part" if facts.clean_ups[0].status == "abandoned" else "is still there"
+        first = facts.clean_ups[0]
+        in_part = first.status == "abandoned" or was_cut_off(first.output)
+        there = "may be there in part" if in_part else "is still there"
         text = f"the clean-up {call} has failed: what it puts away {there}"
         commands = ["perdure dlq show N", "perdure dlq redrive N"]
         yield finding(facts, "incomplete-cleanup", "certain", text, evidence, commands)

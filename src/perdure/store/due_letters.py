@@ -12,7 +12,7 @@ import apsw
 import msgspec
 
 from perdure.core.execution.already_running import being_redriven
-from perdure.core.execution.cleanup_records import given_of
+from perdure.core.execution.cleanup_records import given_of, was_cut_off
 from perdure.core.execution.crash_loop import fitted
 from perdure.core.execution.redrive import takes_back
 from perdure.core.letter_record import WHOLE_RUN, LetterRecord
@@ -84,7 +84,7 @@ def executed(store: RunRows, connection: apsw.Connection, run: RunRecord) -> tup
 
 
 def let_go_of_parts(store: RunRows, connection: apsw.Connection, rid: int, now: float) -> dict[int, str]:
-    """Take back what may be undone in part: its undoing was broken off once (a death, Ctrl-C), and has failed.
+    """Take back what may be undone in part: its undoing was broken off (a death, Ctrl-C, a timeout), and has failed.
 
     The call is made again, under another idempotency key, and has an undoing of its own. The letter of the one that has
     failed stays as it is: nothing but its redrive takes the rest back.
@@ -99,7 +99,11 @@ def let_go_of_parts(store: RunRows, connection: apsw.Connection, rid: int, now: 
     if not rows:
         return {}
     cut = {(life.name, life.key, life.n) for life in lives.list_in(connection, rid, store.path)}
-    found = {seq: name for seq, name, key, n in rows if (fitted(name), key, n) in cut}
+    found = {
+        seq: name
+        for seq, name, key, n in rows
+        if (fitted(name), key, n) in cut or _was_cut_off(store, connection, rid, store.record_in(connection, rid, seq))
+    }
     for seq in found:
         store.take_back(connection, rid, _taken(store, connection, rid, store.record_in(connection, rid, seq)))
         _put_status(store, connection, rid, seq, "abandoned")
@@ -304,6 +308,12 @@ def _stands_again(store: RunRows, connection: apsw.Connection, letter: LetterRec
                 return True
         rid = store.run_in(connection, rid).superseded_by
     return False
+
+
+def _was_cut_off(store: RunRows, connection: apsw.Connection, rid: int, undoing: StepRecord) -> bool:
+    attempts = store.attempts_in(connection, rid, undoing)
+    errors = [pieces.whole(connection, undoing, store.path, inputs=False).output, *(each.error for each in attempts)]
+    return any(map(was_cut_off, errors))
 
 
 def _kind(store: RunRows, connection: apsw.Connection, letter: LetterRecord) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from perdure.core import records
+from perdure.core.exceptions.fault import decode
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import identify
 from perdure.core.execution.recorded_inputs import are_inputs_of
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import DEFER_NOTE, UNDO_NOTE, Row
 from perdure.core.values import codec
+from perdure.errors import NotDecodable, ProcessDied
 
 
 def called(kind: str, name: str, given: bytes) -> tuple[str, bytes]:
@@ -64,6 +66,21 @@ ONE_ARGUMENT = b"\x91"
 def given_of(result: bytes) -> bytes:
     """What an undoing is called with: the result of what it takes back, both packed."""
     return ONE_ARGUMENT + result
+
+
+def was_cut_off(error: bytes) -> bool:
+    """Did an attempt that failed with that packed fault run out of time, or its process die?
+
+    Whether it was done is not known then.
+    """
+    try:
+        fault = decode(error)
+    except NotDecodable:
+        return False
+    return not _CUT_OFF.isdisjoint([(fault.module, fault.qualname), *fault.bases])
+
+
+_CUT_OFF = {(each.__module__, each.__qualname__) for each in (TimeoutError, ProcessDied)}
 
 
 def undone_key(step: str, key: bytes, n: int) -> bytes:
