@@ -33,7 +33,7 @@ class Bound:
         """The named arguments of a call, with what the function is bound to."""
         if self._inner is not None:
             named = self._inner.add_to(named)
-        return {**named, **self._marks()}
+        return {**named, **{name: mark if mark.packed else mark.text for name, mark in self._marks().items()}}
 
     def take_out(self, named: dict[str, Any]) -> dict[str, Any] | None:
         """The named arguments alone again; None if they were given to a function that is bound to something else."""
