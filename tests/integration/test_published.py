@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+from dataclasses import dataclass
 
 import pytest
 
@@ -190,8 +191,16 @@ def test_a_link_is_shown_to_who_asks_for_it_by_name(
     assert made[0].rpartition("/")[2] not in capsys.readouterr().out
 
 
+@dataclass
+class Phase:
+    name: str
+
+
 def test_a_fork_has_what_its_source_had_published_before_its_point(machine: Machine) -> None:
-    """What came behind it is published when the fork comes there; nobody is told to wait for a run that has ended."""
+    """Also if that was published again behind it, and a child has published it.
+
+    What came behind it is published when the fork comes there; nobody is told to wait for a run that has ended.
+    """
 
     @step
     def passes() -> None:
@@ -203,10 +212,19 @@ def test_a_fork_has_what_its_source_had_published_before_its_point(machine: Mach
             raise Died
 
     @workflow
+    def child() -> None:
+        perdure.publish("child", Phase("one"))
+
+    @workflow
     def publishes_twice() -> None:
         perdure.publish("before", "one")
+        perdure.publish("again", "zero")
+        perdure.publish("again", Phase("one"))
+        child()
         passes()
         perdure.publish("behind", "two")
+        perdure.publish("again", None)
+        perdure.publish("child", "two")
         dies()
 
     machine.ran.append("dies")
@@ -215,13 +233,19 @@ def test_a_fork_has_what_its_source_had_published_before_its_point(machine: Mach
     machine.boot()
     (source,) = machine.engine.store.runs()
     machine.engine.store.journal.write(
-        (), forks.fork(machine.engine.store, source, "fork-1", 2, machine.world.now(), child_id)
+        (), forks.fork(machine.engine.store, source, "fork-1", 5, machine.world.now(), child_id)
     )
     assert [shown(machine, "fork-1", name) for name in ("before", "behind")] == ["one", None]
+    assert shown(machine, "fork-1", "again") == shown(machine, "fork-1", "child") == {"name": "one"}
     machine.ran.clear()
     machine.boot()
     publishes_twice()
-    assert [shown(machine, "fork-1", name) for name in ("before", "behind")] == ["one", "two"]
+    assert [shown(machine, "fork-1", name) for name in ("before", "behind", "again", "child")] == [
+        "one",
+        "two",
+        None,
+        "two",
+    ]
     with pytest.raises(NotFound, match="has ended without 'other'") as refused:
         get(locate(machine.state), "fork-1", "other")
     assert "--wait" not in refused.value.hint

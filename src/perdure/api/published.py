@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.api.builtin import builtin
 from perdure.api.options import checked_name
+from perdure.core.callables import EMPTY
 from perdure.core.records import PROGRESS, RESERVED
 from perdure.core.values import codec
 from perdure.engines.interface import StepContext, here
@@ -40,10 +41,11 @@ def publish(name: str, value: object) -> None:
     if _is_workflow(name, value):
         token = _value.set(value)
         try:
-            return _publish(name)
+            _publish(name)
         finally:
             _value.reset(token)
-    return _write(name, value)
+    else:
+        _write(name, value)
 
 
 def _is_workflow(name: object, value: object) -> bool:
@@ -58,9 +60,19 @@ def _is_workflow(name: object, value: object) -> bool:
     return context is not None and not isinstance(context, StepContext)
 
 
+class _Kept(codec.Plan):
+    """How the record of a publishing has the value, for a fork that begins behind it: as it is published."""
+
+    def round_trip(self, value: Any) -> tuple[bytes, Any]:
+        return codec.pack_value(value, owner=self.owner), None
+
+    def unpack(self, data: bytes) -> Any:
+        return None
+
+
 @builtin("perdure.publish", in_place=True)
-def _publish(name: str) -> None:
-    _write(name, _value.get())
+def _publish(name: str) -> Any:
+    return _write(name, _value.get())
 
 
 async def apublish(name: str, value: object) -> None:
@@ -78,10 +90,14 @@ async def apublish(name: str, value: object) -> None:
 
 
 @builtin("perdure.aio.publish", in_place=True)
-async def _apublish(name: str) -> None:
+async def _apublish(name: str) -> Any:
     import asyncio
 
-    await asyncio.to_thread(_write, name, _value.get())
+    return await asyncio.to_thread(_write, name, _value.get())
+
+
+for _each in (_publish, _apublish):
+    _each._spec.plan = _Kept(EMPTY, owner="perdure.publish")
 
 
 def set_progress(done: float, total: float | None = None, note: str = "") -> None:
@@ -138,10 +154,12 @@ def _progress(done: object, total: object, note: object) -> tuple[Any, bytes] | 
     return place, codec.pack_value([done, total, note], owner="perdure.set_progress")
 
 
-def _write(name: str, value: Any) -> None:
+def _write(name: str, value: Any) -> Any:
+    """Publish it; of a workflow, give what its record is to have: nothing on a cluster, which has no forks."""
     place = _place()
     if place is not None:
         place.publish(name, _packed(name, value))
+    return None if getattr(place, "state_file", None) is None else value
 
 
 def _packed(name: str, value: Any) -> bytes:

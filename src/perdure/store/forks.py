@@ -168,7 +168,7 @@ class _Fork:
         if self._above is None:
             signals.hand_on(self._store, self._connection, source.rid, rid)
             moment = float(self._execute(_SQL["moment"], (source.rid, before)).fetchone()[0])
-            published.hand_on(self._store, self._connection, source.rid, rid, moment)
+            published.hand_on(self._store, self._connection, source.rid, rid, before, moment)
             command_lines.copy(self._connection, source.rid, rid, self._store.path)
         run = self._store.run_in(self._connection, rid)
         self._store.put_run(self._connection, run, forked_at=point, forked_last=last, holder=None)

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from perdure.core.records import is_time
+from perdure.core.records import StepRecord, is_time
 from perdure.core.signal_size import refuse_large
+from perdure.core.values import codec
+from perdure.store import pieces
 from perdure.store.group_commit import Operation
-from perdure.store.rows import corrupt, sealed, sound
+from perdure.store.rows import checked_of_run, corrupt, sealed, sound
 from perdure.store.runs import Store
 from perdure.store.signals import root_of
 from perdure.store.statements import load
@@ -87,23 +89,39 @@ def of_run(store: Store, rid: int) -> list[Published]:
     return [_checked(row, store) for row in rows]
 
 
-def hand_on(store: Store, connection: apsw.Connection, source: int, fork: int, until: float) -> None:
-    """A fork has what its source, a root, had published up to a moment; what it has published since is made again.
+def hand_on(store: Store, connection: apsw.Connection, source: int, fork: int, before: int, until: float) -> None:
+    """A fork has what its source, a root, had published before its point; what it has published since is made again.
+
+    What a workflow has published stands in its records. Of what a step has, only the last value is known.
 
     Args:
         store: the state file.
         connection: inside of a transaction.
         source: the number of the root.
-        fork: that of its fork.
+        fork: that of its fork, which has the records.
+        before: the source's records below this number lie before the point.
         until: the moment at which the fork begins, in seconds since the epoch.
 
     Raises:
         StateCorrupt: a row is not as it was written.
     """
+    later = set()
     for row in connection.execute(_SQL["of_run"], (source,)).fetchall():
         found = _checked(row, store)
-        if found.stamp <= until:
+        if found.stamp > until:
+            later.add(found.name)
+        else:
             connection.execute(*put_soon(fork, found.name, found.value, found.stamp))
+    if not later:
+        return
+    for row in connection.execute(_SQL["publishings"], (source, fork, before, until)).fetchall():
+        record = pieces.whole(connection, checked_of_run(StepRecord, row, store.path), store.path)
+        (name,), _ = codec.unpack_inputs(record.input, (), owner=record.name)
+        if name in later and record.output != _NOTHING:
+            connection.execute(*put_soon(fork, name, record.output, record.started))
+
+
+_NOTHING = codec.pack_value(None, owner="nothing")  # what such records had in earlier versions
 
 
 def _checked(row: Any, store: Store) -> Published:
