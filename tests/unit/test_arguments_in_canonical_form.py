@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import Any
 
 import pytest
 
 from perdure.core.callables import parameters_of
-from perdure.core.execution.inputs import Signature, are_scalars, is_storable, pack_leniently
+from perdure.core.execution.inputs import Signature, is_storable, look_as_always, pack_leniently
+from perdure.core.execution.spec import Call, Spec
 from perdure.core.values import codec
 
 
@@ -142,14 +144,23 @@ def test_calls_whose_arguments_stand_as_they_are() -> None:
     assert (Signature(two, "s").exact, Signature(plain, "s").exact, Signature(by_name, "s").exact) == (2, -1, -1)
     assert Signature(plain, "s").names(2) == ["a", "b"]
     assert Signature(whole, "s").parameters == ["a", "b", "c", "rest", "k", "more"]
-    assert are_scalars((1, "a", None), {"k": 2.5})
-    assert not are_scalars((1, []), {})
-    assert not are_scalars((1,), {"k": []})
     found = parameters_of(whole)
     assert found is not None
     assert (found.places, found.named) == (("a", "b", "c"), ("k",))
     assert found.defaults == {"b": 1, "c": 2, "k": 3}
     assert found.names == ["a", "b", "c", "rest", "k", "more"]
+
+
+def test_inputs_that_look_as_they_always_did() -> None:
+    """Scalars do; what a function is bound to may hold classes."""
+
+    def look(fn: Any, *args: Any, **kwargs: Any) -> bool:
+        return look_as_always(Call(Spec("step", fn, "s"), args, kwargs, b"", b""))
+
+    assert look(whole, 1, "a", None, k=2.5)
+    assert not look(whole, 1, [])
+    assert not look(whole, 1, k=[])
+    assert not look(functools.partial(plain, 1), 2)
 
 
 def test_what_cannot_be_stored_is_named_by_its_type_in_calls_that_go_by_a_key() -> None:
