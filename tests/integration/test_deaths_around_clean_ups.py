@@ -9,11 +9,13 @@ from clean_up_steps import steps
 
 from conftest import Died, Machine, Trouble
 from perdure import defer, step, workflow
+from perdure.core.execution.idempotency import child_id
 from perdure.errors import Cancelled
 from perdure.operations.location import Location
 from perdure.operations.run_views import BEING_CANCELLED, view_of
 from perdure.operations.show import details_of
 from perdure.operations.why import explain
+from perdure.store import forks
 from perdure.store.runs import Store
 
 
@@ -147,12 +149,22 @@ def test_undoing_that_dies_again_and_again_is_ended_once(machine: Machine) -> No
 
 
 @pytest.mark.parametrize(
-    ("then", "named"), [("cancelled", True), ("fails before it", True), ("fails behind it", False)]
+    ("then", "named"),
+    [
+        ("cancelled", True),
+        ("fails before it", True),
+        ("fails behind it", False),
+        ("forked, cancelled", True),
+        ("forked, fails behind it", True),
+    ],
 )
 def test_a_call_that_a_death_cut_off_is_named_when_nobody_makes_it_again(
     machine: Machine, capsys: pytest.CaptureFixture[str], then: str, named: bool
 ) -> None:
-    """It may have been done, and is not undone: said at the end of the run, and by `why` and `show` afterwards."""
+    """It may have been done, and is not undone: said at the end of the run, and by `why` and `show` afterwards.
+
+    A fork makes it under another idempotency key.
+    """
     dies = [True]
 
     @step(name="cut.refund")
@@ -179,17 +191,23 @@ def test_a_call_that_a_death_cut_off_is_named_when_nobody_makes_it_again(
     dies.clear()
     machine.boot()
     (run,) = machine.engine.store.runs()
-    if then == "cancelled":
+    if then.startswith("forked"):
+        made = forks.fork(machine.engine.store, run, "fork-1", 3, machine.world.now(), child_id)
+        machine.engine.store.journal.write((), made)
+        run = machine.engine.store.run("fork-1")
+        machine.boot()
+    if then.endswith("cancelled"):
         machine.engine.cancel(run.id, lambda record: None)
     else:
         with pytest.raises(Trouble):
             flow()
-    assert machine.ran[2:] == (["refund a"] if named else ["charge b", "refund b", "refund a"])
+    assert machine.ran[2:] == (["refund a"] if "behind" not in then else ["charge b", "refund b", "refund a"])
     store = machine.engine.store
     unknown = details_of(store, store.run(run.id)).unknown
     assert (unknown is not None) == named
     if unknown is not None:
-        assert "is not known, and it is not undone: cut.charge (attempt 1 was under way" in unknown
+        assert "is not known, and it is not undone: cut.charge" in unknown
+        assert "(attempt 1 was under way" in unknown
         assert unknown in capsys.readouterr().err
         assert unknown in explain(store, store.run(run.id), Location(store.path, "the test")).reasons
 

@@ -6,16 +6,19 @@ Rows of the crash table (see `crashes`) speak against what was in flight; sessio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import apsw
 
 from perdure.core.exit_causes import STOPPED
 from perdure.core.records import BETWEEN, NO_KEY
-from perdure.store import lives, sessions
+from perdure.store import flight_record, lives, sessions
 from perdure.store.flight_record import Flight
 from perdure.store.rows import sealed
 from perdure.store.statements import load
+
+if TYPE_CHECKING:
+    from perdure.store.run_rows import RunRows
 
 _SQL = load("crashes.sql")
 
@@ -26,6 +29,14 @@ ASKED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 def is_asked(cause: str) -> bool:
     """Does an end of this cause speak against nothing that was in flight?"""
     return cause in ASKED or cause.startswith(STOPPED)
+
+
+def taken_from(store: RunRows, connection: apsw.Connection, hid: int) -> None:
+    """A run is taken from a holder that was found dead; before it is, in the transaction."""
+    store.holder.bury(connection, hid)
+    token = store.holder.known_as(connection, hid).token
+    if (flight := flight_record.read(flight_record.record_of(store.path, token))) is not None:
+        count(connection, [flight])
 
 
 def count(connection: apsw.Connection, flights: Sequence[Flight]) -> None:

@@ -20,7 +20,7 @@ from perdure.core.letter_record import LetterRecord
 from perdure.core.records import UNDO_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning, RunError
-from perdure.store import command_lines, due_letters, parking, pieces, published, signals, spending
+from perdure.store import command_lines, deaths, due_letters, parking, pieces, published, signals, spending
 from perdure.store.group_commit import Operation
 from perdure.store.rows import checked, checked_of_run, corrupt
 from perdure.store.runs import Store
@@ -70,6 +70,8 @@ def fork(store: Store, source: RunRecord, new_id: str, before: int, now: float, 
     def operation(connection: apsw.Connection) -> Forked:
         run = store.run_in(connection, source.rid)
         _refuse(store, connection, run)
+        if run.holder is not None:
+            deaths.taken_from(store, connection, run.holder)
         store.holder.hid(connection, now)  # of this process, which is known from now on, whatever comes of the rest
         with connection:  # a letter may be found late that keeps it from being made
             made = _Fork(store, connection, run, new_id, before, now, child_id).make()

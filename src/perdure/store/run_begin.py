@@ -13,7 +13,7 @@ from perdure.config.script_identity import source_digest
 from perdure.core.execution.run_effects import Answer, Asleep, Finished, Held, Locked, Other, Start, Superseded, Taken
 from perdure.core.records import RunRecord
 from perdure.errors import RunError
-from perdure.store import flight_record, parking, pieces, sessions, spending
+from perdure.store import parking, pieces, sessions, spending
 from perdure.store.group_commit import Operation
 from perdure.store.locks import Asker, asker
 from perdure.store.rows import corrupt, intact
@@ -184,12 +184,9 @@ class RunBegin(RunRows):
         died = None
         if run.holder is not None and not self.holder.is_me(run.holder):
             died = self.holder.number_here(connection, run.holder)
-            self.holder.bury(connection, run.holder)
-            token = self.holder.known_as(connection, run.holder).token
-            if (flight := flight_record.read(flight_record.record_of(self.path, token))) is not None:
-                from perdure.store import deaths
+            from perdure.store import deaths
 
-                deaths.count(connection, [flight])
+            deaths.taken_from(self, connection, run.holder)
         queued = run.status == "queued"
         if not queued:  # it may have spent something, and have been left with a note
             self._spend_files += spending.take_over(connection, self.path, self.holder.token)

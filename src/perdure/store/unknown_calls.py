@@ -25,7 +25,7 @@ def unknown_calls(store: Store, run: RunRecord, status: str, *, children: bool =
     """That such calls may have been executed, and are not undone, in a line.
 
     A run that is gone on with makes them again. So this is about one that was cancelled, or has failed and undone what
-    it had completed.
+    it had completed. A fork makes them under other idempotency keys: those of its source are named with it.
 
     Args:
         store: the state file.
@@ -44,7 +44,7 @@ def unknown_calls(store: Store, run: RunRecord, status: str, *, children: bool =
         return None
     found = Counter(
         f"{one.name}{'' if each.rid == run.rid else f' of {each.id}'} ({_how(one)})"
-        for each in (store.family(run.rid) if children else [run])
+        for each in [*(store.family(run.rid) if children else [run]), *_sources(store, run)]
         for one in _of_run(store, each.rid)
     )
     if not found:
@@ -52,6 +52,18 @@ def unknown_calls(store: Store, run: RunRecord, status: str, *, children: bool =
     alike = [text if number == 1 else f"{number:,} calls of {text}" for text, number in found.items()]
     more = f", and {found.total() - sum(list(found.values())[:NAMED]):,} more" if len(found) > NAMED else ""
     return f"whether it was done is not known, and it is not undone: {', '.join(alike[:NAMED])}{more}"
+
+
+def _sources(store: Store, run: RunRecord) -> list[RunRecord]:
+    """The unfinished runs that a fork has superseded, the last one first."""
+    found: list[RunRecord] = []
+    while run.forked_from is not None:
+        source = store.run_by_number(run.forked_from)
+        if not source.superseded or source.superseded_by != run.rid:
+            break
+        found.append(source)
+        run = source
+    return found
 
 
 def _how(one: CutLife) -> str:
