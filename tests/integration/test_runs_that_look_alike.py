@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from three_steps import three_steps
 
 from conftest import Machine, Trouble
+from perdure import workflow
 from perdure.errors import OptionError, OtherInputs
 
 
@@ -49,6 +51,30 @@ def test_an_id_with_other_inputs_is_refused(machine: Machine) -> None:
     named("monday")
     with pytest.raises(OtherInputs, match=r"recorded: nightly\('monday'\)\s+now:\s+nightly\('tuesday'\)"):
         named("tuesday")
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_an_id_of_another_workflow_is_refused(machine: Machine, ended: bool) -> None:
+    """Done or not: no result of another workflow is given out, and its run is not gone on with."""
+    trouble: list[BaseException] = [] if ended else [Trouble()]
+    named = three_steps(machine, trouble).with_options(id="nightly-1")
+    with suppress(Trouble):
+        named("monday")
+    machine.ran.clear()
+
+    @workflow
+    def weekly(day: str) -> str:
+        machine.ran.append("weekly")
+        return day
+
+    @workflow
+    def caller() -> str:
+        return weekly.with_options(id="nightly-1")("monday")
+
+    for call in (lambda: weekly.with_options(id="nightly-1")("monday"), caller):
+        with pytest.raises(OtherInputs, match="is one of workflow 'nightly', and its id is given to one of 'weekly'"):
+            call()
+    assert machine.ran == []
 
 
 def test_a_named_run_is_not_resumed_without_its_name(machine: Machine) -> None:

@@ -15,6 +15,7 @@ from perdure.api.step_call import BoundStep
 from perdure.api.workflow import Workflow
 from perdure.config.kept_command_line import CommandLine
 from perdure.config.module_names import dotted_name
+from perdure.config.reachable_workflows import reachable_workflows
 from perdure.config.script_loader import OtherCommandLine, is_script, load_script
 from perdure.config.script_reload import load_current
 from perdure.core.execution.spec import Spec, spec_of
@@ -54,10 +55,13 @@ def find_workflow(path: Path, name: str | None = None, line: CommandLine | None 
     """
     module = _loaded(path, line)
     found = _workflows(module)
-    if not found:
+    if not found and name is None:
         raise NotFound(f"{path} has no workflow", "decorate a function at its top level with @perdure.workflow")
     if name is not None:
         named = found.get(name) or next((each for each in found.values() if spec_of(each).name == name), None)
+        if named is None:  # it may have been moved into a module since
+            reached = (one for one in reachable_workflows(module) if isinstance(one, Workflow))
+            named = next((one for one in reached if spec_of(one).name == name), None)
         if named is None:
             close = difflib.get_close_matches(name, found, n=1)
             meant = f"did you mean {close[0]!r}? Otherwise " if close else ""

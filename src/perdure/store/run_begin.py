@@ -61,7 +61,9 @@ class RunBegin(RunRows):
                 self._refuse_damaged(connection, start)
                 return self._add(connection, start, now, who)
             run = self._newest(connection, self._run(connection, found[0]))
-            return Other(run) if run.key != start.key else self._take(connection, run, start, now, who)
+            if (run.key, run.workflow) != (start.key, start.workflow):
+                return Other(run)
+            return self._take(connection, run, start, now, who)
 
         return operation
 

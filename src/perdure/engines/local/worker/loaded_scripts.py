@@ -16,6 +16,7 @@ from types import ModuleType
 from perdure.alerts.recipients import addresses
 from perdure.config import command_line
 from perdure.config.kept_command_line import CommandLine
+from perdure.config.reachable_workflows import reachable_workflows
 from perdure.config.script_identity import script_identity
 from perdure.config.script_loader import load_script, looks_at_command_line
 from perdure.core.execution.recorded_call import recorded_call
@@ -101,11 +102,10 @@ class Program:
         for module in self._loaded:
             path = os.path.abspath(getattr(module, "__file__", None) or "")
             script = script_identity(path, self._state)
-            for value in list(vars(module).values()):
-                spec = spec_of(value)
-                if spec is None or spec.kind != "workflow" or os.path.realpath(spec.file) in broken:
+            for spec in map(spec_of, reachable_workflows(module)):
+                if os.path.realpath(spec.file) in broken or spec.signature.is_remade:
                     continue
-                if (script, spec.name) not in self._specs and not spec.signature.is_remade:
+                if (script, spec.name) not in self._specs:
                     found[script, spec.name] = path, spec
         return found
 
