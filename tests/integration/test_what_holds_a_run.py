@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from perdure.core.exceptions import capture
 from perdure.core.execution.queueing import DEFAULT
 from perdure.core.execution.run_effects import Taken
 from perdure.core.records import RunRecord
 from perdure.operations.location import locate
 from perdure.operations.ps import list_runs
+from perdure.operations.run_views import view_of
 from perdure.operations.why import Why, explain
 from perdure.store import claims, queue, workers
 from perdure.store.claims import Offer
@@ -115,6 +117,33 @@ def test_slots_and_locks(store: Store) -> None:
     queued(store, "third", workflow="free", turn=3)
     add(store, "due", workflow="job", wake=NOW, status="suspended")
     assert "which run first has" in reasons(store, "due")
+
+
+def test_a_lock_without_a_worker(store: Store) -> None:
+    """The lock that another run of its workflow has comes first; a worker is needed all the same."""
+    queued(store, "first")
+    queued(store, "second", turn=2)
+    (taken,) = take(store)
+    assert claims.give_back(store, taken.run, NOW, wake=9e9)
+    found = why(store, "second")
+    assert found.reasons[1].startswith("it needs the lock 'till', which run first has (suspended)")
+    assert found.reasons[-1] == "no worker runs on this state file"
+    assert [way.purpose for way in found.ways] == ["see why", "start a worker", "end it"]
+
+
+def test_a_child_of_a_cancelled_run_does_not_go_on(store: Store) -> None:
+    """Nor is it told to: it has failed, and is over with what it is a part of."""
+    fault = capture.encode(capture.to_fault(ValueError("no bread")))
+    top = add(store, "top", status="cancelled", ended=NOW)
+    middle = add(store, "middle", parent=top.rid, status="failed", output=fault, ended=NOW)
+    add(store, "low", parent=middle.rid, status="failed", output=fault, ended=NOW)
+    add(store, "done", parent=top.rid, status="done", output=b"\xc0", ended=NOW)
+    found = why(store, "low")
+    assert found.status == view_of(store, store.run("low")).status == "cancelled"
+    assert "with ValueError: no bread; what it is a part of was cancelled since" in found.reasons[0]
+    assert [way.purpose for way in found.ways] == ["see why", "see more"]
+    for id in ("low", "middle", "done"):
+        assert "goes on" not in reasons(store, id)
 
 
 @pytest.mark.usefixtures("worker")

@@ -113,12 +113,12 @@ def test_costs_of_an_earlier_life_without_a_begun_call_count_the_call_too() -> N
         (
             Bounds(tokens=1500),
             Amounts(tokens=2000),
-            "2,000 tokens of 1,500 tokens are spent",
+            "2,000 of 1,500 tokens are spent",
             "tokens=3000",
             "tokens=5500",
         ),
         (Bounds(ms=1501), Amounts(ms=2000), "2 s of 1.501 s are spent", "seconds=4", "seconds=6"),
-        (Bounds(calls=2), Amounts(calls=2), "2 calls of 2 calls are spent", "calls=4", "calls=4"),
+        (Bounds(calls=2), Amounts(calls=2), "2 of 2 calls are spent", "calls=4", "calls=4"),
     ],
 )
 @pytest.mark.parametrize("undoable", [False, True])
@@ -141,7 +141,7 @@ def test_a_refusal_says_what_is_spent_and_how_to_go_on(
 def test_amounts_are_shown_with_their_unit() -> None:
     """Money without zeros at its end, and whole dollars without a point."""
     assert [shown("usd", 12 * NANO), shown("usd", NANO // 4), shown("usd", 1)] == ["$12", "$0.25", "$0.000000001"]
-    assert [shown("ms", 1500), shown("tokens", 1234567), shown("calls", 1)] == ["1.5 s", "1,234,567 tokens", "1 calls"]
+    assert [shown("ms", 1500), shown("tokens", 1234567), shown("calls", 1)] == ["1.5 s", "1,234,567 tokens", "1 call"]
 
 
 @pytest.mark.parametrize("field", ["usd", "tokens", "calls", "ms"])
@@ -171,10 +171,10 @@ def test_a_call_that_an_inner_block_refuses_is_none_of_the_outer_one(machine: Ma
         with perdure.budget(calls=2):
             with perdure.budget(calls=1):
                 found.append(ask(1))
-                with pytest.raises(BudgetExceeded, match="1 calls of 1 calls are spent"):
+                with pytest.raises(BudgetExceeded, match="1 of 1 call is spent"):
                     ask(2)
             found.append(ask(3))
-            with pytest.raises(BudgetExceeded, match="2 calls of 2 calls are spent"):
+            with pytest.raises(BudgetExceeded, match="2 of 2 calls are spent"):
                 ask(4)
         return found
 

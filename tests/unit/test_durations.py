@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.core.durations import rate, seconds, show
+from perdure.core.durations import about, rate, seconds, show
 from perdure.errors import OptionError
 
 
@@ -155,3 +155,8 @@ def test_any_text_is_a_duration_or_refused(text):
     """No text makes the parser raise anything but OptionError."""
     with contextlib.suppress(OptionError):
         assert seconds(text, option="timeout") >= 0
+
+
+def test_what_is_shorter_than_a_tenth_of_a_second_is_not_0_s() -> None:
+    """It is shown in milliseconds."""
+    assert [about(0.04), about(0.96), about(12.34), about(0.0)] == ["40 ms", "1 s", "12.3 s", "0 s"]

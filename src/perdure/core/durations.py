@@ -97,6 +97,11 @@ def show(length: float) -> str:
     return _two(round(length / 3600), 24, "d", "h")
 
 
+def about(length: float) -> str:
+    """The same to a tenth of a second; of what is shorter than that, milliseconds."""
+    return show(round(length, 1) or round(length, 3))
+
+
 def _two(count: int, per: int, big: str, small: str) -> str:
     whole, rest = divmod(count, per)
     return f"{whole} {big} {rest} {small}" if rest else f"{whole} {big}"

@@ -129,7 +129,22 @@ def _views(store: Store, runs: Sequence[RunRecord], inputs: bool) -> list[RunVie
     ids = run_pages.ids_of(store, sorted(related))
     if len(ids) < len(related):
         raise corrupt(store.path)
-    return [_view(store, run, facts[run.rid], holders.get(run.rid), ids, inputs) for run in runs]
+    views = [_view(store, run, facts[run.rid], holders.get(run.rid), ids, inputs) for run in runs]
+    return [
+        msgspec.structs.replace(view, status="cancelled") if _is_below_cancelled(store, run) else view
+        for run, view in zip(runs, views, strict=True)
+    ]
+
+
+def _is_below_cancelled(store: Store, run: RunRecord) -> bool:
+    """Has a child run failed that nothing goes on with, since a run that it is a child of was cancelled?"""
+    if run.status != "failed" or run.superseded:
+        return False
+    while run.parent is not None:
+        run = store.run_by_number(run.parent)
+        if run.status == "cancelled":
+            return True
+    return False
 
 
 def damaged_view(store: Store, known: DamagedRun, run: RunRecord | None = None) -> RunView:

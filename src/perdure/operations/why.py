@@ -9,7 +9,7 @@ import msgspec
 
 from perdure.config import secrets
 from perdure.core.commands import commands_in, located
-from perdure.core.durations import show
+from perdure.core.durations import about
 from perdure.core.exceptions import capture
 from perdure.core.execution.crash_loop import fitted
 from perdure.core.exit_causes import STOPPED, is_unseen
@@ -107,7 +107,10 @@ class _Answer(Inquiry):
             case "superseded":
                 self._superseded()
             case "cancelled":
-                self._say(f"it was cancelled {self._ago(self.run.ended)}; a run of the same inputs starts anew")
+                if self.run.status == "cancelled":
+                    self._say(f"it was cancelled {self._ago(self.run.ended)}; a run of the same inputs starts anew")
+                else:
+                    self._failed_in_the_end()
                 self._dead_letters()
             case _:
                 self._say(f"it was done {self._ago(self.run.ended)}: there is nothing to wait for")
@@ -200,7 +203,7 @@ class _Answer(Inquiry):
     def _waiting(self, waiting: list[AttemptRecord], seen: Sequence[WaitingCall] = ()) -> None:
         due = {(one.step, one.key, one.n): one for one in seen if one.run == self.run.id}
         for one in waiting[:SHOWN]:
-            ago = show(round(max(self.now - one.started - one.ms / 1000, 0.0), 1))
+            ago = about(max(self.now - one.started - one.ms / 1000, 0.0))
             wait = due.get((fitted(one.name), one.key.hex(), one.n))
             rest = "it waits for its next attempt, if it has one left"
             if wait is not None:
@@ -373,6 +376,12 @@ class _Answer(Inquiry):
         for one in self._open_calls([], before=True)[-1:]:
             self._say(f"before that, {self._attempted(one)} failed at attempt {one.number}: {line_of(one.error)}")
 
+    def _failed_in_the_end(self) -> None:
+        """It is below a run that was cancelled."""
+        error = f" with {line_of(self.run.output)}" if self.run.output is not None else ""
+        self._say(f"it had failed {self._ago(self.run.ended)}{error}; what it is a part of was cancelled since")
+        self._way("see more", "show")
+
     def _parked(self) -> None:
         error = f", the last time with {line_of(self.run.output)}" if self.run.output is not None else ""
         self._say(f"it failed too often and was parked {self._ago(self.run.ended)}{error}")
@@ -396,5 +405,6 @@ class _Answer(Inquiry):
             return
         parent = self.store.run_by_number(self.run.parent)
         standing = view_of(self.store, parent).status
-        self._say(f"it is a child of run {parent.id}, which is {standing}, and goes on when that does")
+        over = "" if self.view.status in ("done", "cancelled") else ", and goes on when that does"
+        self._say(f"it is a child of run {parent.id}, which is {standing}{over}")
         self.ways.insert(0, Way("see why", f"perdure why {shlex.quote(parent.id)}{self.location.option}"))

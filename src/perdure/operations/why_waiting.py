@@ -80,7 +80,7 @@ class Waiting:
             for id in runs_before(self._store, self._run.rid):
                 self._say(f"run {id} of its schedule has not ended")
                 self.ways.append(Way("see why", f"perdure why {shlex.quote(id)}{self._location.option}"))
-        elif standing.why == "time" or not self._locked():
+        elif standing.why == "time" or not self._locked() or not workers.living(self._store.path):
             self._unserved()
         self._way("end it", "cancel")
 
@@ -136,7 +136,8 @@ class Waiting:
             for one in workers.living(self._store.path)
             for script, workflow, lock in one.locks
             if (script, workflow) == (run.script, run.workflow)
-        } or {f"{run.script}:{run.workflow}"}  # lock=True; another name is only in the script
+        } or {f"{run.script}:{run.workflow}"}  # lock=True; another name is in the script, or another run has it
+        names |= self._store.journal.read(partial(self._store.locks.of_workflow, run=run))
         for name in sorted(names):
             found: Locked | None = self._store.journal.read(partial(self._store.locks.taken, name=name, rid=run.rid))
             if found is None:

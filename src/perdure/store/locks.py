@@ -147,6 +147,11 @@ class Locks:
         run, last = self._describe(connection, of_run)
         return Locked(name, None, since, run, last) if run.status == "suspended" else None
 
+    def of_workflow(self, connection: apsw.Connection, run: RunRecord) -> set[str]:
+        """The locks that other runs of its workflow have: those that it needs, too."""
+        rows: list[Any] = connection.execute(self._sql["of_workflow"], (run.script, run.workflow, run.rid)).fetchall()
+        return {name for (name,) in rows}
+
     def held(self, connection: apsw.Connection) -> list[Locked]:
         """Every lock that a living process has."""
         rows: list[Any] = connection.execute(self._sql["locks"]).fetchall()

@@ -218,13 +218,13 @@ class Ledger:
 
     def _exceeded(self, owner: str, field: str, spent: Amounts | _Sum) -> BudgetExceeded:
         bound = getattr(self.bounds, field)
-        amount = shown(field, getattr(spent, field))
+        amount = getattr(spent, field)
         name = "seconds" if field == "ms" else field
         # What is undone when the run fails is made again: it needs as much once more, but for calls, which count once.
         most = bound * 2 if field == "calls" or not self.undoable else bound + 2 * max(bound, getattr(spent, field))
         raised = f"{most / NANO:g}" if field == "usd" else f"{-(-most // 1000) if field == 'ms' else most}"
         return BudgetExceeded(
-            f"{owner} is not called: {amount} of {shown(field, bound)} are spent",
+            f"{owner} is not called: {_spent(field, amount, bound)} spent",
             f"raise the bound: `perdure resume {quote(self.run)} --budget {name}={raised}`; or catch it, and go on "
             "with what there is",
         )
@@ -238,7 +238,13 @@ def shown(field: str, amount: int) -> str:
         case "ms":
             return f"{amount / 1000:g} s"
         case _:
-            return f"{amount:,} {field}"
+            return f"{amount:,} {field[:-1] if amount == 1 else field}"
+
+
+def _spent(field: str, amount: int, bound: int) -> str:
+    if field in ("usd", "ms"):
+        return f"{shown(field, amount)} of {shown(field, bound)} are"
+    return f"{amount:,} of {shown(field, bound)} {'is' if amount == 1 else 'are'}"
 
 
 ledgers: ContextVar[tuple[Ledger, ...]] = ContextVar("perdure_ledgers", default=())

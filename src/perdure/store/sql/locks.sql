@@ -9,3 +9,6 @@ SELECT rid FROM run WHERE rid = ? AND holder = ?
 
 -- name: locks
 SELECT name, holder, fence, since, run, crc FROM lock WHERE holder IS NOT NULL ORDER BY name
+
+-- name: of_workflow
+SELECT l.name FROM lock l JOIN run r ON r.rid = l.run WHERE r.script = ? AND r.workflow = ? AND r.rid <> ?
