@@ -10,7 +10,6 @@ import pytest
 
 from perdure.core.callables import parameters_of
 from perdure.core.execution.inputs import Signature, is_storable, look_as_always, pack_leniently
-from perdure.core.execution.spec import Call, Spec
 from perdure.core.values import codec
 
 
@@ -155,7 +154,7 @@ def test_inputs_that_look_as_they_always_did() -> None:
     """Scalars do; what a function is bound to may hold classes."""
 
     def look(fn: Any, *args: Any, **kwargs: Any) -> bool:
-        return look_as_always(Call(Spec("step", fn, "s"), args, kwargs, b"", b""))
+        return look_as_always(Signature(fn, "s"), args, kwargs)
 
     assert look(whole, 1, "a", None, k=2.5)
     assert not look(whole, 1, [])

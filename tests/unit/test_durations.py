@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.core.durations import about, rate, seconds, show
+from perdure.core.durations import rate, roughly, seconds, show
 from perdure.errors import OptionError
 
 
@@ -159,4 +159,4 @@ def test_any_text_is_a_duration_or_refused(text):
 
 def test_what_is_shorter_than_a_tenth_of_a_second_is_not_0_s() -> None:
     """It is shown in milliseconds."""
-    assert [about(0.04), about(0.96), about(12.34), about(0.0)] == ["40 ms", "1 s", "12.3 s", "0 s"]
+    assert [roughly(0.04), roughly(0.96), roughly(12.34), roughly(0.0)] == ["40 ms", "1 s", "12.3 s", "0 s"]

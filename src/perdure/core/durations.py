@@ -97,7 +97,7 @@ def show(length: float) -> str:
     return _two(round(length / 3600), 24, "d", "h")
 
 
-def about(length: float) -> str:
+def roughly(length: float) -> str:
     """The same to a tenth of a second; of what is shorter than that, milliseconds."""
     return show(round(length, 1) or round(length, 3))
 

@@ -9,7 +9,7 @@ import msgspec
 
 from perdure.config import secrets
 from perdure.core.commands import commands_in, located
-from perdure.core.durations import about
+from perdure.core.durations import roughly
 from perdure.core.exceptions import capture
 from perdure.core.execution.crash_loop import fitted
 from perdure.core.exit_causes import STOPPED, is_unseen
@@ -203,7 +203,7 @@ class _Answer(Inquiry):
     def _waiting(self, waiting: list[AttemptRecord], seen: Sequence[WaitingCall] = ()) -> None:
         due = {(one.step, one.key, one.n): one for one in seen if one.run == self.run.id}
         for one in waiting[:SHOWN]:
-            ago = about(max(self.now - one.started - one.ms / 1000, 0.0))
+            ago = roughly(max(self.now - one.started - one.ms / 1000, 0.0))
             wait = due.get((fitted(one.name), one.key.hex(), one.n))
             rest = "it waits for its next attempt, if it has one left"
             if wait is not None:

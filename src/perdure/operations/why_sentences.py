@@ -12,7 +12,7 @@ from math import inf
 
 from perdure.config import secrets
 from perdure.core.commands import commands_in, located
-from perdure.core.durations import about, show
+from perdure.core.durations import roughly, show
 from perdure.core.execution.crash_loop import fitted
 from perdure.core.policies.classify import Assessment
 from perdure.core.policies.verdicts import Stop
@@ -92,7 +92,7 @@ class Inquiry:
 
     def _call(self, one: CallInFlight) -> str:
         child = "" if one.run == self.run.id else f" of child run {one.run}"
-        lasted = f", for {about(one.seconds)}" if one.seconds else ""
+        lasted = f", for {roughly(one.seconds)}" if one.seconds else ""
         return f"{one.step}{which(one)}{child}, attempt {one.attempt}{lasted}"
 
     def _saved(self) -> str:
@@ -115,7 +115,7 @@ class Inquiry:
 
     def _since(self, moment: float) -> str:
         seconds = max(self.now - moment, 0.0)
-        return about(seconds) if seconds < 60 else show(int(seconds))
+        return roughly(seconds) if seconds < 60 else show(int(seconds))
 
     def _say(self, text: str) -> None:
         self.reasons.append(text)

@@ -22,8 +22,6 @@ from perdure.errors import NotStorable
 if TYPE_CHECKING:
     import inspect
 
-    from perdure.core.execution.spec import Call
-
 NO_ARGUMENTS: dict[str, Any] = {}
 
 
@@ -203,12 +201,11 @@ def _same(value: Any, default: Any) -> bool:
         return False
 
 
-def look_as_always(call: Call) -> bool:
+def look_as_always(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Are the inputs scalars alone, which look as they always did, whatever becomes of classes?"""
-    args, kwargs = call.args, call.kwargs
     if not SCALARS.issuperset(map(type, args)) or (kwargs and not SCALARS.issuperset(map(type, kwargs.values()))):
         return False
-    return not isinstance(call.spec.signature.closure, Bound)
+    return not isinstance(signature.closure, Bound)
 
 
 def pack(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, bytes]:

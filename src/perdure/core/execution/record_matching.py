@@ -251,7 +251,7 @@ class Claims(KnownRecords):
     def grown(self, name: str, call: Call) -> list[StepRecord]:
         """The unclaimed records of a step whose inputs looked otherwise, and would be those of the call now."""
         step = self._steps[name]
-        if self.inputs_of_before is None or look_as_always(call):
+        if self.inputs_of_before is None or look_as_always(call.spec.signature, call.args, call.kwargs):
             return []
         found = self.inputs_of_before.find(call, (self.rid, name), lambda: ((self.rid, seq) for seq in step.numbers()))
         return [record for _, record in found if step.has(record.key, record.n, record.seq)]

@@ -30,7 +30,7 @@ def are_inputs_of(recorded: bytes, call: Call, id: str | None = None) -> bool:
     if codec.same_inputs(recorded, given):
         return True
     asked = _asked(call)
-    if asked.spec.record_kind != "step" or look_as_always(asked):
+    if asked.spec.record_kind != "step" or look_as_always(asked.spec.signature, asked.args, asked.kwargs):
         return False
     now = Renewed(asked, named=asked.input != given).of(recorded)
     return now is not None and codec.same_inputs(now[0], given)
@@ -99,7 +99,7 @@ class InputsOfBefore:
             records: the numbers of its runs and records.
         """
         asked = _asked(call)
-        if asked.spec.record_kind != "step" or look_as_always(asked):
+        if asked.spec.record_kind != "step" or look_as_always(asked.spec.signature, asked.args, asked.kwargs):
             return []
         place = where, call.spec.name, types_in(asked)
         if (found := self._found.get(place)) is None:

@@ -130,7 +130,7 @@ class RunTree:
             yield self._root.rid, seq, key
         for rid, number in self._records.get((name, key), ()):
             yield rid, number, key
-        if not look_as_always(call):
+        if not look_as_always(call.spec.signature, call.args, call.kwargs):
             if life is not None and life.history.doubtful(name):
                 for record in life.history.grown(name, call):
                     yield self._root.rid, record.seq, record.key

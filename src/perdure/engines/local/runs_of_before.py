@@ -40,7 +40,7 @@ def as_begun(store: Store, call: Call, script: str, id: str | None, *, once: boo
         id: the id of the run, if it does not follow from the inputs alone.
         once: if there is no run of that id, one of the same inputs will do, also one that is done.
     """
-    if look_as_always(call):
+    if look_as_always(call.spec.signature, call.args, call.kwargs):
         return call
     if id is not None:
         try:
@@ -91,7 +91,7 @@ def take_left_child(store: Store, above: RunRecord, call: Call, known: dict[Any,
         call: of the workflow; its key, occurrence and inputs become those of the child run.
         known: what earlier calls of this life have found.
     """
-    if call.named or look_as_always(call):
+    if call.named or look_as_always(call.spec.signature, call.args, call.kwargs):
         return
     place = call.spec.name, tuple(map(type, (*call.args, *call.kwargs.values())))
     left = known.get(place)
