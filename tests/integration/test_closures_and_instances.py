@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.integration.script_places import JOB, Place
 
+from conftest import Machine
 from perdure import step, workflow
 from perdure.errors import Drift, DuplicateStep, NotStorable
 
@@ -187,6 +188,30 @@ def test_no_account_gets_the_balance_of_another() -> None:
     names.reverse()
     crash.clear()
     assert report() == ["c", "c", "c1", "b", "b", "b1"]
+
+
+def test_a_call_by_another_key_gets_no_result_of_an_instance_that_looks_the_same(machine: Machine) -> None:
+    """Of what cannot be stored only the type is: the keys tell the calls apart, also when the script was edited."""
+    names = ["b", "c"]
+
+    @workflow
+    def report() -> list[str]:
+        found = [Account(name).keyed() for name in names]
+        if names == ["b", "c"]:
+            raise Trouble
+        return found
+
+    with pytest.raises(Trouble):
+        report()
+    names[:] = ["d", "b"]
+    machine.boot()
+    with pytest.raises(Drift) as drift:
+        report()
+    assert "now:      Account.keyed(<Account>) of key 'd'" in drift.value.what
+    assert "recorded: Account.keyed(<Account>) of key 'c'" in drift.value.what
+    names[:] = ["c", "b"]
+    machine.boot()
+    assert report() == ["c", "b"]
 
 
 def test_the_record_of_a_function_is_written_with_its_first_result(place: Place) -> None:

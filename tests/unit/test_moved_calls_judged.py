@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -76,7 +75,7 @@ class Tree:
 
     def moved(self, here: TreeRun, name: str = NAME, key: bytes = KEY) -> bool:
         """As the run asks that is about to make the call."""
-        found = self.lives[here.rid].elsewhere(Call(cast(Spec, SimpleNamespace(name=name)), (), {}, b"", key))
+        found = self.lives[here.rid].elsewhere(Call(Spec("step", print, name), (), {}, b"", key))
         assert found is None or (found.before, found.now, found.seq, found.root) == (self.by, here, 7, "root")
         return found is not None
 

@@ -131,7 +131,7 @@ def recall(call: Call, history: History, record: StepRecord, park: bool = False,
         from perdure.core.execution.drift import drift
         from perdure.core.execution.recorded_inputs import are_inputs_of
 
-        if not are_inputs_of(record.input, call):
+        if not are_inputs_of(record.input, call, by_key=True):
             raise StopRun(drift(call, history, [record]))
     if call.by_record:
         for ledger in call.ledgers:

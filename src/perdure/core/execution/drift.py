@@ -195,14 +195,16 @@ def drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
     completed = f"was {'called' if name.startswith(CALLED) else 'enqueued'}" if is_run else "had completed"
     lines = [f"{kind} {shown!r} {completed} with other inputs than it is called with now; it is not executed again"]
     lines += [
-        f"    recorded: {shown}{describe_inputs_against(record.input, call.input)}  (step #{record.seq} of run {run})"
+        f"    recorded: {shown}{describe_inputs_against(record.input, call.input)}{_by(call, record.label)}  "
+        f"(step #{record.seq} of run {run})"
         for record in records
     ]
     more = len(history.unclaimed(name)) - len(records) if not call.named else 0
     if more > 0:
         lines.append(f"              and {more} more")
     before = records[0].input if records else b""
-    lines.append(f"    now:      {shown}{describe_inputs_against(call.input, before)}")
+    label = None if call.extras is None else call.extras.label
+    lines.append(f"    now:      {shown}{describe_inputs_against(call.input, before)}{_by(call, label)}")
     if edited := call.spec.signature.edited:
         lines.append(f"    the default of {' and '.join(edited)} was edited since, and is an argument like others here")
     drawn = ""
@@ -219,6 +221,11 @@ def drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
         f"    the recorded results are to be made again:         {commands.fork(top, above or name)}\n"
         "    the inputs come from something that changed (a list, a file, the clock): read it in a step of its own",
     )
+
+
+def _by(call: Call, label: str | None) -> str:
+    """The key of a call, where the inputs do not say which it is."""
+    return f" of key {label!r}" if label and call.named and codec.names_only(call.input) else ""
 
 
 def _executed_before(history: History) -> str:

@@ -17,7 +17,7 @@ from perdure.core.values.extensions import GOES_BY, STAND_IN, Decode, GoesBy, Re
 from perdure.errors import NotDecodable, NotStorable
 
 
-def are_inputs_of(recorded: bytes, call: Call, id: str | None = None) -> bool:
+def are_inputs_of(recorded: bytes, call: Call, id: str | None = None, *, by_key: bool = False) -> bool:
     """Compare by what was recorded: a field that it lacks is no change where the call has the field's default.
 
     Args:
@@ -25,7 +25,10 @@ def are_inputs_of(recorded: bytes, call: Call, id: str | None = None) -> bool:
         call: a call as the script makes it now; one that stands for the beginning or the end of a run has the call of
             the workflow among its arguments.
         id: they are asked for with this id as one more.
+        by_key: the record has the key that the call goes by, which says what the inputs do not.
     """
+    if not by_key and _are_vague(call):
+        return False
     given = call.input if id is None else codec.with_keyword(call.input, "id", id)
     if codec.same_inputs(recorded, given):
         return True
@@ -34,6 +37,11 @@ def are_inputs_of(recorded: bytes, call: Call, id: str | None = None) -> bool:
         return False
     now = Renewed(asked, named=asked.input != given).of(recorded)
     return now is not None and codec.same_inputs(now[0], given)
+
+
+def _are_vague(call: Call) -> bool:
+    """May several calls have the same inputs, since of an argument only its type is stored? Keys tell them apart."""
+    return call.named and codec.names_only(call.input)
 
 
 def _asked(call: Call) -> Call:
@@ -99,7 +107,9 @@ class InputsOfBefore:
             records: the numbers of its runs and records.
         """
         asked = _asked(call)
-        if asked.spec.record_kind != "step" or look_as_always(asked.spec.signature, asked.args, asked.kwargs):
+        if asked.spec.record_kind != "step" or _are_vague(asked):
+            return []
+        if look_as_always(asked.spec.signature, asked.args, asked.kwargs):
             return []
         place = where, call.spec.name, types_in(asked)
         if (found := self._found.get(place)) is None:
