@@ -9,7 +9,7 @@ import pytest
 from tests.integration.script_places import JOB, Place
 
 from conftest import Machine
-from perdure import step, workflow
+from perdure import Secret, step, workflow
 from perdure.errors import Drift, DuplicateStep, NotStorable
 
 
@@ -212,6 +212,29 @@ def test_a_call_by_another_key_gets_no_result_of_an_instance_that_looks_the_same
     names[:] = ["c", "b"]
     machine.boot()
     assert report() == ["c", "b"]
+
+
+def test_a_call_by_another_key_gets_no_result_of_another_secret(machine: Machine) -> None:
+    """Nothing of it is stored that tells the calls apart but their keys."""
+    names = ["b", "c"]
+
+    @step(retry=None, key=lambda secret: secret.reveal()[0])
+    def ask(secret: Secret[str]) -> str:
+        return secret.reveal()[0]
+
+    @workflow
+    def report() -> list[str]:
+        found = [ask(Secret(name)) for name in names]
+        if names == ["b", "c"]:
+            raise Trouble
+        return found
+
+    with pytest.raises(Trouble):
+        report()
+    names[:] = ["d", "b"]
+    machine.boot()
+    with pytest.raises(Drift):
+        report()
 
 
 def test_the_record_of_a_function_is_written_with_its_first_result(place: Place) -> None:

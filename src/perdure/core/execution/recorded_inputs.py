@@ -40,8 +40,8 @@ def are_inputs_of(recorded: bytes, call: Call, id: str | None = None, *, by_key:
 
 
 def _are_vague(call: Call) -> bool:
-    """May several calls have the same inputs, since of an argument only its type is stored? Keys tell them apart."""
-    return call.named and codec.names_only(call.input)
+    """May several calls have the same inputs, since of an argument no more than its type is stored? Their keys differ."""
+    return call.named and (codec.names_only(call.input) or codec.withholds(call.input))
 
 
 def _asked(call: Call) -> Call:
