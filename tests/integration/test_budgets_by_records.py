@@ -208,7 +208,7 @@ def test_calls_that_spend_nothing_have_no_row(machine: Machine) -> None:
         return 0
 
     for _ in range(2):
-        with pytest.raises(BudgetExceeded, match="3 calls of 3 calls"):
+        with pytest.raises(BudgetExceeded, match="3 of 3 calls"):
             asyncio.run(wf())
         assert machine.engine.store.spent_by_calls(1) == {}
         machine.boot()

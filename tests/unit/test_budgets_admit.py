@@ -17,17 +17,17 @@ def test_the_last_call_that_is_permitted_is_made_again_after_a_kill():
     book.replayed(Amounts(calls=1, tokens=1))
     assert book.admit("step 'ask'", Amounts(calls=1, tokens=1)) is None
     assert book.seen == Amounts(calls=2, tokens=2)
-    assert "2 calls of 2 calls" in str(book.admit("step 'ask'", NOTHING))
+    assert "2 of 2 calls" in str(book.admit("step 'ask'", NOTHING))
 
 
 def test_a_call_that_was_never_begun_is_refused_where_it_was():
     """What earlier lives had begun and this one has not come to again counts too."""
     book = ledger(before=Amounts(calls=2))
     book.replayed(Amounts(calls=1))
-    assert "2 calls of 2 calls" in str(book.admit("step 'ask'", NOTHING))
+    assert "2 of 2 calls" in str(book.admit("step 'ask'", NOTHING))
 
 
 def test_what_a_killed_call_spent_is_spent():
     """Other bounds hold for the repetition as well."""
     book = ledger(before=Amounts(calls=1, tokens=100))
-    assert "100 tokens of 100 tokens" in str(book.admit("step 'ask'", Amounts(calls=1, tokens=100)))
+    assert "100 of 100 tokens" in str(book.admit("step 'ask'", Amounts(calls=1, tokens=100)))

@@ -40,7 +40,7 @@ def are_inputs_of(recorded: bytes, call: Call, id: str | None = None, *, by_key:
 
 
 def _are_vague(call: Call) -> bool:
-    """May several calls have the same inputs, since of an argument no more than its type is stored? Their keys differ."""
+    """May several calls have these inputs, since no more than the type of an argument is stored? Their keys differ."""
     return call.named and (codec.names_only(call.input) or codec.withholds(call.input))
 
 
