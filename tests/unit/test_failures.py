@@ -121,6 +121,12 @@ def test_an_explicit_cause_decides_about_an_unknown_exception():
     assert assess(raised(RuntimeError(), cause=from_httpx(404)), NOW).kind == "permanent"
 
 
+def test_an_exception_that_is_given_another_one_is_about_it():
+    """As libraries wrap what they were told: `raise ConnectionError(error)`."""
+    assert assess(raised(RuntimeError(from_httpx(429))), NOW).kind == "throttled"
+    assert assess(raised(RuntimeError("once", from_httpx(429))), NOW).kind == "transient"
+
+
 def test_what_was_merely_being_handled_decides_nothing():
     """An implicit context may have nothing to do with the error; that there was too much load is worth a wait."""
     assert assess(raised(RuntimeError(), context=TypeError()), NOW).kind == "transient"

@@ -5,8 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from ruled import a_spec
 
+from conftest import Machine
+from perdure import step, workflow
 from perdure.core.execution.map_faults import ENOUGH, ProgramFaults
 from perdure.core.execution.map_items import Job, Tally
 from perdure.core.execution.spec import Call
@@ -95,3 +98,24 @@ def test_one_item_beside_a_letter_says_nothing_of_the_program() -> None:
     tally.ended(3, 1, dead=True, replayed=False)
     assert faults.verdict() is None
     assert ProgramFaults(Tally(), 3).verdict() is None
+
+
+def test_an_attempt_that_shows_a_fault_of_the_program_is_kept(machine: Machine) -> None:
+    """The run fails with it; that the item was tried, and how it failed, is saved all the same."""
+
+    @step(name="mistaken", retry=None)
+    def mistaken(n: int) -> int:
+        return n.no_such_name  # type: ignore[attr-defined, no-any-return]
+
+    @workflow(name="mistaken_items")
+    def mistaken_items() -> None:
+        mistaken.map([1, 2, 3])
+
+    with pytest.raises(AttributeError):
+        mistaken_items()
+    store = machine.engine.store
+    (run,) = store.runs()
+    assert run.status == "failed"
+    tried = store.attempt_records(run.rid)
+    assert [(one.name, one.number) for one in tried] == [("mistaken", 1)] * len(tried)
+    assert tried

@@ -223,8 +223,9 @@ def test_what_is_not_valid_is_refused_when_the_policy_is_made(options, part):
 
 def test_a_number_for_a_policy_is_refused_with_the_policy_meant():
     """retry=3 is a near miss."""
-    with pytest.raises(OptionError, match=r"did you mean retry=Retry\(attempts=3\)"):
-        policy_of(3)
+    for number in (1, 3):
+        with pytest.raises(OptionError, match=rf"did you mean retry=Retry\(attempts={number}\)"):
+            policy_of(number)
     for no_number in (True, 0, -3, "3"):
         with pytest.raises(OptionError, match="is not a retry policy") as refused:
             policy_of(no_number)

@@ -73,6 +73,7 @@ def test_the_key_lies_beside_the_state_file_for_this_user_alone(tmp_path: Path) 
     assert keys_of(state, make=True) == keys_of(state) == made
     path = file_of(state)
     assert (path.name, path.stat().st_mode & 0o777) == ("state.db-key", 0o600)
+    assert len(path.read_text().strip()) == 64, "32 bytes"
     path.write_text(f"{'ab' * 32}\n{path.read_text()}")
     newer = keys_of(state)
     assert (len(newer), newer[1]) == (2, made[0])
