@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgspec
@@ -11,14 +12,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.core.records import StepRecord
+from perdure.core.letter_record import LetterRecord
+from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.values import pieces as cutting
-from perdure.core.values.extensions import APART, Ext, encode
-from perdure.core.values.pieces import INLINE, MOST_BYTES, Manifest, cut, is_apart, manifest, manifest_of
+from perdure.core.values.extensions import APART, STAND_IN, Ext, encode
+from perdure.core.values.pieces import INLINE, MOST_BYTES, Manifest, cut, in_file, is_apart, manifest, manifest_of
 from perdure.errors import StateCorrupt
-from perdure.store import pieces
+from perdure.store import artifacts, listing, pieces
 from perdure.store.runs import Store
 
+RUN = RunRecord(
+    1,
+    "r-1",
+    "app.py",
+    "/srv/app.py",
+    "job",
+    bytes(16),
+    True,
+    None,
+    "done",
+    None,
+    0,
+    b"\x90",
+    b"\xc0",
+    0.0,
+    0.0,
+    None,
+    0,
+)
 WORDS = [f"w{number}" for number in range(1000)]
 
 
@@ -142,6 +163,66 @@ def test_damage_is_found_and_named(store: Store, damage: str, said: str) -> None
     record = StepRecord(7, "load", bytes(16), 0, "done", b"\x90", given, 0.0, 0, 1, 0, "step")
     with pytest.raises(StateCorrupt, match=f"output of record #7 load is damaged: .*{said}"):
         store.whole(record)
+
+
+@pytest.mark.parametrize("field", ["input", "output", "result"])
+@pytest.mark.parametrize(
+    ("record", "named"),
+    [
+        (StepRecord(7, "load", bytes(16), 0, "done", b"\x90", b"\xc0", 0.0, 0, 1, 0, "step"), "record #7 load"),
+        (AttemptRecord(0, "load", bytes(16), 0, 3, True, b"\x90", b"\xc0", 0.0, 0, 0), "attempt 3 of load"),
+        (RUN, "run r-1"),
+        (LetterRecord(5, 1, 7, "parked", 0.0, 0.0, 0, None, b"\x90", None, None, 0), "dead letter 5"),
+    ],
+    ids=["step", "attempt", "run", "letter"],
+)
+def test_a_payload_that_is_gone_is_named_with_its_record(store: Store, record: Any, named: str, field: str) -> None:
+    """An error names it; people are shown the rest of the record, and why this is missing."""
+    if field not in pieces._PAYLOADS[type(record)]:
+        return
+    record = msgspec.structs.replace(record, **{field: kept(store, 1, text(1, 50_000))})
+    stored = getattr(record, field)
+    assert store.journal.read(lambda connection: pieces.joined(connection, stored, store.path)) == text(1, 50_000)
+    assert getattr(store.whole(record), field) == text(1, 50_000)
+    assert store.journal.read(lambda connection: pieces.complete(connection, record, store.path))
+    store.journal.write((), lambda connection: connection.execute("DELETE FROM piece WHERE rowid = 2") and None)
+    assert not store.journal.read(lambda connection: pieces.complete(connection, record, store.path))
+    assert store.journal.read(lambda connection: pieces.joined(connection, stored, store.path)) is None
+    with pytest.raises(StateCorrupt, match=f"the {field} of {named} is damaged: a piece of it is missing"):
+        store.whole(record)
+    shown = getattr(store.shown(record), field)
+    assert msgspec.msgpack.decode(shown) == msgspec.msgpack.Ext(STAND_IN, f"the {field} of {named} is damaged".encode())
+
+
+def test_a_payload_in_a_file_is_looked_for_there(store: Store) -> None:
+    """It is not put together for what is only compared; a file that is gone is said to be."""
+    stored, name = in_file(b"x" * 20_000)
+    record = StepRecord(7, "load", bytes(16), 0, "done", b"\x90", stored, 0.0, 0, 1, 0, "step")
+
+    def complete() -> bool:
+        found: bool = store.journal.read(lambda connection: pieces.complete(connection, record, store.path))
+        return found
+
+    assert not complete()
+    assert b"is missing" in store.shown(record).output
+    artifacts.keep(artifacts.folder_of(store.path), b"x" * 20_000)
+    assert (artifacts.folder_of(store.path) / name).exists()
+    assert complete()
+    assert store.whole(record).output == b"x" * 20_000
+    assert store.journal.read(lambda connection: pieces.joined(connection, stored, store.path)) is None
+
+
+def test_each_piece_and_each_use_of_one_is_looked_at(store: Store) -> None:
+    """By who looks through the whole file: those that are not as they were written are named."""
+    kept(store, 1, text(1, 50_000))
+    found = [row for row in listing.rows(store) if row.table.startswith("piece")]
+    assert len(found) == 2 * len(cut(text(1, 50_000))) > 4
+    assert all(row.intact for row in found)
+    for change in ("UPDATE piece SET data = zeroblob(5) WHERE rowid = 2", "UPDATE piece_use SET crc = crc + 1"):
+        store.journal.write((), lambda connection, it=change: connection.execute(it) and None)  # type: ignore[misc]
+    broken = [row.table for row in listing.rows(store) if not row.intact]
+    assert broken.count("piece") == 1
+    assert broken.count("piece_use") == len(found) / 2
 
 
 def test_a_manifest_that_leads_in_a_circle_ends(store: Store) -> None:
