@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from schedule_world import DAY, MINUTE, World, at, world
+from test_claims import RUN
 
 from perdure.errors import OptionError
 from perdure.store import bell, run_rows, schedule_clock, schedule_runs, schedules
@@ -281,3 +283,16 @@ def test_a_run_that_is_replaced_is_told_so_where_it_runs(here: World) -> None:
     os.utime(lock, (1.0, 1.0))
     here.advance(at("2026-11-27T15:00"))
     assert store.run(run.id).stop == run.stop, "since when it is to stop is said once"
+
+
+def test_a_tick_whose_run_is_there_already_makes_no_other(here: World) -> None:
+    """Somebody has begun a run of that id: it stands for the tick, which says so."""
+    here.declare()
+    id = "nightly@2026-11-28T03:00+01:00"
+    run = msgspec.structs.replace(RUN, id=id, status="queued", wake=None)
+    here.store.journal.write((), lambda connection: here.store.insert_run(connection, run) and None)
+    here.advance(at("2026-11-28T03:00"))
+    assert here.runs() == [id]
+    assert here.told() == [("11-28T03:00", "exists", 1)]
+    here.advance(at("2026-11-29T03:00"))
+    assert len(here.runs()) == 2
