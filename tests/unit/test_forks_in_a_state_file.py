@@ -266,6 +266,7 @@ def test_a_child_run_behind_the_point_is_called_anew(machine: Machine) -> None:
     source = end(machine, parent)
     made = fork(machine, source, 1)
     assert (made.moved, made.again) == (0, 1)
+    assert parked(machine) == []
     broken.clear()
     take_effects()
     assert parent() == "[10, 20, 30, 40] for 1"

@@ -9,12 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 
+from conftest import Machine, Trouble
+from perdure import step, workflow
 from perdure.core.execution.spending import Amounts
 from perdure.errors import StateIO
-from perdure.store import attempt_logs, spending
+from perdure.store import attempt_logs, dead_letters, parking, spending
 from perdure.store.attempt_logs import LogFile, LogLine
+from perdure.store.dead_letter_file import LetterFile
 from perdure.store.runs import Store
 from perdure.store.spend_file import Noted, SpendFile
 
@@ -142,3 +146,31 @@ def test_the_oldest_lines_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             os.utime(path, (at, at))
         file.add(line(f"n {number}"))
     assert [found.text for found in attempt_logs.lines_of(state, "r-1")] == ["n 2", "n 3", "n 4"]
+
+
+def test_letters_that_do_not_fit_are_exported_once_there_is_room(machine: Machine) -> None:
+    """The line that was torn is closed, and not taken for one; a link in the place of the file is not followed."""
+
+    @step(name="unfit", retry=None)
+    def unfit(n: int) -> None:
+        raise Trouble(f"no {n}")
+
+    @workflow(name="unfit_letters")
+    def unfit_letters() -> int:
+        return len(unfit.map([1, 2]).dead)
+
+    assert unfit_letters() == 2
+    store, out = machine.engine.store, machine.folder / "letters"
+    found = list(dead_letters.find(store, dead_letters.Filter()))
+    store.journal.write((), lambda at: [parking.put(at, one, exported=0) for one in found] and None)
+    with room_for(300), pytest.raises(OSError, match="no space is left"):
+        LetterFile(out, store).catch_up()
+    assert out.stat().st_size == 300
+    assert LetterFile(out, store).catch_up() == 2
+    torn, *lines, end = out.read_bytes().split(b"\n")
+    assert (len(torn), end) == (300, b"")
+    assert sorted(msgspec.json.decode(line)["inputs"] for line in lines) == [[1], [2]]
+    link = machine.folder / "link"
+    link.symlink_to(out)
+    with pytest.raises(OSError, match="it is a link, to"):
+        LetterFile(link, store).catch_up()

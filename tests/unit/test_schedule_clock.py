@@ -195,6 +195,8 @@ def test_a_script_that_has_lost_its_schedule_undeclares_it(here: World) -> None:
     for refused in (schedules.pause, schedules.resume, schedule_runs.trigger, schedules.skip_next):
         with pytest.raises(OptionError, match="undeclared"):
             refused(here.store, "nightly", here.now)
+    with pytest.raises(OptionError, match="undeclared"):
+        schedule_runs.backfill(here.store, "nightly", here.now - 5 * DAY, here.now, here.now)
     here.declare()
     assert here.told() == [("11-28T03:00", "undeclared", 2)]
     here.advance(at("2026-11-30T03:00"))

@@ -17,9 +17,10 @@ from perdure.core.execution.branch import NO_INPUTS, Branch, busy
 from perdure.core.execution.call_extras import Extras, label_of
 from perdure.core.execution.crash_loop import MARGIN, WIDTH, CrashLine, fitted, stuck
 from perdure.core.execution.history import History
+from perdure.core.execution.inputs import pack
 from perdure.core.execution.result_check import ensure
-from perdure.core.execution.spec import Call
-from perdure.core.records import is_time
+from perdure.core.execution.spec import Call, Spec
+from perdure.core.records import CALLED, ENQUEUED, RESERVED, begun_by, is_time
 from perdure.core.redaction.text import bounded, redact
 from perdure.core.values import codec
 from perdure.core.values.describe import describe_inputs_against
@@ -368,3 +369,23 @@ def test_the_end_of_a_run_by_its_id_is_known_with_the_time_that_it_took(machine:
         *_, record = store.records(store.runs(workflow="asks_by_id")[0].rid)
         assert (record.started, record.ms) == (began, 5000)
         machine.world.sleep(60)
+
+
+def test_what_a_record_begins_is_in_its_name() -> None:
+    """A workflow that was called under an id, or enqueued; a step or a child workflow has its own."""
+    assert begun_by("pay") == ("", "pay")
+    for way in (CALLED, ENQUEUED):
+        assert begun_by(f"{way}pay") == (way, "pay")
+    assert begun_by(f"{RESERVED}undo") == (RESERVED, "undo")
+
+
+def test_an_argument_that_equals_its_default_is_none() -> None:
+    """A call that spells a default out is the call that leaves it out."""
+
+    def take(x: int, places: list[int] = [1, 2], rate: float = 1.5) -> None: ...  # noqa: B006
+
+    signature = Spec("step", take, "take").signature
+    left_out = pack(signature, (1,), {})
+    assert pack(signature, (1, [1, 2]), {}) == pack(signature, (1, [1, 2], float("1.5")), {}) == left_out
+    assert pack(signature, (1, [1, 3]), {}) != left_out
+    assert pack(signature, (1, [1, 2], 1), {}) != left_out

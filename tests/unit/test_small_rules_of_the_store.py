@@ -22,6 +22,7 @@ from perdure.store import (
     bell,
     dead_letters,
     keyed_requests,
+    listing,
     lives,
     metrics,
     parking,
@@ -190,11 +191,13 @@ def test_what_another_process_does_is_a_change(machine: Machine) -> None:
 
 def test_runs_are_counted_for_monitoring(machine: Machine) -> None:
     """By workflow and status; letters by step and class."""
+    assert listing.totals(machine.engine.store) == {}
     small_rules([1, 3])
     ended = machine.world.time
     store = machine.engine.store
     assert metrics.runs(store) == {("small_rules", "done"): 1}
     assert metrics.oldest(store) == {}
+    assert listing.totals(store) == {"done": 1}
     assert metrics.last_success(store, "small_rules") == ended
     assert metrics.last_success(store, "another") is None
     assert metrics.letters(store) == [("small_rules", "small rule", "Trouble", 1)]
