@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
@@ -81,3 +82,15 @@ def test_a_block_in_a_block_is_left_once(machine: Machine) -> None:
         outer.confirm()
     with lock("nightly") as later:
         assert later.fence > outer.fence
+
+
+def test_a_lock_around_a_block_of_a_coroutine_is_let_go_of(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a plain block is."""
+    monkeypatch.setenv("PERDURE_STATE", str(machine.state))
+
+    async def hold() -> None:
+        async with lock("orders"):
+            assert machine.engine.store.locks.any
+        assert not machine.engine.store.locks.any
+
+    asyncio.run(hold())
