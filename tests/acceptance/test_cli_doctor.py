@@ -24,6 +24,7 @@ from perdure.cli import main
 from perdure.config import settings
 from perdure.core.sizes import show_size
 from perdure.engines.local import engine
+from perdure.store.parked_readers import LONG, PAGE
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -141,6 +142,17 @@ def test_a_file_that_is_none_of_ours_is_named_and_left_alone(
     assert f"[{code}" in checks["content"]["finding"]
     assert checks["content"]["hint"]
     assert state.read_bytes() == content
+
+
+def test_a_long_journal_and_an_earlier_version_are_named(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What keeps the journal from starting over, and that the file is shown as a copy; neither is wrong."""
+    state.with_name(f"{state.name}-wal").touch()
+    assert not {"journal", "format"} & doctor(capsys)[1].keys()
+    shutil.copy(Path(__file__).parents[1] / "state_files" / "version-10.db", state)
+    os.truncate(f"{state}-wal", LONG * PAGE)
+    code, checks = doctor(capsys)
+    assert (code, checks["journal"]["verdict"], checks["format"]["verdict"]) == (0, "note", "note")
+    assert "grows until the process that reads it has finished" in checks["journal"]["finding"]
 
 
 def test_others_can_read_it(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

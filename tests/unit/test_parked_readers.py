@@ -107,7 +107,7 @@ def test_where_locks_are_not_listed_the_journal_is_spoken_of_all_the_same(
 
 def test_this_process_is_named_as_such(store: Store) -> None:
     """It may be a cursor of one's own that is not read to the end."""
-    assert parked_readers._finishes([os.getpid()]) == f"process {os.getpid()} (this process) has finished reading"
-    many = parked_readers._finishes([1, os.getpid(), 3, 4])
+    assert parked_readers.finishes([os.getpid()]) == f"process {os.getpid()} (this process) has finished reading"
+    many = parked_readers.finishes([1, os.getpid(), 3, 4])
     assert many.startswith("processes 1 (")
     assert many.endswith(" and 1 more have finished reading")

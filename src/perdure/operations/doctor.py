@@ -26,6 +26,7 @@ from perdure.operations.location import Location, damage_named
 from perdure.operations.unserved import unserved
 from perdure.store import dead_letters, listing
 from perdure.store.liveness import locks_of
+from perdure.store.parked_readers import LONG, PAGE, finishes, readers
 from perdure.store.runs import Store
 from perdure.store.state_files import BESIDE, SET_ASIDE, orphans
 
@@ -141,7 +142,7 @@ def _state(location: Location) -> Iterator[Check]:
         yield Check("content", "wrong", f"[{type(error).code}] {error.what}", error.hint)
         return
     try:
-        for look in (_integrity, _checksums, _runs, _letters, _holders, _scripts, _waiting, _locks):
+        for look in (_format, _integrity, _checksums, _runs, _letters, _holders, _scripts, _waiting, _locks):
             yield from _guarded(location.path, store, look)
     finally:
         store.close()
@@ -159,6 +160,9 @@ def _file(path: Path) -> Iterator[Check]:
     sizes = {suffix: _size(path.with_name(path.name + suffix)) for suffix in ("", "-wal")}
     journal = f", and {sizes['-wal']:,} in its journal" if sizes["-wal"] else ""
     yield Check("size", "ok", f"{sizes['']:,} bytes{journal}")
+    if sizes["-wal"] >= LONG * PAGE:
+        finding = f"its journal is {show_size(sizes['-wal'])} long, and grows until {finishes(readers(path))}"
+        yield Check("journal", "note", finding, "end the transaction in which a program reads the file")
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         finding, hint = f"{mode:04o}: others can read what the steps returned", f"chmod 600 {path}"
@@ -211,6 +215,12 @@ def _file_system(path: Path) -> str | None:
         if path.resolve().is_relative_to(mount) and (found is None or len(mount.parts) >= found[0]):
             found = len(mount.parts), rest.split()[0]
     return found[1] if found else None
+
+
+def _format(store: Store) -> Iterator[Check]:
+    if listing.is_copy(store):
+        finding = "an earlier perdure wrote it; it is looked at as a copy of this version"
+        yield Check("format", "note", finding, "the next process that writes to it migrates it, in one transaction")
 
 
 def _integrity(store: Store) -> Iterator[Check]:

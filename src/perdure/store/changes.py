@@ -28,8 +28,7 @@ class Changes:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._store = Store(path, read_only=True)
-        shown: str = self._store.journal.read(lambda connection: connection.db_filename("main"))
-        self.is_copy = not os.path.exists(shown)
+        self.is_copy = listing.is_copy(self._store)
         self._file = _identity(path)
         self._last: int | None = None
         self._at_work: dict[int, tuple[Any, ...]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,6 +52,12 @@ class RowCheck(msgspec.Struct, frozen=True):
 def sqlite_version() -> tuple[int, ...]:
     """The version of the SQLite in use, which is apsw's own and not the system's."""
     return tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+
+
+def is_copy(store: Store) -> bool:
+    """Is a file of an earlier version shown, as a copy that was migrated?"""
+    shown: str = store.journal.read(lambda connection: connection.db_filename("main"))
+    return not os.path.exists(shown)
 
 
 def ids_like(store: Store, prefix: str, most: int) -> list[tuple[str, bool]]:

@@ -16,7 +16,7 @@ from perdure.core.sizes import show_size
 LONG = 4096
 """Pages of a journal that is worth a word; the next ones at twice as many, and so on."""
 
-_PAGE = 4096
+PAGE = 4096
 _READ_MARKS = range(123, 128)
 _MOST_NAMED = 3
 
@@ -50,8 +50,8 @@ class JournalLength:
 
         logging.getLogger("perdure").warning(
             "the journal of the state file is %s long, and grows until %s: %s-wal",
-            show_size(pages * _PAGE),
-            _finishes(reading),
+            show_size(pages * PAGE),
+            finishes(reading),
             self._path,
         )
 
@@ -71,8 +71,8 @@ def readers(path: Path) -> list[int]:
     return sorted(pid for pid in found if pid > 0)
 
 
-def _finishes(pids: list[int]) -> str:
-    """What has to happen, as the end of a sentence."""
+def finishes(pids: list[int]) -> str:
+    """What has to happen before the journal starts over, as the end of a sentence: of these processes that read."""
     if not pids:
         return "the process that reads it has finished"
     named = [f"{pid} ({_command(pid)})" if pid != os.getpid() else f"{pid} (this process)" for pid in pids]
