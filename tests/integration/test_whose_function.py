@@ -128,6 +128,50 @@ def test_a_script_that_was_renamed_keeps_its_steps(place: Place) -> None:
     assert "unfinished" not in out
 
 
+MOVED = """
+import os
+from perdure import step, workflow
+@step(retry=None)
+def act(what):
+    print("ACT", what, flush=True)
+    if not os.path.exists("fixed"): raise ValueError(what)
+@workflow
+def nightly(): act("nightly")
+@workflow(once=True)
+def setup():
+    if os.path.exists("queued"): act("setup")
+"""
+CALLS = """
+if __name__ == "__main__":
+    setup()
+    nightly.with_options(dedup="day").enqueue()
+    nightly()
+"""
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["both have it", "moved"])
+def test_a_workflow_that_was_moved_to_another_module_is_pointed_out(place: Place, kept: bool) -> None:
+    """Its unfinished run, the one that is done once and the one that is queued are named, with what goes on; where
+    the script has a workflow of that name still, nothing is said."""
+    place.write(MOVED + CALLS, "app.py")
+    place.python("app.py")
+    place.write(MOVED, "jobs.py")
+    other = "other.py" if kept else "app.py"
+    place.write("from jobs import nightly, setup\n" + CALLS, other)
+    out = place.python(other)
+    said = [line for line in out.splitlines() if "which defines no" in line]
+    assert bool(said) is not kept
+    if kept:
+        return
+    done, queued, unfinished = said
+    assert ("'setup' is done" in done, "'nightly' is queued" in queued, "is unfinished" in unfinished) == (True,) * 3
+    place.write("", "fixed")
+    assert "ACT nightly" in place.perdure(*unfinished.rpartition("perdure ")[2].split(), status=0)
+    place.write("", "queued")
+    place.write(f"from jobs import setup\nsetup{done.rpartition('take that run: ')[2]}()\n", "app.py")
+    assert "ACT" not in place.python("app.py", status=0)
+
+
 def test_other_arguments_beside_an_unfinished_run(place: Place) -> None:
     """One line, once for the workflow; none where it is gone on with, or with PERDURE_QUIET."""
     place.write(

@@ -53,7 +53,7 @@ class RunRows(RunQueries):
         self.given_up_waits = GivenUpWaits()
         self._holds: dict[int, str] = {}  # why runs were on hold that this process has taken since
         self._active: dict[int, int | None] = {}  # what this process executes, and whose children those runs are
-        self.noted: set[tuple[str, str]] = set()  # workflows and scripts beside which unfinished runs were looked for
+        self.noted: set[tuple[str, ...]] = set()  # workflows and scripts beside which unfinished runs were looked for
         self.described: set[str] = set()  # scripts whose workflows are written down
         self.defaults: dict[tuple[str, str], dict[str, bytes]] = {}  # of workflows of scripts
         self.of_before: dict[Any, Any] = {}  # see engines/local/runs_of_before.py

@@ -28,6 +28,16 @@ def children(store: Store, rid: int, workflow: str) -> list[RunRecord]:
     return _all(store, "children", rid, workflow)
 
 
+def once_elsewhere(store: Store, workflow: str, script: str, key: bytes) -> list[RunRecord]:
+    """Runs of that name and these inputs, which are run once, of other scripts; none if this script has one."""
+    return _all(store, "once_elsewhere", workflow, script, key)
+
+
+def of_dedup_elsewhere(store: Store, workflow: str, script: str, dedup: str) -> list[RunRecord]:
+    """Unfinished runs of that name and dedup key, of other scripts; none if this script has one."""
+    return _all(store, "of_dedup_elsewhere", workflow, script, dedup)
+
+
 def _all(store: Store, query: str, *values: object) -> list[RunRecord]:
     rows = store.journal.read(lambda connection: connection.execute(_SQL[query], values).fetchall())
     return [checked(RunRecord, row, store.path) for row in rows]

@@ -21,7 +21,7 @@ from perdure.engines.interface import Enqueued
 from perdure.engines.local import notices
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.runs_of_before import as_begun
-from perdure.engines.local.unfinished import note_unfinished
+from perdure.engines.local.unfinished import note_run_once, note_unfinished
 from perdure.engines.registry import is_known
 from perdure.engines.runtime import orphans
 from perdure.errors import NotFound, Released, StateError, StopRun, Suspended, UsageError
@@ -91,6 +91,8 @@ def start_of(
     )
     if id is None and resume is None and parent is None:
         note_unfinished(resources.store, start)
+    if resume is None and start.once and not start.named:
+        note_run_once(resources.store, start)
     return start
 
 
@@ -136,7 +138,7 @@ def queued_runs(
     asked = [_as_recorded(resources, each, script) for each in calls]
     if once or how.id is not None:
         asked = [(as_begun(resources.store, call, script, how.id, once=once), kept) for call, kept in asked]
-    return [
+    runs = [
         queued_run(
             Start(
                 script=script,
@@ -158,6 +160,12 @@ def queued_runs(
         )
         for id, (call, kept) in zip(given, asked, strict=True)
     ]
+    if once:
+        for run in runs:
+            note_run_once(resources.store, run.start)
+    elif how.dedup is not None:
+        note_run_once(resources.store, runs[0].start, how.dedup)
+    return runs
 
 
 @cache

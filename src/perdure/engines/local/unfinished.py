@@ -1,4 +1,4 @@
-"""Says so, in one line, if a new run starts beside an unfinished one that may be meant."""
+"""Says so, in one line, if a new run starts beside one that may be meant: unfinished, or run once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from perdure.config import settings
 from perdure.config.script_identity import point_out
 from perdure.core.execution.run_effects import Start
 from perdure.core.records import RunRecord
-from perdure.engines.registry import is_known
+from perdure.engines.functions import is_same_file
+from perdure.engines.registry import every, is_known
 from perdure.store.runs import Store
 
 MOST_FOLDERS = 4
@@ -23,7 +24,8 @@ MOST_FOLDERS = 4
 def note_unfinished(store: Store, start: Start) -> None:
     """Point out an unfinished run that may be meant; once for a workflow.
 
-    It is of a script that was renamed or moved, of other arguments, or of a workflow that the script has no more.
+    It is of a script that was renamed or moved, of other arguments, of a workflow that the script has no more, or of
+    one that was moved here from another file.
     """
     if (start.workflow, start.script) in store.noted:
         return
@@ -43,6 +45,48 @@ def note_unfinished(store: Store, start: Start) -> None:
             return
     if not runs:
         _note_moved(store, start)
+
+
+def note_run_once(store: Store, start: Start, dedup: str | None = None) -> None:
+    """Point out a run that would stand for this one, were the workflow where that run has it; once for a workflow.
+
+    Args:
+        store: the state file.
+        start: the run of a workflow that is run once for its inputs, or is queued with a dedup key.
+        dedup: that key.
+    """
+    place = start.workflow, start.script, "elsewhere"
+    if place in store.noted:
+        return
+    from perdure.store import runs_by_inputs
+
+    if dedup is not None:
+        runs = runs_by_inputs.of_dedup_elsewhere(store, start.workflow, start.script, dedup)
+        way_on = "this one is queued beside it; call it off, if that is this workflow: perdure cancel {run.id}"
+    else:
+        runs = runs_by_inputs.once_elsewhere(store, start.workflow, start.script, start.key)
+        way_on = "this one begins anew; if that is this workflow, take that run: .with_options(id={run.id!r})"
+    for run in runs:
+        if (origin := _left(run)) is not None:
+            store.noted.add(place)
+            point_out(f"run {run.id} of workflow {run.workflow!r} is {run.status}, {origin}; {way_on.format(run=run)}")
+            return
+
+
+def _left(run: RunRecord) -> str | None:
+    """Where the workflow of a run was and is no more; None if it is still there."""
+    if not os.path.exists(run.path):
+        return f"of {run.path}, which is gone"
+    name = run.workflow
+    if any(spec.name == name and is_same_file(spec.file, run.path) for spec in every("workflow")):
+        return None
+    import re
+
+    defined = rf"\bdef\s+{re.escape(name)}\b|\bname\s*=\s*(['\"]){re.escape(name)}\1"
+    with suppress(OSError):
+        if re.search(defined, Path(run.path).read_text(errors="replace")) is None:
+            return f"of {run.path}, which defines no {name!r} any more"
+    return None
 
 
 def _note_moved(store: Store, start: Start) -> None:
@@ -116,6 +160,8 @@ def _line(run: RunRecord, start: Start) -> str | None:
         return None
     if not os.path.exists(run.path):
         return f"{what}, of {run.path}, which is gone; if that is this script, {way_on}"
+    if (origin := _left(run)) is not None:
+        return f"{what}, {origin}; if it was moved here, {way_on}"
     if os.path.basename(run.path) == os.path.basename(start.path):
         return f"{what}, of another script, {run.path}; if that was copied here, {way_on}"
     return None
