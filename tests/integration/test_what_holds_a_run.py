@@ -144,6 +144,10 @@ def test_a_child_of_a_cancelled_run_does_not_go_on(store: Store) -> None:
     assert [way.purpose for way in found.ways] == ["see why", "see more"]
     for id in ("low", "middle", "done"):
         assert "goes on" not in reasons(store, id)
+    store.journal.write(
+        (), lambda connection: store.put_run(connection, store.run_in(connection, middle.rid), parent=3)
+    )
+    assert view_of(store, store.run("low")).status == "failed"  # a file that was damaged has a circle
 
 
 @pytest.mark.usefixtures("worker")

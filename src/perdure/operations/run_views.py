@@ -140,7 +140,9 @@ def _is_below_cancelled(store: Store, run: RunRecord) -> bool:
     """Has a child run failed that nothing goes on with, since a run that it is a child of was cancelled?"""
     if run.status != "failed" or run.superseded:
         return False
-    while run.parent is not None:
+    seen = set()
+    while run.parent is not None and run.parent not in seen:  # a damaged file may have a circle
+        seen.add(run.parent)
         run = store.run_by_number(run.parent)
         if run.status == "cancelled":
             return True

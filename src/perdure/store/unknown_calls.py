@@ -59,7 +59,7 @@ def _sources(store: Store, run: RunRecord) -> list[RunRecord]:
     found: list[RunRecord] = []
     while run.forked_from is not None:
         source = store.run_by_number(run.forked_from)
-        if not source.superseded or source.superseded_by != run.rid:
+        if not source.superseded or source.superseded_by != run.rid or source.rid >= run.rid:  # a fork is newer
             break
         found.append(source)
         run = source
