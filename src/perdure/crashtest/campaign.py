@@ -49,6 +49,7 @@ class Report(msgspec.Struct):
         workflow: what was tested.
         steps: records of steps that an undisturbed run makes.
         names: the steps that it calls.
+        places: where an undisturbed run may be killed: around commits, behind effects, between changes of files.
         kills: how many runs were killed and resumed.
         seconds: how long that took.
         findings: what is wrong, each kind and place once.
@@ -67,6 +68,7 @@ class Report(msgspec.Struct):
     workflow: str
     steps: int = 0
     names: list[str] = []
+    places: int = 0
     kills: int = 0
     seconds: float = 0
     findings: list[Finding] = []
@@ -139,7 +141,9 @@ def crashtest(
             progress(f"undisturbed: {report.steps} step{'s'[: report.steps != 1]}, {names} name{'s'[: names != 1]}")
             for finding in _replay(laboratory, reference, oracle):
                 report.keep(finding)
-            plan = _plan(reference.ends[0].life.points, kills, seed)
+            points = reference.ends[0].life.points
+            report.places = len(points)
+            plan = _plan(points, kills, seed)
             _Kills(laboratory, reference, oracle, report).carry_out(plan, seconds)
     report.seconds = time.monotonic() - began
     return report
@@ -336,12 +340,19 @@ def _unsafe(each: Repeated) -> Finding:
     times = "twice" if each.times == 2 else f"{each.times} times"
     text = f"{where}: {effect.what} {_done[effect.kind]} {times}, killed {said(each.killed)}"
     fix = AGAIN.get(effect.kind) or (
-        'send perdure.idempotency_key(), or leave it alone in its step: "# perdure: repeatable REASON"'
+        _HARMLESS_TWICE.get(effect.kind, _KEY)
         if effect.step
         else "put it into a step: what stands between steps is done again each time the run is resumed"
     )
     return Finding("unsafe", effect.step, text, fix, effect.at, each.killed)
 
+
+_KEY = 'send perdure.idempotency_key(), or leave it alone in its step: "# perdure: repeatable REASON"'
+
+_HARMLESS_TWICE = {
+    "program": "let it do no harm twice (write a temporary file, os.replace it afterwards), and say so above the call: "
+    '"# perdure: repeatable REASON"',
+}
 
 _done = {
     "http": "sent",

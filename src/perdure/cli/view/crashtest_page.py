@@ -27,7 +27,7 @@ def show_report(report: Report, arguments: str) -> None:
     called = f"{report.workflow} {arguments}".strip()
     printer.line(
         f"crashtest {one_line(called)}   {count(report.steps, 'step')}, {count(len(report.names), 'name')};"
-        f" {count(report.kills, 'kill')}, {show(report.seconds)}",
+        f" {count(report.kills, 'kill')} at {count(report.places, 'place')}, {show(report.seconds)}",
         "bold",
     )
     if report.ending:
