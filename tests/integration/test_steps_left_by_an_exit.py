@@ -287,39 +287,113 @@ def test_a_handled_exit_survives_a_kill(tmp_path: Path) -> None:
     assert out == ["EXITS\nAFTER\n", "CODE 4\n"]
 
 
-@step(name="interrupted")
-def interrupted() -> None:
-    raise KeyboardInterrupt
+class Group(BaseExceptionGroup):
+    pass
 
 
-@step(name="interrupted-item")
-def interrupted_item(n: int) -> None:
-    raise KeyboardInterrupt
+def test_what_has_no_outcome_is_told_once_if_the_workflow_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """A group may hold what comes from outside: the step is executed once more."""
 
-
-@pytest.mark.parametrize(
-    ("calls", "said"),
-    [
-        (interrupted, "step 'interrupted' was left by KeyboardInterrupt"),
-        (lambda: interrupted_item.map([1]), "step 'interrupted-item' was left by KeyboardInterrupt"),
-    ],
-    ids=["a step", "an item"],
-)
-def test_what_has_no_outcome_is_told_once_if_the_workflow_goes_on(
-    calls: Callable[[], object], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Ctrl-C comes from outside: the step is executed once more."""
+    @step(name="left-by-a-group")
+    def grouped() -> None:
+        raise Group("from outside", [GeneratorExit()])
 
     @workflow(name="goes-past")
     def past() -> int:
-        with suppress(KeyboardInterrupt, SystemExit):
-            calls()
+        with suppress(Group):
+            grouped()
         return after(1) + after(2)
 
     assert past() == 3
     lines = [line for line in capsys.readouterr().err.splitlines() if "is not saved" in line]
     assert len(lines) == 1
-    assert said in lines[0]
+    assert "step 'left-by-a-group' was left by Group" in lines[0]
+
+
+@pytest.mark.parametrize("over", ["calls", "items", "threads", "child"])
+def test_ctrl_c_that_a_finally_with_a_step_has_seen_goes_on(machine: Machine, over: str) -> None:
+    """A script that nobody has edited always goes on: with what was cut off, and not with what is saved."""
+    executed.clear()
+    cuts = [KeyboardInterrupt()]
+
+    @step(name="books")
+    def book(n: int) -> int:
+        executed.append(n)
+        if n == 2 and cuts:
+            raise cuts.pop()
+        return n
+
+    @workflow(name="books-in-a-child")
+    def books() -> int:
+        return sum(book(n) for n in (1, 2, 3))
+
+    @workflow(name=f"cut-off-{over}")
+    def flow() -> int:
+        try:
+            if over == "child":
+                return books()
+            if over in ("items", "threads"):
+                return sum(book.map([1, 2, 3], concurrency=1 if over == "items" else 2).results)
+            return sum(book(n) for n in (1, 2, 3))
+        finally:
+            book(9)
+
+    with pytest.raises(KeyboardInterrupt):
+        flow()
+    machine.boot()
+    assert flow() == 6
+    assert executed.count(1) == executed.count(9) == 1
+    assert executed.count(2) == 2
+    assert {status for _, status in machine.runs()} == {"done"}
+
+
+@pytest.mark.parametrize("by", ["SystemExit", "KeyboardInterrupt"])
+def test_a_process_that_dies_before_an_exit_has_left_the_run_goes_on(tmp_path: Path, by: str) -> None:
+    """With the step that was left, as after a failure, and not by being left once more."""
+    (tmp_path / "killed.py").write_text(
+        "import os\nfrom perdure import step, workflow\n"
+        "def first(name):\n    try: os.mkdir(name)\n    except FileExistsError: return False\n    return True\n"
+        f"@step\ndef book(n):\n    print(n)\n    if n == 2 and first('cut'): raise {by}\n    return n\n"
+        "@step\ndef dies():\n    if first('died'): os.kill(os.getpid(), 9)\n"
+        "@workflow\ndef main():\n    try: return [book(n) for n in (1, 2, 3)]\n    finally: book(9), dies()\n"
+        "print(main())\n"
+    )
+    out = [
+        warm.run([sys.executable, "-u", "killed.py"], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+        for _ in range(2)
+    ]
+    assert out == ["1\n2\n9\n", "2\n3\n[1, 2, 3]\n"]
+
+
+def test_a_handled_ctrl_c_is_history(machine: Machine) -> None:
+    """The resumed run is interrupted at the same call, and handles it as it did: that call is not made again."""
+    executed.clear()
+    cuts, dies = [KeyboardInterrupt()], [Died()]
+
+    @step(name="cuts")
+    def cut(n: int) -> int:
+        executed.append(n)
+        if n == 2 and cuts:
+            raise cuts.pop()
+        return n
+
+    @workflow(name="goes-past-ctrl-c")
+    def past() -> list[int]:
+        seen = []
+        for n in (1, 2, 3):
+            try:
+                seen.append(cut(n))
+            except KeyboardInterrupt:
+                seen.append(-n)
+        if dies:
+            raise dies.pop()
+        return seen
+
+    with pytest.raises(Died):
+        past()
+    machine.boot()
+    assert past() == [1, -2, 3]
+    assert executed == [1, 2, 3]
 
 
 def test_an_exit_that_ends_the_run_says_what_it_always_says(capsys: pytest.CaptureFixture[str]):

@@ -136,7 +136,7 @@ class Attempt:
             self._recorder.end(self._context.slot, done=True)
 
     def _left_by(self, error: BaseException) -> None:
-        """The workflow may handle that, and go on: an exit is kept as a failure is, other than Ctrl-C."""
+        """The workflow may handle that, and go on: an exit, such as Ctrl-C, is kept as a failure is."""
         scope, call = self._scope, self._call
         scope.exits.append(error)
         if not scope.in_function or call.spec.record_kind != "step" or not is_exit(type(error)):

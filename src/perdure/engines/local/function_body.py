@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from perdure.core.exceptions.exits import is_exit
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.run_effects import Body
 from perdure.engines.interface import here, under_way
@@ -135,6 +136,9 @@ class FunctionBody:
             return self._outcome(None, scope.ending or scope.limits.late(error) or from_user_code(error))
         if scope.ending is not None and not cancelled:
             return self._outcome(None, scope.ending)
+        if scope.stopped is None and is_exit(type(error)) and scope.history.root_cause(error, scope.exits).replayed:
+            # The process died between the exit and the end of the function: the step gets its chance in this life.
+            return self._outcome(None, cast("Exception", error))
         broken_off(self._resources, scope, error)
         scope.check()
         return None

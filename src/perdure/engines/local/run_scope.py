@@ -110,7 +110,7 @@ class RunScope(BaseScope):
         self.progress_shown = float("-inf")  # when, by the steady clock
         self.cut: list[Cut] = []
         self.exits: list[BaseException] = [] if parent is None else parent.exits  # what steps were left by
-        self.left: tuple[str, str] | None = None  # a step that Ctrl-C, say, has left, and by what
+        self.left: tuple[str, str] | None = None  # a step that has no outcome, and what it was left by
         self.left_items: list[Exit] = []  # of maps under way
         self.in_function = spec is not None
         self._batches: dict[int, BatchRow] = {}  # maps under way

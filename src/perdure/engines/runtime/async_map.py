@@ -158,7 +158,7 @@ class AsyncMap(BaseMap[TaskScope]):
         except asyncio.CancelledError as error:
             raise _Cancelled from error  # a task that was cancelled is not taken for one that has failed
         except BaseException as error:
-            if not is_exit(type(error)):
+            if isinstance(error, KeyboardInterrupt) or not is_exit(type(error)):
                 raise
             self.error = self.error or error  # raised when the items under way have ended: it would leave the loop now
 
