@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -344,6 +345,60 @@ def test_ctrl_c_that_a_finally_with_a_step_has_seen_goes_on(machine: Machine, ov
     assert flow() == 6
     assert executed.count(1) == executed.count(9) == 1
     assert executed.count(2) == 2
+    assert {status for _, status in machine.runs()} == {"done"}
+
+
+@pytest.mark.parametrize("by", ["Ctrl-C", "cancel"])
+@pytest.mark.parametrize("over", ["calls", "gather", "group", "child"])
+def test_a_cancellation_from_outside_that_a_finally_with_a_step_has_seen_goes_on(
+    machine: Machine, over: str, by: str
+) -> None:
+    """As asyncio makes of Ctrl-C: what was given up for it is made again; what a timeout in it gave up is not."""
+    executed.clear()
+    cuts: list[Any] = []
+
+    @step(name="books-in-tasks")
+    async def book(n: int) -> int:
+        executed.append(n)
+        if n == 0:
+            await asyncio.Event().wait()
+        if n == 2 and cuts:
+            cuts.pop()()
+            await asyncio.Event().wait()
+        return n
+
+    @workflow(name="books-in-a-child-task")
+    async def books() -> int:
+        return await book(1) + await book(2) + await book(3)
+
+    @workflow(name=f"cancelled-{over}")
+    async def flow() -> int:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(book(0), 0.001)
+        try:
+            if over == "child":
+                return await books()
+            if over == "gather":
+                return sum(await asyncio.gather(book(1), book(2), book(3)))
+            if over == "group":
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(book(n)) for n in (1, 2, 3)]
+                return sum(task.result() for task in tasks)
+            return await book(1) + await book(2) + await book(3)
+        finally:
+            await book(9)
+
+    async def main() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        cuts.append(task.cancel if by == "cancel" else lambda: signal.raise_signal(signal.SIGINT))
+        return await flow()
+
+    with pytest.raises(KeyboardInterrupt if by == "Ctrl-C" else asyncio.CancelledError):
+        asyncio.run(main())
+    machine.boot()
+    assert asyncio.run(flow()) == 6
+    assert [executed.count(n) for n in (0, 1, 2, 3, 9)] == [1, 1, 2, 1, 1]
     assert {status for _, status in machine.runs()} == {"done"}
 
 

@@ -12,6 +12,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING
 
 from perdure.core.exceptions.exits import is_exit
+from perdure.core.execution.history import RootCause
 from perdure.core.execution.run_effects import Start
 from perdure.core.records import RunRecord
 from perdure.engines.interface import here, under_way
@@ -21,7 +22,6 @@ from perdure.engines.local.run_scope import RunScope
 from perdure.errors import PerdureError, StateError, StopRun, Suspended
 
 if TYPE_CHECKING:
-    from perdure.core.execution.history import RootCause
     from perdure.engines.local.scope import LocalScope
 
 
@@ -93,11 +93,20 @@ def _broken_off(resources: Resources, scope: LocalScope, error: BaseException) -
         run_lifecycle.suspended(resources, run, stopped.error)
         scope.check()
     # As after a failure, what it was left for is no history: the step gets its chance.
-    ours = scope.in_function and stopped is None and is_exit(type(error))
-    cause = scope.history.root_cause(error, scope.exits) if ours else None
+    cause = _cause(scope, error) if scope.in_function and stopped is None else None
     _stop(resources, run, stopped or error, scope.holds.then, cause, scope)
     if not scope.abandoned and stopped is None:
         _note_way_on(resources, run, error)
+
+
+def _cause(scope: LocalScope, error: BaseException) -> RootCause | None:
+    if is_exit(type(error)):
+        return scope.history.root_cause(error, scope.exits)
+    if not scope.cut_short or type(error).__name__ != "CancelledError":
+        return None
+    # Cancelled from outside, as asyncio does for Ctrl-C: the calls that were given up for that get their chance too.
+    first, last = min(scope.cut_short) + 1, int(scope.history.last)
+    return RootCause(tuple(scope.cut_short), replayed=False, aftermath=(first, last) if first <= last else None)
 
 
 def _stop(

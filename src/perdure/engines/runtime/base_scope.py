@@ -56,6 +56,7 @@ class BaseScope(ABC):
         self.family: object = self  # what the scopes of a run and of its child runs have in common
         self.running: set[asyncio.Task[Any]] = set()  # tasks that are in a call of the run
         self.maps: set[asyncio.Task[Any]] = set()  # tasks that are in a map
+        self.cut_short: list[int] = []  # calls that were given up while the task of the function was to be cancelled
         self.settling: list[tuple[Call, Branch | None]] = []  # calls that wait for the replay to come to rest
         self.parked: set[Branch] = set()  # branches that are in durable waits
         self.executing = 0  # steps of async code under way, or waiting for their next attempt

@@ -278,6 +278,7 @@ class BranchScope(OrderedScope, Protocol):
     closed: bool
     order: EventOrder | None
     orders: dict[Any, LoopOrder]
+    cut_short: list[int]
     loop_numbers: dict[Branch, Iterator[int]]
 
     def order_here(self) -> EventOrder | None:
@@ -307,6 +308,8 @@ async def in_branch(scope: BranchScope, call: Call, begin: Callable[[], Awaitabl
     if scope.closed:
         raise asyncio.CancelledError
     running = scope.running
+    if scope.cut_short and not is_cancelled(scope):
+        scope.cut_short.clear()  # by a timeout of the workflow's own, which has handled it
     nested = task in running
     running.add(task)
     try:
@@ -315,6 +318,8 @@ async def in_branch(scope: BranchScope, call: Call, begin: Callable[[], Awaitabl
         if not scope.closed and scope.stopped is None:
             with scope.deciding or nullcontext():
                 given_up = scope.history.give_up(call)
+            if given_up and is_cancelled(scope):
+                scope.cut_short.append(call.seq)
             if given_up and (order := scope.order_here()) is not None:
                 await order.ended_at_last(call.seq)
         raise
@@ -326,6 +331,12 @@ async def in_branch(scope: BranchScope, call: Call, begin: Callable[[], Awaitabl
     if type(end) is Failed:
         raise end.error
     return end.value
+
+
+def is_cancelled(scope: BranchScope) -> bool:
+    """Is the task that executes the workflow's function to be cancelled, from outside or by a timeout in it?"""
+    task = None if scope.main is None else scope.main.task
+    return isinstance(task, asyncio.Task) and task.cancelling() > 0
 
 
 async def cancel_branches(scope: BranchScope) -> None:
