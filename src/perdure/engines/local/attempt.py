@@ -122,7 +122,10 @@ class Attempt:
 
         here.reset(self._token)
         if not isinstance(error, _ENDS) and type(error).__name__ != "CancelledError":
-            self._left_by(error)
+            from perdure.engines.runtime.ctrl_c import noting_interrupt
+
+            with noting_interrupt():
+                self._left_by(error)
         if self._context.lines is not None:
             self._context.lines.end()
         call = self._call
