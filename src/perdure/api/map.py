@@ -59,7 +59,7 @@ def map_over(
     around = ledgers.get()
 
     def bind(item: Any) -> Call:
-        args = (*first, item)
+        args = (*first, item) if first else (item,)
         call = identify(spec, args, {}) if key is None else identify_item(spec, args, key(item))
         call.ledgers = around
         return call

@@ -18,14 +18,14 @@ class Extras(msgspec.Struct):
         label: what tells it from others for people: the key that it goes by.
         at: when it was made, by the clock of `Outcome.began`; None until that is known.
         asked: how many seconds after that its last attempt began.
-        waits: seconds that it waited meanwhile, by reason: "retry", "rate", "paused" or "breaker".
+        waits: seconds that it waited meanwhile, by reason: "retry", "rate", "paused" or "breaker"; None: not at all.
     """
 
     batch: int | None = None
     label: str | None = None
     at: float | None = None
     asked: float = 0.0
-    waits: dict[str, float] = {}
+    waits: dict[str, float] | None = None
 
     def began(self, at: float) -> None:
         """An attempt of it has begun."""
@@ -35,7 +35,8 @@ class Extras(msgspec.Struct):
 
     def wait(self, reason: str, seconds: float) -> None:
         """It has waited."""
-        self.waits[reason] = self.waits.get(reason, 0.0) + seconds
+        waits = self.waits = self.waits or {}
+        waits[reason] = waits.get(reason, 0.0) + seconds
 
     def columns(self) -> tuple[int | None, int | None, str | None, str | None]:
         """Its columns of the row."""

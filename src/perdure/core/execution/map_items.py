@@ -30,7 +30,7 @@ class MapOptions(msgspec.Struct, frozen=True):
     processes: bool = False
 
 
-class Job(msgspec.Struct, frozen=True):
+class Job(msgspec.Struct, frozen=True, gc=False):
     """An item: its place in the input, its call, and the number of its record if it has been done before."""
 
     index: int

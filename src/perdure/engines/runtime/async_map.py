@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext
 from contextvars import copy_context
@@ -11,7 +10,6 @@ from functools import partial
 from typing import Any, NoReturn, Protocol
 
 from perdure.core.exceptions.exits import is_exit
-from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
 from perdure.core.execution.call_end import fail
 from perdure.core.execution.drift import settle
 from perdure.core.execution.effects import Outcome
@@ -22,6 +20,7 @@ from perdure.engines.runtime.base_map import BaseMap, MapScope, Program
 from perdure.engines.runtime.branches import unwatched
 from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.paused_items import Paused
+from perdure.engines.runtime.turnstile import Turnstile
 from perdure.errors import StateError, StopRun
 
 
@@ -62,7 +61,7 @@ class AsyncMap(BaseMap[TaskScope]):
     to the next. It counts as under way until it is saved.
     """
 
-    turnstile: _Turnstile | None = None  # where adaptive concurrency lets items through
+    turnstile: Turnstile | None = None  # where adaptive concurrency lets items through
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -91,7 +90,7 @@ class AsyncMap(BaseMap[TaskScope]):
         self, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call], order: EventOrder | None
     ) -> Tally:
         jobs = _Jobs(self, items, bind)
-        self.turnstile = None if self.adaptive is None else _Turnstile(self.adaptive)
+        self.turnstile = None if self.adaptive is None else Turnstile(self.adaptive)
         with unwatched():  # they come to rest when the map does
             # Whenever it is made: not in the midst of an attempt of the task that comes to wait.
             context = copy_context()
@@ -169,7 +168,8 @@ class AsyncMap(BaseMap[TaskScope]):
                 continue
             job = jobs.ready() if self._flows() else None
             if job is not None:  # the way of nearly all items, which all that `_next` looks at does not concern
-                await self._begin(job)
+                if (rest := self._start(job)) is not None:
+                    await rest
                 continue
             if self.over:
                 return
@@ -264,33 +264,52 @@ class AsyncMap(BaseMap[TaskScope]):
         await waiter
 
     async def _begin(self, job: Job) -> None:
+        if (rest := self._start(job)) is not None:
+            await rest
+
+    def _start(self, job: Job) -> Awaitable[None] | None:
+        """Begin an item. None: it has succeeded, without waiting for anything; else it ends as that is awaited."""
         self._under_way += 1
-        first: Any = None
-        if job.seq is None and self.adaptive is None:
-            self.note_batch(job)
+        if job.seq is not None or self.adaptive is not None:
+            return self._carry(job, self.program(job))
+        self.note_batch(job)
+        try:
+            first = self.scope.first_attempt(job.call, self.park)
+            if type(first) is Outcome and self._keeps(job, first):
+                return None
+        except BaseException as error:
+            self._broken_off(error)
+            raise
+        return self._go_on(job, first)
+
+    async def _go_on(self, job: Job, first: Outcome | Awaitable[Outcome] | None) -> None:
+        if first is not None and not isinstance(first, Outcome):
             try:
-                first = self.scope.first_attempt(job.call, self.park)
-                if first is not None and type(first) is not Outcome:
-                    self._make_room()
-                    first = await first
-                if first is not None and (rows := self.success(job, first)) is not None:
-                    self._keep(job, rows)
+                self._make_room()
+                first = await first
+                if self._keeps(job, first):
                     return
             except BaseException as error:
-                self._one_less()
-                if isinstance(error, StateError | StopRun):
-                    self.scope.stop_for(error)
+                self._broken_off(error)
                 raise
-        await self._carry(job, self.program(job) if first is None else self.decide(job, first))
+        await self._carry(job, self.decide(job, first))
 
-    def _keep(self, job: Job, rows: Sequence[Row]) -> None:
-        """An item has succeeded, and ends when that is saved."""
+    def _broken_off(self, error: BaseException) -> None:
+        self._one_less()
+        if isinstance(error, StateError | StopRun):
+            self.scope.stop_for(error)
+
+    def _keeps(self, job: Job, first: Outcome) -> bool:
+        """If an item has succeeded at its first attempt, it ends when that is saved."""
+        if (rows := self.success(job, first)) is None:
+            return False
         turn = self._turn
         if turn is None:
             turn = self._turn = _Turn()
             self.scope.keep_soon(turn.rows, partial(self._kept, turn))
         turn.rows.extend(rows)
         turn.jobs.append(job)
+        return True
 
     def _kept(self, turn: _Turn, error: BaseException | None) -> None:
         self._turn = None
@@ -327,32 +346,6 @@ class AsyncMap(BaseMap[TaskScope]):
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-
-
-class _Turnstile:
-    """Lets as many tasks through as adaptive concurrency allows, in the order in which they came."""
-
-    def __init__(self, adaptive: AdaptiveConcurrency) -> None:
-        self._adaptive = adaptive
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    async def enter(self) -> None:
-        """Wait for a place."""
-        while self._adaptive.full:
-            place = asyncio.get_running_loop().create_future()
-            self._waiting.append(place)
-            await place
-        self._adaptive.enter()
-
-    def leave(self) -> None:
-        """Give a place back; the tasks that wait look whether they may have one."""
-        self._adaptive.leave()
-        for _ in range(self._adaptive.limit - self._adaptive.inside):
-            if not self._waiting:
-                return
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
 
 
 class _Jobs:
