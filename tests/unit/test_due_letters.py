@@ -17,6 +17,8 @@ from perdure.core.records import RunRecord
 from perdure.engines.local.redrive import Redriver, Result
 from perdure.engines.local.scope import LocalScope
 from perdure.errors import AlreadyRunning, NotFound, RunError, StepTimeout
+from perdure.operations.dead_letters import texts_of
+from perdure.operations.show import details_of
 from perdure.store import dead_letters, forks, parking
 
 done: list[str] = []
@@ -353,6 +355,41 @@ def test_what_a_broken_off_redrive_may_have_taken_back_is_made_again(machine: Ma
     assert redrive(machine).status == "failed"
     assert flat() == "seat"
     assert (done, statuses(machine)) == (["book seat", "book seat", "pay"], ["parked"])
+
+
+@pytest.mark.parametrize("then", ["cancelled", "resolved"])
+def test_a_call_that_a_redrive_has_died_in_is_named(
+    machine: Machine, capsys: pytest.CaptureFixture[str], then: str
+) -> None:
+    """When its run is cancelled, as those of the run itself; `dlq show` names it at once. Not if it was made since."""
+    broken.update(("book", "pay"))
+
+    @workflow(name="due_parks")
+    def parks() -> None:
+        book.map(["seat"])
+        pay()
+
+    with pytest.raises(Trouble):
+        parks()
+    store = machine.engine.store
+    store.journal.write((), dead_letters.claim(store, 1, machine.world.now(), undoable=True))
+    machine.boot()
+    store = machine.engine.store
+    cut = texts_of(store, dead_letters.get(store, 1)).cut
+    assert cut == ["its last redrive was under way when its process died"]
+    if then == "resolved":
+        broken.discard("book")
+        assert redrive(machine).status == "resolved"
+    store = machine.engine.store
+    (run,) = store.runs()
+    machine.engine.cancel(run.id, lambda run: None)
+    unknown = details_of(store, store.run(run.id)).unknown
+    assert (unknown is not None) == (then == "cancelled")
+    if unknown is not None:
+        assert "is not known, and it is not undone: due book (attempt 2 was under way when its process died" in unknown
+        assert unknown in capsys.readouterr().err
+        (line,) = texts_of(store, dead_letters.get(store, 1)).cut
+        assert line.startswith("attempt 2 was under way when its process died")
 
 
 @pytest.mark.parametrize("dropped", [False, True])

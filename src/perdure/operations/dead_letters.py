@@ -16,6 +16,7 @@ import msgspec
 from perdure.config import secrets
 from perdure.core.dead_letters import LetterDetails
 from perdure.core.durations import seconds
+from perdure.core.execution.crash_loop import fitted
 from perdure.core.letter_record import LetterRecord, LetterStatus
 from perdure.core.policies.verdicts import Verdict
 from perdure.core.records import RunRecord, StepRecord
@@ -24,10 +25,12 @@ from perdure.errors import NotFound, OptionError, RunError, UsageError
 from perdure.operations.find_run import find_run
 from perdure.operations.stored_failures import error_line, verdict_of
 from perdure.store import dead_letters as letters
+from perdure.store import lives
 from perdure.store.damaged_rows import LOOK, if_sound
 from perdure.store.dead_letter_file import letter_details
 from perdure.store.dead_letters import Filter
 from perdure.store.runs import Store
+from perdure.store.unknown_calls import how_cut
 
 Standing = Literal["parked", "re-driven", "resolved", "dropped", "evicted", "superseded", "damaged"]
 """How a letter stands; "re-driven" is parked, and being tried again at this moment; of a "damaged" one a record is not
@@ -252,11 +255,13 @@ def headline_of(store: Store, letter: LetterRecord) -> tuple[str | None, str]:
 
 
 class Texts(msgspec.Struct, frozen=True):
-    """Recorded input, edited input and result of a letter, as Python would show them."""
+    """Recorded input, edited input and result of a letter, as Python would show them; `cut`: redrives that a process
+    died in, or left."""
 
     inputs: str
     edited: str | None
     result: str | None
+    cut: list[str]
 
 
 def texts_of(store: Store, letter: LetterRecord) -> Texts:
@@ -266,7 +271,18 @@ def texts_of(store: Store, letter: LetterRecord) -> Texts:
         secrets.describe_inputs(given, LONG),
         None if letter.input is None else secrets.describe_inputs(letter.input, LONG),
         None if letter.result is None else secrets.describe(letter.result, LONG),
+        list(_cut(store, letter)) if letter.seq else [],
     )
+
+
+def _cut(store: Store, letter: LetterRecord) -> Iterator[str]:
+    record = store.record(letter.run, letter.seq)
+    call = fitted(record.name), record.key, record.n
+    for one in lives.list_of(store, letter.run):
+        if (one.name, one.key, one.n) == call and one.ended >= letter.created:
+            yield how_cut(one)
+    if letter.holder is not None and letters.holding(store, letter) is None:
+        yield "its last redrive was under way when its process died"
 
 
 LONG = 2000

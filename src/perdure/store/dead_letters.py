@@ -18,7 +18,7 @@ from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.letter_record import LetterRecord, LetterStatus
 from perdure.core.records import ATTEMPTS, CLEAN_UPS, MS, NAME, OUTPUT, STARTED, RunRecord, StepRecord, sealed_row
 from perdure.errors import AlreadyRunning, NotFound, RunError, StateCorrupt
-from perdure.store import due_letters, parking, pieces
+from perdure.store import due_letters, lives, parking, pieces
 from perdure.store.damaged_rows import if_sound, rows_of
 from perdure.store.group_commit import Operation
 from perdure.store.rows import intact
@@ -185,8 +185,7 @@ def claim(store: Store, lid: int, now: float, *, undoable: bool = False) -> Oper
         run = store.run_in(connection, letter.run)
         due_letters.refuse(store, connection, letter, run, undoable=undoable)
         if letter.holder is not None:
-            token = store.holder.known_as(connection, letter.holder).token
-            due_letters.broken_off(store, connection, letter, token, now)
+            due_letters.died(store, connection, letter, now)
             store.holder.bury(connection, letter.holder)  # a letter is re-driven by one process at a time
         record = store.record_in(connection, letter.run, letter.seq)
         made = store.attempts_in(connection, letter.run, record)
@@ -221,7 +220,7 @@ def release(store: Store, lid: int, now: float, *, left: bool = False) -> Operat
         letter = _letter(store, connection, lid)
         if letter.holder == store.holder.hid(connection, now):
             if left:
-                due_letters.broken_off(store, connection, letter, store.holder.token, now)
+                due_letters.broken_off(store, connection, letter, store.holder.token, now, lives.INTERRUPTED)
             parking.put(connection, letter, holder=None)
 
     return operation

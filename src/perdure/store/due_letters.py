@@ -94,7 +94,7 @@ def let_go_of_parts(store: RunRows, connection: apsw.Connection, rid: int, now: 
     """
     for letter in _letters(store, connection, rid, "parked"):
         if letter.holder is not None and _redriven_by(store, connection, letter) is None:
-            broken_off(store, connection, letter, store.holder.known_as(connection, letter.holder).token, now)
+            died(store, connection, letter, now)
     rows: list[Any] = connection.execute(_SQL["dead_undone"], (rid,)).fetchall()
     if not rows:
         return {}
@@ -117,12 +117,21 @@ def index_to_stand_on(store: RunRows, connection: apsw.Connection, rid: int, now
     return store.index_in(connection, rid)
 
 
-def broken_off(store: RunRows, connection: apsw.Connection, letter: LetterRecord, token: str, now: float) -> None:
-    """The process of that token was left, or has died, while it re-drove a letter: an undoing may be made in part."""
-    if _kind(store, connection, letter) == "undone":
+def broken_off(
+    store: RunRows, connection: apsw.Connection, letter: LetterRecord, token: str, now: float, cause: str
+) -> None:
+    """The process of that token was left, or has died, while it re-drove a letter: its call may be made, or in part."""
+    if letter.seq != WHOLE_RUN:
         record = store.record_in(connection, letter.run, letter.seq)
-        cut = lives.Cut(record.name, record.key, record.n, record.attempts + 1, letter.changed)
-        lives.add(connection, letter.run, token, [cut], now)
+        tries = max([record.attempts, *(one.number for one in store.attempts_in(connection, letter.run, record))])
+        cut = lives.Cut(record.name, record.key, record.n, tries + 1, letter.changed)
+        lives.add(connection, letter.run, token, [cut], now, cause)
+
+
+def died(store: RunRows, connection: apsw.Connection, letter: LetterRecord, now: float) -> None:
+    """The process that re-drove a letter has died within that, if one has."""
+    if letter.holder is not None:
+        broken_off(store, connection, letter, store.holder.known_as(connection, letter.holder).token, now, cause="")
 
 
 def undone_with_its_parent(store: RunRows, connection: apsw.Connection, rid: int, now: float) -> None:
@@ -140,6 +149,7 @@ def cancelled(store: RunRows, connection: apsw.Connection, rid: int, now: float)
     for one in store.family_in(connection, rid):
         for letter in _letters(store, connection, one, "parked"):
             if _kind(store, connection, letter) not in CLEAN_UPS and _redriven_by(store, connection, letter) is None:
+                died(store, connection, letter, now)
                 parking.put(connection, letter, status="superseded", holder=None, changed=now)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 
 from perdure.core.execution.crash_loop import fitted
-from perdure.core.records import RESERVED, RunRecord
+from perdure.core.records import CLEAN_UPS, RESERVED, RunRecord
 from perdure.core.timestamps import moment
 from perdure.store import lives
 from perdure.store.lives import CutLife
@@ -42,10 +42,11 @@ def unknown_calls(store: Store, run: RunRecord, status: str, *, children: bool =
         (1,)
     ]:
         return None
+    sources = _sources(store, run)
     found = Counter(
-        f"{one.name}{'' if each.rid == run.rid else f' of {each.id}'} ({_how(one)})"
-        for each in [*(store.family(run.rid) if children else [run]), *_sources(store, run)]
-        for one in _of_run(store, each.rid)
+        f"{one.name}{'' if each.rid == run.rid else f' of {each.id}'} ({how_cut(one)})"
+        for each in [*(store.family(run.rid) if children else [run]), *sources]
+        for one in _of_run(store, each.rid, redriven=status == "cancelled" and each not in sources)
     )
     if not found:
         return None
@@ -66,7 +67,8 @@ def _sources(store: Store, run: RunRecord) -> list[RunRecord]:
     return found
 
 
-def _how(one: CutLife) -> str:
+def how_cut(one: CutLife) -> str:
+    """Which attempt it was, and how the process left it."""
     at = moment(one.ended)
     when = "" if at is None else f" at {at:%Y-%m-%d %H:%M:%S} UTC"
     if one.cause == lives.INTERRUPTED:
@@ -75,8 +77,8 @@ def _how(one: CutLife) -> str:
     return f"attempt {one.attempt} was under way when its process died{when}{cause}"
 
 
-def _of_run(store: Store, rid: int) -> list[CutLife]:
-    """The last life in the middle of each such call, in the order of their ends."""
+def _of_run(store: Store, rid: int, *, redriven: bool) -> list[CutLife]:
+    """The last life in the middle of each such call, in the order of their ends; `redriven`: redrives too."""
     cut = {(one.name, one.key, one.n): one for one in lives.list_of(store, rid) if not one.name.startswith(RESERVED)}
     if not cut:
         return []
@@ -87,7 +89,11 @@ def _of_run(store: Store, rid: int) -> list[CutLife]:
         return ended, connection.execute(_SQL["undone"], (rid,)).fetchall()
 
     ended, undone = store.journal.read(question)
-    for name, key, n in ended:
-        cut.pop((fitted(name), key, n), None)
+    for name, key, n, kind, status, attempts in ended:
+        call = fitted(name), key, n
+        # The attempts behind the record of a letter are redrives of it. That of a clean-up is due however the run ends.
+        left = redriven and status == "dead" and kind not in CLEAN_UPS
+        if call in cut and not (left and cut[call].attempt > attempts):
+            del cut[call]
     back = dict(undone)  # what was undone had been completed before, and has lost its record
     return [one for (name, key, n), one in cut.items() if back.get(undone_key(name, key, n), 0.0) < one.ended]

@@ -143,6 +143,8 @@ def letter(details: LetterDetails, texts: Texts, *, verbose: bool, location: Loc
         if verbose:
             for text in (*one.notes, one.traceback.rstrip()):
                 printer.line("".join(f"      {part}\n" for part in text.splitlines()).rstrip("\n"))
+    for cut in texts.cut:
+        printer.line(one_line(f"  {cut}: whether it was done is not known"), "yellow")
     if details.status == "evicted":
         printer.line("its attempts were dropped when newer letters needed room", "yellow")
 

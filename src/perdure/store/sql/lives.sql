@@ -8,7 +8,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 SELECT run, name, key, n, token, attempt, started, ended, cause, crc FROM life WHERE run = ? ORDER BY ended, name
 
 -- name: ended
-SELECT name, key, n FROM step WHERE run = ?1 AND key IN (SELECT key FROM life WHERE run = ?1)
+SELECT name, key, n, kind, status, attempts FROM step WHERE run = ?1 AND key IN (SELECT key FROM life WHERE run = ?1)
 
 -- name: undone
 SELECT key, max(started) FROM step INDEXED BY step_other WHERE run = ? AND kind = 'undone' AND kind <> 'step' GROUP BY key
