@@ -15,6 +15,7 @@ from perdure.cli import main
 from perdure.operations import doctor, overview, waiting_runs
 from perdure.operations.deeds import list_deeds, note
 from perdure.operations.location import locate
+from perdure.operations.metrics import metrics_of
 from perdure.operations.queues import list_queues
 from perdure.operations.schedules import list_schedules
 from perdure.store import queue, schedules
@@ -76,6 +77,36 @@ def test_records_that_a_listing_shows(listed: Listed, capsys: pytest.CaptureFixt
     assert stands == {"run-0": "damaged", "run-1": "done", "run-2": "damaged", "run-3": "done", "run-4": "damaged"}
     views, _ = waiting_runs.waiting_runs(listed.store)
     assert [(one.run, one.status) for one in views] == [("run-4", "damaged")]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "UPDATE run SET path = 'elsewhere' WHERE rid = 5",
+        f"UPDATE run SET id = {NO_TEXT} WHERE rid = 5",
+        "UPDATE step SET ms = ms + 1 WHERE run = 5",
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--text", "run-4"], ["--older", "1h"]])
+def test_a_command_for_all_runs_names_those_that_it_passes_over(
+    listed: Listed, capsys: pytest.CaptureFixture[str], damaged: str, more: list[str]
+):
+    """Whatever is known of them; not named are a sound one that is not meant, and a damaged one that is done."""
+    for number in (4, 5):
+        listed.steps(listed.run(f"run-{number}", "failed", workflow="bill" if number == 4 else "sell"), "load")
+    damage(listed, damaged, "UPDATE run SET path = 'elsewhere' WHERE rid = 1")
+    for command, done in (("resume", "resumed"), ("cancel", "cancelled")):
+        words = [command, "--all", "--workflow", "bill", *more, "--state", str(listed.store.path)]
+        assert main(words) == 1
+        assert capsys.readouterr().err.count(f"is not {done}: damaged: see perdure doctor\n") == 1
+
+
+def test_numbers_for_programs(listed: Listed):
+    """A workflow whose name is no text is counted, with escapes in its name."""
+    damage(listed, f"UPDATE run SET workflow = {NO_TEXT} WHERE rid = 2")
+    counted = [line for line in metrics_of(locate(listed.store.path)).splitlines() if line.startswith("perdure_runs{")]
+    assert sorted(line.rpartition(" ")[2] for line in counted) == ["1", "3"]
+    assert sum('workflow="f' in line and "xff" in line for line in counted) == 1
 
 
 def test_letters(listed: Listed, capsys: pytest.CaptureFixture[str]):

@@ -41,6 +41,7 @@ class RunFilter(msgspec.Struct, frozen=True):
         text: those with this in their id or their inputs, as they are shown: its case counts.
         anywhere: the text may be in the name of the workflow or in the error too.
         inputs: what they were called with is asked for; else it is empty in what is shown of them.
+        damaged: those too that may be meant, as far as can be known of what is damaged.
     """
 
     status: Standing | None = None
@@ -50,6 +51,7 @@ class RunFilter(msgspec.Struct, frozen=True):
     text: str | None = None
     anywhere: bool = False
     inputs: bool = True
+    damaged: bool = False
 
 
 EVERY = RunFilter()
@@ -183,7 +185,7 @@ def _meets(store: Store, wanted: RunFilter) -> Callable[[RunRecord | DamagedRun]
             if text.text in run.id or (anywhere and text.text in run.workflow):
                 return True
             if isinstance(run, DamagedRun):
-                return False
+                return wanted.damaged
             if text.in_inputs(store.whole(msgspec.structs.replace(run, output=None)).input):
                 return True
             if anywhere and run.output is not None and run.status in ("failed", "parked"):
@@ -201,7 +203,8 @@ def _shown(store: Store, found: Sequence[RunRecord | DamagedRun], wanted: RunFil
         runs = if_sound(partial(_that_stand, store, runs, status), lambda: runs)
     views = {run.rid: view for run, view in zip(runs, views_of(store, runs, inputs=wanted.inputs), strict=True)}
     views |= {run.rid: damaged_view(store, run) for run in found if isinstance(run, DamagedRun)}
-    return [(view, rid) for rid, view in sorted(views.items(), reverse=True) if status in (None, view.status)]
+    meant = {status, "damaged"} if wanted.damaged else {status}
+    return [(view, rid) for rid, view in sorted(views.items(), reverse=True) if status is None or view.status in meant]
 
 
 def _that_stand(store: Store, runs: list[RunRecord], status: Standing | None) -> list[RunRecord]:

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -46,8 +46,15 @@ class Wanted(msgspec.Struct, frozen=True):
     text: str | None = None
 
 
-def unfinished(store: Store, location: Location, wanted: Wanted, now: float) -> list[RunView]:
-    """The runs that are wanted, the oldest first; child runs go on with their parents.
+class Chosen(NamedTuple):
+    """The runs that are wanted, the oldest first, and those that may be, but are damaged."""
+
+    runs: list[RunView]
+    damaged: list[RunView]
+
+
+def unfinished(store: Store, location: Location, wanted: Wanted, now: float) -> Chosen:
+    """The runs that are wanted; child runs go on with their parents.
 
     Args:
         store: what is kept there.
@@ -62,12 +69,18 @@ def unfinished(store: Store, location: Location, wanted: Wanted, now: float) -> 
     if wanted.script is not None and not wanted.script.is_file():
         raise NotFound(f"there is no script {wanted.script}", "name the file whose runs are to go on")
     found: list[RunView] = []
+    damaged: dict[str, RunView] = {}
     for status in dict.fromkeys(wanted.status):
-        for view in each_run(store, RunFilter(status, wanted.workflow, text=wanted.text)):
-            meant = wanted.script is None or _is_of(store, view, wanted.script, location)
-            if meant and now - _moved(view) >= wanted.older:
+        for view in each_run(store, RunFilter(status, wanted.workflow, text=wanted.text, damaged=True)):
+            is_damaged = view.status == "damaged"
+            known = wanted.script is not None and not (is_damaged and not view.script)
+            if known and not _is_of(store, view, wanted.script, location):
+                continue
+            if is_damaged:
+                damaged[view.id] = view
+            elif now - _moved(view) >= wanted.older:
                 found.append(view)
-    return sorted(found, key=lambda view: (view.created or _LONG_AGO, view.id))
+    return Chosen(sorted(found, key=lambda view: (view.created or _LONG_AGO, view.id)), list(damaged.values()))
 
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)

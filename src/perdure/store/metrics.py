@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from perdure.store.damaged_rows import rows_of
 from perdure.store.runs import Store
 from perdure.store.statements import load
 
@@ -32,5 +33,5 @@ def letters(store: Store) -> list[tuple[str, str, str, int]]:
 
 
 def _all(store: Store, query: str, *values: Any) -> list[Any]:
-    rows: list[Any] = store.journal.read(lambda connection: connection.execute(_SQL[query], values).fetchall())
+    rows: list[Any] = store.journal.read(lambda connection: rows_of(connection, _SQL[query], values))
     return rows

@@ -88,16 +88,18 @@ def _cancel_one(run: str, file: Path | None, state: Path | None, engine: str | N
 def _cancel_all(wanted: Wanted, state: Path | None, engine: str | None, *, dry: bool) -> int:
     location = locate(state, wanted.script, engine)
     with opened(location) as store:
-        runs = unfinished(store, location, wanted, time.time())
+        runs, damaged = unfinished(store, location, wanted, time.time())
     printer = Printer(sys.stderr)
+    for one in damaged:
+        printer.line(f"run {one.id} is not cancelled: {one.error}", "yellow")
     if not runs:
         printer.line("no unfinished run is to be cancelled")
-        return DONE
+        return FAILED if damaged else DONE
     if dry:
         for each in runs:
             printer.line(f"{each.id}  {each.workflow}{each.inputs}  {each.status}")
         printer.line(f"{count(len(runs), 'run')} would be cancelled", "bold")
-        return DONE
+        return FAILED if damaged else DONE
     codes = []
     for code in resume_each(runs, location, wanted.script, (), "cancel"):
         codes.append(code)
@@ -110,4 +112,4 @@ def _cancel_all(wanted: Wanted, state: Path | None, engine: str | None, *, dry: 
     printer.line(f"{count(len(runs), 'run')}: {', '.join(how)}", "bold")
     if INTERRUPTED in codes:
         return INTERRUPTED
-    return FAILED if any(codes) else DONE
+    return FAILED if damaged or any(codes) else DONE

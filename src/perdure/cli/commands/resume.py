@@ -111,11 +111,13 @@ def resume(
 def _resume_all(wanted: Wanted, options: list[str], state: Path | None, engine: str | None) -> int:
     location = locate(state, wanted.script, engine)
     with opened(location) as store:
-        runs = unfinished(store, location, wanted, time.time())
+        runs, damaged = unfinished(store, location, wanted, time.time())
     printer = Printer(sys.stderr)
+    for one in damaged:
+        printer.line(f"run {one.id} is not resumed: {one.error}", "yellow")
     if not runs:
         printer.line("no unfinished run is to be resumed")
-        return DONE
+        return FAILED if damaged else DONE
     codes = []
     for code in resume_each(runs, location, wanted.script, options):
         codes.append(code)
@@ -128,7 +130,7 @@ def _resume_all(wanted: Wanted, options: list[str], state: Path | None, engine: 
     printer.line(f"{count(len(runs), 'run')}: {', '.join(how)}", "bold")
     if INTERRUPTED in codes:
         return INTERRUPTED
-    return FAILED if set(codes) - {DONE, DEAD_LETTERS, SUSPENDED} else max(codes)
+    return FAILED if damaged or set(codes) - {DONE, DEAD_LETTERS, SUSPENDED} else max(codes)
 
 
 _STANDING = {"dead": "done with dead letters"}
