@@ -12,6 +12,8 @@ import msgspec
 import pytest
 from listed_runs import Listed, given
 
+from perdure.core.values import codec
+from perdure.core.values.describe import TRANSLATED, word_of
 from perdure.operations.ps import RunFilter, each_run, runs_page
 from perdure.operations.searching import search
 from perdure.operations.step_rows import StepFilter, step_rows
@@ -94,6 +96,42 @@ def test_steps_are_found_by_inputs_and_errors(listed: Listed, monkeypatch: pytes
                 break
         assert rows == [one for one in every if text in one.inputs or text in (one.error or "")]
         assert rows
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *INPUTS.values(),
+        "one\nnothing\ttab\\next \x00abc\u200badded 'quoted' \U000e0001face",
+        ["word", {"key one": None, "b": [True, 1e300, float("nan")]}],
+        b"raw\xffbytes\nnext",
+        {"tuple": ("inner", datetime.timedelta(hours=3)), "set": frozenset({"letters"})},
+        "größer Straße",
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_word_of_a_text_is_in_what_is_stored(value: Any) -> None:
+    """Whatever piece of the inputs is looked for, as they are shown: no row that has it is left out."""
+    packed = given(value)
+    shown = codec.describe_inputs(packed, 10_000)
+    is_translated = not set(TRANSLATED).isdisjoint(packed)
+    for first in range(len(shown)):
+        for last in {first + 4, first + 9, first + 30, len(shown)}:
+            word = word_of(shown[first:last])
+            assert word is None or word.encode() in packed or is_translated, shown[first:last]
+
+
+def test_steps_are_found_by_every_word_that_is_shown(listed: Listed) -> None:
+    """By their names, by their labels, and by their errors, which are stored in other columns than inputs."""
+    run = listed.run("run")
+    listed.steps(run, "load", "send", label="SO-order-7")
+    listed.steps(run, "charge", status="dead")
+    (error,) = (one.error for one in step_rows(listed.store, run).steps if one.error)
+    for text, names in (
+        ("load", ["load"]), ("order", ["load", "send"]), ("charge", ["charge"]), (error, ["charge"]), ("walrus", []),
+    ):  # fmt: skip
+        assert [one.name for one in step_rows(listed.store, run, StepFilter(text=text)).steps] == names, text
+    assert word_of("nothing of that") == "othing"
 
 
 def test_the_search_finds_errors_and_letters(listed: Listed) -> None:

@@ -73,8 +73,8 @@ def unfinished(store: Store, location: Location, wanted: Wanted, now: float) -> 
     for status in dict.fromkeys(wanted.status):
         for view in each_run(store, RunFilter(status, wanted.workflow, text=wanted.text, damaged=True)):
             is_damaged = view.status == "damaged"
-            known = wanted.script is not None and not (is_damaged and not view.script)
-            if known and not _is_of(store, view, wanted.script, location):
+            unknown = is_damaged and not view.script
+            if wanted.script is not None and not unknown and not _is_of(store, view, wanted.script, location):
                 continue
             if is_damaged:
                 damaged[view.id] = view

@@ -16,6 +16,7 @@ from perdure.core.letter_record import LetterRecord
 from perdure.core.policies.verdicts import unpack_verdict
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.values import codec
+from perdure.core.values.describe import TRANSLATED, word_of
 from perdure.core.values.pieces import is_apart
 from perdure.errors import OptionError, PerdureError
 from perdure.operations.kept_counts import counted
@@ -149,6 +150,8 @@ def step_rows(
         since=None if wanted.since is None else run.created + wanted.since / 1000,
         until=None if wanted.until is None else run.created + wanted.until / 1000,
         slow=wanted.longer,
+        word=word_of(wanted.text) if wanted.text else None,
+        but_these=TRANSLATED,
         meets=_meets(wanted.text) if wanted.text else None,
     )
     at: tuple[int, int] | None = _place(cursor) or step_pages.beginning(store, run.rid, order)

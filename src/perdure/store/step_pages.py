@@ -14,7 +14,7 @@ import msgspec
 
 from perdure.core.letter_record import LetterRecord
 from perdure.core.records import AttemptRecord, StepRecord
-from perdure.store.rows import checked, checked_of_run
+from perdure.store.rows import checked, checked_of_run, checked_steps
 from perdure.store.run_pages import ATTEMPTS, STEPS
 from perdure.store.runs import Store
 from perdure.store.statements import load
@@ -57,6 +57,8 @@ class Wanted(msgspec.Struct, frozen=True):
         until: begun before then.
         over: whose last attempt ended then or later.
         slow: whose last attempt took so many milliseconds or more.
+        word: those with this in their name, label or inputs, and those of which that says nothing: they have failed or
+            are deferred, or their inputs hold one of the bytes `but_these`.
         meets: those that it is true of, by what no statement can tell; it is given the record as it is stored.
     """
 
@@ -71,6 +73,8 @@ class Wanted(msgspec.Struct, frozen=True):
     until: float | None = None
     over: float | None = None
     slow: int | None = None
+    word: str | None = None
+    but_these: bytes = b""
     meets: Callable[[StepRecord], bool] | None = None
 
 
@@ -133,8 +137,11 @@ def chunk(
         "only_until": wanted.until is not None,
         "only_over": wanted.over is not None,
         "only_slow": wanted.slow is not None,
+        "only_word": wanted.word is not None,
     }
     filters = " ".join(_SQL[name] for name, asked in names.items() if asked)
+    others = " ".join(f"OR instr(input, x'{byte:02x}')" for byte in wanted.but_these)
+    filters = filters.replace(":others", others)
     statement = _SQL[{"last": "newest_first", "first": "oldest_first", "slowest": "slowest_first"}[order]]
     at_once = most if wanted.meets is None else TEXTS
     given = msgspec.structs.asdict(wanted) | {
@@ -154,7 +161,7 @@ def chunk(
 
     found_in: tuple[list[Any], int] = store.journal.read(question)
     rows, end = found_in
-    found = [checked_of_run(StepRecord, row, store.path) for row in rows]
+    found = checked_steps(rows, store.path)
     full = len(found) == at_once
     reached = (found[-1].ms, found[-1].seq) if full else None
     if wanted.meets is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from perdure.core.patterns import later
 from perdure.core.redaction.secret import SHOWN
 from perdure.core.values.builtin_types import READING, stand_in_of
 from perdure.core.values.extensions import (
@@ -27,6 +28,15 @@ from perdure.core.values.extensions import (
 _LONG_INT = 1 << 400
 _JSON_INT = 1 << 53
 
+
+TRANSLATED = bytes((0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8))
+"""How an extension begins in MessagePack: what is shown of one may hold words that the bytes do not."""
+
+_SHORTEST = 3
+_SAID = "True False None nan inf <unreadable bytes>"
+"""The words that are shown of values without extensions, and that no bytes hold."""
+_WORDS = later(r"[A-Za-z]+")
+_ESCAPED = later(r"(?:^|\\)(?:[ntr]|[xuU]?[0-9a-fA-F]{0,8})")
 
 LONGEST = 100_000
 """Characters of a text that are compared."""
@@ -71,6 +81,17 @@ def describe_inputs(data: bytes, limit: int = 200) -> str:
         out.add(")")
 
     return _guarded(data, limit, call)
+
+
+def word_of(text: str) -> str | None:
+    """A word that bytes hold, or have one of `TRANSLATED`, if `text` is in what `describe` says of them.
+
+    None if there is no such word: what is shown may then come of other bytes.
+    """
+    # What may belong to an escape is left out, also one that begins before the text.
+    words = _WORDS.findall(_ESCAPED.sub(" ", text))
+    word: str = max(words, key=len, default="")
+    return word if len(word) >= _SHORTEST and word not in _SAID else None
 
 
 def describe_inputs_against(data: bytes, other: bytes) -> str:

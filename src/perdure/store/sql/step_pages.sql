@@ -49,6 +49,10 @@ AND started + ms / 1000.0 >= :over
 -- name: only_slow
 AND ms >= :slow
 
+-- name: only_word
+AND (instr(input, CAST(:word AS BLOB)) OR instr(name, :word) OR instr(label, :word)
+    OR status NOT IN ('done', 'abandoned') OR kind = 'defer' :others)
+
 -- name: epochs
 WITH RECURSIVE lives (epoch) AS (
     SELECT min(epoch) FROM attempt WHERE run = ?1
