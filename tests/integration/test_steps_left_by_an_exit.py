@@ -14,7 +14,7 @@ import pytest
 
 import warm
 from conftest import Died, Machine
-from perdure import step, workflow
+from perdure import sleep, step, workflow
 
 
 class Halt(BaseException):
@@ -400,6 +400,96 @@ def test_a_cancellation_from_outside_that_a_finally_with_a_step_has_seen_goes_on
     assert asyncio.run(flow()) == 6
     assert [executed.count(n) for n in (0, 1, 2, 3, 9)] == [1, 1, 2, 1, 1]
     assert {status for _, status in machine.runs()} == {"done"}
+
+
+@pytest.mark.parametrize("way", ["raise", "exit", "error", "sleep", "child", "id"])
+def test_ctrl_c_outside_of_steps_that_a_step_has_seen_goes_on(machine: Machine, way: str) -> None:
+    """In plain code, or in a wait: what was called while that was handled is not held against the script."""
+    executed.clear()
+    cuts = [KeyboardInterrupt()]
+
+    @step(name="books-beside")
+    def book(n: int) -> int:
+        executed.append(n)
+        return n
+
+    @workflow(name="books-in-a-child-beside")
+    def tell() -> int:
+        return book(9)
+
+    def plain() -> list[int]:
+        done = [book(1)]
+        if cuts:
+            raise cuts.pop()
+        return [*done, book(2), book(3)]
+
+    @workflow(name=f"cut-off-outside-{way}")
+    def flow() -> list[int]:
+        try:
+            return plain()
+        except KeyboardInterrupt as error:
+            if way == "child":
+                tell()
+            if way == "id":
+                tell.with_options(id="beside")()
+            if way == "sleep":
+                sleep(0)
+            book(9)
+            if way == "exit":
+                sys.exit(130)
+            if way == "error":
+                raise Later from error
+            raise
+
+    by = {"exit": SystemExit, "error": Later}.get(way, KeyboardInterrupt)
+    with pytest.raises(by):
+        flow()
+    machine.boot()
+    assert flow() == [1, 2, 3]
+    assert executed == ([1, 9, 9, 2, 3] if way in ("child", "id") else [1, 9, 2, 3])
+
+
+@pytest.mark.parametrize("by", ["Ctrl-C", "cancel"])
+def test_a_cancellation_outside_of_steps_that_a_step_has_seen_goes_on(machine: Machine, by: str) -> None:
+    """A timeout of the workflow's own, before it, is history as ever."""
+    executed.clear()
+    cuts: list[Any] = []
+
+    @step(name="books-beside-tasks")
+    async def book(n: int) -> int:
+        executed.append(n)
+        return n
+
+    async def tidied() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await book(7)
+
+    @workflow(name=f"cancelled-outside-{by}")
+    async def flow() -> int:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(tidied(), 0.001)
+        try:
+            one = await book(1)
+            if cuts:
+                cuts.pop()()
+                await asyncio.Event().wait()
+            return one + await book(2)
+        finally:
+            await book(9)
+
+    async def main() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        cuts.append(task.cancel if by == "cancel" else lambda: signal.raise_signal(signal.SIGINT))
+        return await flow()
+
+    with pytest.raises(KeyboardInterrupt if by == "Ctrl-C" else asyncio.CancelledError):
+        asyncio.run(main())
+    machine.boot()
+    assert asyncio.run(flow()) == 3
+    assert executed == [7, 1, 9, 2]
 
 
 @pytest.mark.parametrize("by", ["SystemExit", "KeyboardInterrupt"])

@@ -306,7 +306,7 @@ def test_calls_whose_outcome_is_not_known_are_named_when_a_run_ends(machine: Mac
     assert unknown_calls(store, run, "cancelled", children=False) == (
         "whether it was done is not known, and it is not undone: "
         "mail (attempt 3 was under way when its process died at 1970-01-01 00:03:00 UTC), "
-        "mail (attempt 2 was under way when its process left the run at 1970-01-01 00:01:00 UTC), "
+        "mail (attempt 2 was left under way at 1970-01-01 00:01:00 UTC), "
         "2 calls of mail (attempt 2 was under way when its process died at 1970-01-01 00:02:00 UTC (signal 9))"
     )
     assert unknown_calls(store, run, "done") is unknown_calls(store, run, "failed") is None

@@ -134,9 +134,11 @@ class Recorder:
             return slot
         try:
             run, step = run_id.encode(), name.encode()
-            if len(run) > WIDTH or len(step) > WIDTH:
+            run_size, step_size = len(run), len(step)
+            if run_size > WIDTH or step_size > WIDTH:
                 run, step = fitted(run_id).encode(), fitted(name).encode()
-            data = RECORD.pack(started, n, attempt, len(run), len(step), key, run, step, RUNNING)
+                run_size, step_size = len(run), len(step)
+            data = RECORD.pack(started, n, attempt, run_size, step_size, key, run, step, RUNNING)
             if label:
                 data = _with_tail(data, step, label, 0.0, "")
             if write_at(file.descriptor, data, slot) == SLOT:

@@ -72,7 +72,7 @@ def how_cut(one: CutLife) -> str:
     at = moment(one.ended)
     when = "" if at is None else f" at {at:%Y-%m-%d %H:%M:%S} UTC"
     if one.cause == lives.INTERRUPTED:
-        return f"attempt {one.attempt} was under way when its process left the run{when}"
+        return f"attempt {one.attempt} was left under way{when}"
     cause = f" ({one.cause})" if one.cause else ""
     return f"attempt {one.attempt} was under way when its process died{when}{cause}"
 

@@ -130,6 +130,7 @@ class History(Claims):
         self.notes_endings = False  # the process that executes the run can die in the middle of its clean-ups
         self.ending: int | None = None  # the number of the note that undoing has begun
         self._failures: list[Failure] = []
+        self.interrupt: tuple[BaseException, int] | None = None  # Ctrl-C; the first number that may be due to it
         self._to_clean: dict[int, str] = {}
         self._cleaned: dict[tuple[str, str, bytes, int], str] = {}
         self._timer_notes: list[int] = []
@@ -394,7 +395,7 @@ class History(Claims):
             error: what has left the function.
             of_steps: what steps without an outcome were left by.
         """
-        causes: list[Failure] = []
+        causes, starts = list[Failure](), list[int]()
         seen: set[int] = set()
         rest = [error]
         while rest:
@@ -404,14 +405,16 @@ class History(Claims):
             seen.add(id(one))
             found = [failure for failure in self._failures if failure.error is one]
             causes += found
+            if self.interrupt is not None and self.interrupt[0] is one:
+                starts.append(self.interrupt[1])
             if not found and not any(one is other for other in of_steps):
                 # A failed step's own exception says nothing about those that were handled before it.
                 rest += [other for other in (one.__cause__, one.__context__) if other is not None]
                 rest += getattr(one, "exceptions", ())
-        first, last = min((failure.seq for failure in causes), default=0) + 1, next(self._numbers) - 1
+        first, last = min([*starts, *(failure.seq + 1 for failure in causes)], default=0), next(self._numbers) - 1
         return RootCause(
             tuple(failure.seq for failure in causes),
             any(failure.replayed for failure in causes),
-            (first, last) if causes and first <= last else None,
+            (first, last) if 0 < first <= last else None,
             next((failure.verdict for failure in causes if failure.error is error), None),
         )

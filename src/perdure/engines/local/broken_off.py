@@ -102,10 +102,11 @@ def _broken_off(resources: Resources, scope: LocalScope, error: BaseException) -
 def _cause(scope: LocalScope, error: BaseException) -> RootCause | None:
     if is_exit(type(error)):
         return scope.history.root_cause(error, scope.exits)
-    if not scope.cut_short or type(error).__name__ != "CancelledError":
+    starts = [seq + 1 for seq in scope.cut_short] + ([] if scope.cut_from is None else [scope.cut_from])
+    if not starts or type(error).__name__ != "CancelledError":
         return None
     # Cancelled from outside, as asyncio does for Ctrl-C: the calls that were given up for that get their chance too.
-    first, last = min(scope.cut_short) + 1, int(scope.history.last)
+    first, last = min(starts), int(scope.history.last)
     return RootCause(tuple(scope.cut_short), replayed=False, aftermath=(first, last) if first <= last else None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
+from sys import exception
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
@@ -236,6 +237,8 @@ class LocalScope(RunScope):
         if id is None:
             return self.bind(spec, args, kwargs)
         self.check()
+        if (handled := exception()) is not None:
+            self.handles(handled)
         return functions.named_call(spec, args, kwargs, id)
 
     def _decide_child(self, call: Call) -> Program:

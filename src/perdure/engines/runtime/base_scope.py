@@ -6,6 +6,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from sys import exception
 from threading import RLock, get_ident, get_native_id
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -57,6 +58,8 @@ class BaseScope(ABC):
         self.running: set[asyncio.Task[Any]] = set()  # tasks that are in a call of the run
         self.maps: set[asyncio.Task[Any]] = set()  # tasks that are in a map
         self.cut_short: list[int] = []  # calls that were given up while the task of the function was to be cancelled
+        self.cut_from: int | None = None  # the number of the first record that was made after such a cancellation
+        self.around = exception()  # what is handled where the run is called
         self.settling: list[tuple[Call, Branch | None]] = []  # calls that wait for the replay to come to rest
         self.parked: set[Branch] = set()  # branches that are in durable waits
         self.executing = 0  # steps of async code under way, or waiting for their next attempt
@@ -128,6 +131,8 @@ class BaseScope(ABC):
         """
         if self._stopped is not None:
             raise self._stopped
+        if (handled := exception()) is not None:
+            self.handles(handled)
         if self._functions.get(spec.name) is not spec.fn:
             self.admit(spec)
         if self.recorded_defaults:
@@ -139,10 +144,18 @@ class BaseScope(ABC):
         branch = None if self.main is None else self._current()
         return call if branch is None or not branch.path else branch.place(call)
 
+    def handles(self, error: BaseException) -> None:
+        """A call is made while the workflow handles that."""
+        from perdure.engines.runtime.ctrl_c import note_aftermath
+
+        note_aftermath(self, error)
+
     def bind_wait(self, spec: Spec, given: bytes, key: bytes) -> Call:
         """A durable wait as a call: its name, key and branch identify it, not what it was given."""
         if self._stopped is not None:
             raise self._stopped
+        if (handled := exception()) is not None:
+            self.handles(handled)
         branch = self.branch()
         path = b"" if branch is None else branch.path
         return Call(spec, (), {}, given, codec.digest(key + path) if path else key)

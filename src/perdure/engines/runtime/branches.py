@@ -279,6 +279,8 @@ class BranchScope(OrderedScope, Protocol):
     order: EventOrder | None
     orders: dict[Any, LoopOrder]
     cut_short: list[int]
+    cut_from: int | None
+    around: BaseException | None
     loop_numbers: dict[Branch, Iterator[int]]
 
     def order_here(self) -> EventOrder | None:
@@ -308,7 +310,8 @@ async def in_branch(scope: BranchScope, call: Call, begin: Callable[[], Awaitabl
     if scope.closed:
         raise asyncio.CancelledError
     running = scope.running
-    if scope.cut_short and not is_cancelled(scope):
+    if (scope.cut_short or scope.cut_from is not None) and not is_cancelled(scope):
+        scope.cut_from = None
         scope.cut_short.clear()  # by a timeout of the workflow's own, which has handled it
     nested = task in running
     running.add(task)

@@ -8,9 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perdure.config.stderr_line import say
+
+if TYPE_CHECKING:
+    from perdure.engines.runtime.branches import BranchScope
 
 _replaced: list[Callable[[int, FrameType | None], Any]] = []
 """The handlers of SIGINT that `noting_interrupt` stands for."""
@@ -48,6 +51,30 @@ def noting_interrupt() -> Iterator[None]:
     finally:
         _signal.signal(_signal.SIGINT, before)
         _replaced.pop()
+
+
+def note_aftermath(scope: BranchScope, error: BaseException) -> None:
+    """The workflow makes a call while it handles `error`: if that is Ctrl-C, what is done from here on is due to it.
+
+    It is not held against the script if the run is left by it. What was handled before the run was called says nothing.
+    """
+    interrupt, seen, one = None, set[int](), error
+    last = int(scope.history.last)
+    while one is not scope.around and id(one) not in seen:
+        seen.add(id(one))
+        if isinstance(one, KeyboardInterrupt):
+            interrupt = one  # the outermost one: another may have come meanwhile
+        elif scope.cut_from is None and type(one).__name__ == "CancelledError":
+            from perdure.engines.runtime.branches import is_cancelled
+
+            if is_cancelled(scope):
+                scope.cut_from = last + 1
+        if one.__context__ is None:
+            break
+        one = one.__context__
+    known = scope.history.interrupt
+    if interrupt is not None and (known is None or known[0] is not interrupt):
+        scope.history.interrupt = interrupt, last + 1
 
 
 def say_below_traceback(text: str) -> None:
