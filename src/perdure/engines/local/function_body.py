@@ -77,7 +77,7 @@ class FunctionBody:
         scope = self.scope
         scope.closed = scope.shared = True
         self._let_go_of_loops()
-        if scope.forked or scope.abandoned or not scope.holds.count:
+        if scope.forked or scope.abandoned or not scope.holds.held:
             return
         loop = asyncio.get_running_loop()
         over = loop.create_future()

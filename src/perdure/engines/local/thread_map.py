@@ -79,8 +79,8 @@ class ThreadMap(SyncMap[ThreadScope]):
             StopRun: the run cannot go on.
             Exception: the first item that failed for good, if that does not make a dead letter.
         """
-        self.scope.holds.take()
         try:
+            self.scope.holds.take(self)
             try:
                 self.draw(calls)
                 self._drawn = True
@@ -364,7 +364,7 @@ class ThreadMap(SyncMap[ThreadScope]):
         if self.adaptive is not None:
             self._room.set()
         if over:
-            self.scope.holds.drop()
+            self.scope.holds.drop(self)
 
     def _ended_items(self, items: int) -> bool:
         """The same under the lock; were they the last ones, of a map that was left?"""
@@ -376,7 +376,7 @@ class ThreadMap(SyncMap[ThreadScope]):
     def _drop_paused(self) -> None:
         """The map ends: what waits is not tried again. Under the lock."""
         if (dropped := len(self.paused.drop_all())) and self._ended_items(dropped):
-            self.scope.holds.drop()
+            self.scope.holds.drop(self)
 
     def _wind_up(self) -> None:
         """Wait for the items under way (also after Ctrl-C; a second one ends that), and send the threads home.
@@ -416,4 +416,4 @@ class ThreadMap(SyncMap[ThreadScope]):
             self._left = True
             if self._unfinished:
                 return
-        self.scope.holds.drop()
+        self.scope.holds.drop(self)

@@ -252,12 +252,13 @@ class BaseScope(ABC):
         counted = not in_task and task is not None and self.deciding is not None
         if counted:
             self._count(task, 1)
-        self.holds.take()
+        call = object()
         try:
+            self.holds.take(call)
             self.refuse_if_over()
             yield
         finally:
-            self.holds.drop()
+            self.holds.drop(call)
             if counted:
                 self._count(task, -1)
             self.wake_loop()

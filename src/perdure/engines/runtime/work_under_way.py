@@ -7,25 +7,30 @@ from collections.abc import Callable
 
 
 class WorkUnderWay:
-    """Counts what is under way, on any thread."""
+    """What is under way, on any thread.
 
-    __slots__ = ("_after", "_condition", "count")
+    Attributes:
+        held: what that is. It is known by itself and not counted, so that who is interrupted as it begins says that it
+            has ended, without knowing whether it had begun.
+    """
+
+    __slots__ = ("_after", "_condition", "held")
 
     def __init__(self) -> None:
-        self.count = 0
+        self.held: set[object] = set()
         self._condition = threading.Condition()
         self._after: list[Callable[[], None]] = []
 
-    def take(self) -> None:
+    def take(self, what: object) -> None:
         """Something begins."""
         with self._condition:
-            self.count += 1
+            self.held.add(what)
 
-    def drop(self) -> None:
-        """It has ended."""
+    def drop(self, what: object) -> None:
+        """It has ended, or has never begun."""
         with self._condition:
-            self.count -= 1
-            if self.count:
+            self.held.discard(what)
+            if self.held:
                 return
             after, self._after = self._after, []
             self._condition.notify_all()
@@ -35,13 +40,13 @@ class WorkUnderWay:
     def wait(self) -> None:
         """Return when nothing is under way."""
         with self._condition:
-            while self.count:
+            while self.held:
                 self._condition.wait()
 
     def then(self, do: Callable[[], None]) -> None:
         """Do something as soon as nothing is under way: now, or on the thread that ends last."""
         with self._condition:
-            if self.count:
+            if self.held:
                 self._after.append(do)
                 return
         do()
