@@ -297,13 +297,13 @@ class ThreadMap(SyncMap[ThreadScope]):
         self._workers += 1
         try:
             self.scope.resources.pool.spawn(lambda: context.run(self._come))
-        except RuntimeError:  # there can be no more threads
+        except BaseException as error:
             self._rousing = False
             self._most = self._workers = self._workers - 1
-            if not self._workers:
-                self._unfinished -= len(self._items)
-                self._items.clear()
-                raise
+            if self._workers and isinstance(error, RuntimeError):  # there can be no more threads: these do
+                return
+            self._drop_queued()
+            raise
 
     def _sit(self) -> None:
         """Let some time pass: the next paused item may be due then, or others may have come."""
@@ -378,6 +378,11 @@ class ThreadMap(SyncMap[ThreadScope]):
         if (dropped := len(self.paused.drop_all())) and self._ended_items(dropped):
             self.scope.holds.drop(self)
 
+    def _drop_queued(self) -> None:
+        """What has not begun does not begin. Under the lock."""
+        self._unfinished -= len(self._items)
+        self._items.clear()
+
     def _wind_up(self) -> None:
         """Wait for the items under way (also after Ctrl-C; a second one ends that), and send the threads home.
 
@@ -405,6 +410,8 @@ class ThreadMap(SyncMap[ThreadScope]):
     def _wait_until_idle(self) -> None:
         while True:
             with self._lock:
+                if self.stopped:  # perhaps by Ctrl-C, before any thread had come for them
+                    self._drop_queued()
                 if self._unfinished == 0:
                     return
                 self._idle.clear()
