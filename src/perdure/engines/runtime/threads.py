@@ -52,8 +52,10 @@ class Pool:
     def spawn(self, task: Task) -> None:
         """Run the task in a pool thread. It reports its errors itself."""
         try:
-            thread = self.idle.pop()
+            thread: _Thread | None = self.idle.pop()
         except IndexError:
+            thread = None
+        if thread is None:  # not within the `except`: a Ctrl-C would name the IndexError as its context
             _Thread(self, task)
             return
         thread.task = task
