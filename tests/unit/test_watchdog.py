@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -38,6 +39,7 @@ def test_a_watchdog_process_that_cannot_start_is_logged_once(
 ) -> None:
     """On the logger, once; every method goes on as if nothing had happened, and no descriptor is left open."""
     started = spawned(monkeypatch)
+    gc.collect()  # what earlier tests have left is closed now, and not meanwhile
     before = len(os.listdir("/dev/fd"))
     with caplog.at_level(logging.WARNING, "perdure"):
         for n in range(3):
