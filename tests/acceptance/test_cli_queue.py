@@ -52,7 +52,9 @@ def shown(capsys: pytest.CaptureFixture[str], *command: str) -> Any:
 def test_queues_are_listed_paused_resumed_and_drained(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What is in them, and their limits; what is drained is cancelled, and a wrong name is an error."""
     mail = {"name": "mail", "waiting": 2, "delayed": 1, "executing": 0, "concurrency": 5, "per_key": None}
-    assert shown(capsys, "queue", "ls")["queues"] == [{**mail, "rate": "10 in 1 min", "paused": False}]
+    assert shown(capsys, "queue", "ls")["queues"] == [
+        {**mail, "rate": "10 in 1 min", "paused": False, "damaged": False}
+    ]
     assert "0 of 5" in said(capsys, "queue", "ls")
     assert said(capsys, "queue", "pause", "mail") == "queue mail is paused\n"
     assert said(capsys, "queue", "pause", "mail") == "queue mail is paused, as it was\n"

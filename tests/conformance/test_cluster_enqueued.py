@@ -154,7 +154,8 @@ def test_failed_runs_of_a_cluster_are_found_to_be_resumed(bench: Bench) -> None:
 
     def to_resume() -> list[str]:
         with opened(locate()) as store:
-            return [each.id for each in unfinished(store, locate(), Wanted(workflow="fails_on_a_cluster"), time.time())]
+            wanted = Wanted(workflow="fails_on_a_cluster")
+            return [each.id for each in unfinished(store, locate(), wanted, time.time()).runs]
 
     until(lambda: to_resume() == ["to-be-resumed-first", "to-be-resumed-second"])  # the list of a cluster lags behind
 

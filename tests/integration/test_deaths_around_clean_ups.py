@@ -207,7 +207,7 @@ def test_a_call_that_a_death_cut_off_is_named_when_nobody_makes_it_again(
     assert (unknown is not None) == named
     if unknown is not None:
         assert "is not known, and it is not undone: cut.charge" in unknown
-        assert "(attempt 1 was under way" in unknown
+        assert "(attempt 1 was left under way" in unknown
         assert unknown in capsys.readouterr().err
         assert unknown in explain(store, store.run(run.id), Location(store.path, "the test")).reasons
 

@@ -61,7 +61,7 @@ def _is_workflow(name: object, value: object) -> bool:
 
 
 class _Kept(codec.Plan):
-    """How the record of a publishing has the value, for a fork that begins behind it: as it is published."""
+    """How the record of a publishing has the value, for a fork that begins behind it: under its name, and as hidden."""
 
     def round_trip(self, value: Any) -> tuple[bytes, Any]:
         return codec.pack_value(value, owner=self.owner), None
@@ -155,11 +155,11 @@ def _progress(done: object, total: object, note: object) -> tuple[Any, bytes] | 
 
 
 def _write(name: str, value: Any) -> Any:
-    """Publish it; of a workflow, give what its record is to have: nothing on a cluster, which has no forks."""
+    """Publish it; of a workflow, give what its record has: nothing on a cluster, which has no forks."""
     place = _place()
     if place is not None:
         place.publish(name, _packed(name, value))
-    return None if getattr(place, "state_file", None) is None else value
+    return None if getattr(place, "state_file", None) is None else {name: value}
 
 
 def _packed(name: str, value: Any) -> bytes:

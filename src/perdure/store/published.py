@@ -117,11 +117,13 @@ def hand_on(store: Store, connection: apsw.Connection, source: int, fork: int, b
     for row in connection.execute(_SQL["publishings"], (source, fork, before, until)).fetchall():
         record = pieces.whole(connection, checked_of_run(StepRecord, row, store.path), store.path)
         (name,), _ = codec.unpack_inputs(record.input, (), owner=record.name)
-        if name in later and record.output != _NOTHING:
-            connection.execute(*put_soon(fork, name, record.output, record.started))
+        under, output = _MAP_OF_ONE + codec.pack_value(name, owner=record.name), record.output or b""
+        if name in later and output.startswith(under):  # else of an earlier version
+            connection.execute(*put_soon(fork, name, output[len(under) :], record.started))
 
 
-_NOTHING = codec.pack_value(None, owner="nothing")  # what such records had in earlier versions
+_MAP_OF_ONE = b"\x81"
+"""How MessagePack begins a map of one entry: such a record holds the value under its name."""
 
 
 def _checked(row: Any, store: Store) -> Published:

@@ -36,15 +36,12 @@ class AdaptiveConcurrency:
 
     def __init__(self, most: int = CEILING) -> None:
         self.most = max(1, most)
+        self.limit = min(FIRST, self.most)
         self.inside = 0
         self._begun = 0
         self._cut = 0  # attempts up to this number began before the last cut
-        self._change(min(FIRST, self.most))
-
-    def _change(self, limit: int) -> None:
-        self.limit = limit
         self._successes = 0
-        self._peak = self.inside
+        self._peak = 0
 
     @property
     def full(self) -> bool:
@@ -81,6 +78,11 @@ class AdaptiveConcurrency:
         if attempt > self._cut:
             self._cut = self._begun
             self._change(max(1, self.limit // 2))
+
+    def _change(self, limit: int) -> None:
+        self.limit = limit
+        self._successes = 0
+        self._peak = self.inside
 
 
 def is_congestion(outcome: Outcome, rules: Rules) -> bool:
