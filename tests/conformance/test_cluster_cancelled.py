@@ -40,9 +40,11 @@ def test_a_sync_step_ends_before_its_run_is_cancelled(bench: Bench, entered: thr
     done = [("make", "b"), ("slow", "c"), ("slow ends", "c")]
     assert steps() == [*done, ("close", "c"), ("close", "b"), ("close", "a")]
     assert cluster_at(bench.engine).cancel(handle.id).was == "cancelled", "it is over"
+    go.clear()
     again = between.start()
     assert again.id != handle.id, "a call with the same inputs starts a new run"
     cancel(bench, again, entered)
+    go.set()
     assert is_cancelled(bench, again)
 
 
