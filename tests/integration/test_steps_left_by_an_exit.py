@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -348,6 +348,19 @@ def test_ctrl_c_that_a_finally_with_a_step_has_seen_goes_on(machine: Machine, ov
     assert {status for _, status in machine.runs()} == {"done"}
 
 
+def cut_off(flow: Callable[[], Coroutine[Any, Any, int]], cuts: list[Callable[[], object]], by: str) -> None:
+    """Begin an async workflow that cuts itself off by what is given to it: a Ctrl-C, or its task cancelled."""
+
+    async def main() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        cuts.append(task.cancel if by == "cancel" else lambda: signal.raise_signal(signal.SIGINT))
+        return await flow()
+
+    with pytest.raises(KeyboardInterrupt if by == "Ctrl-C" else asyncio.CancelledError):
+        asyncio.run(main())
+
+
 @pytest.mark.parametrize("by", ["Ctrl-C", "cancel"])
 @pytest.mark.parametrize("over", ["calls", "gather", "group", "child"])
 def test_a_cancellation_from_outside_that_a_finally_with_a_step_has_seen_goes_on(
@@ -388,14 +401,7 @@ def test_a_cancellation_from_outside_that_a_finally_with_a_step_has_seen_goes_on
         finally:
             await book(9)
 
-    async def main() -> int:
-        task = asyncio.current_task()
-        assert task is not None
-        cuts.append(task.cancel if by == "cancel" else lambda: signal.raise_signal(signal.SIGINT))
-        return await flow()
-
-    with pytest.raises(KeyboardInterrupt if by == "Ctrl-C" else asyncio.CancelledError):
-        asyncio.run(main())
+    cut_off(flow, cuts, by)
     machine.boot()
     assert asyncio.run(flow()) == 6
     assert [executed.count(n) for n in (0, 1, 2, 3, 9)] == [1, 1, 2, 1, 1]
@@ -479,14 +485,7 @@ def test_a_cancellation_outside_of_steps_that_a_step_has_seen_goes_on(machine: M
         finally:
             await book(9)
 
-    async def main() -> int:
-        task = asyncio.current_task()
-        assert task is not None
-        cuts.append(task.cancel if by == "cancel" else lambda: signal.raise_signal(signal.SIGINT))
-        return await flow()
-
-    with pytest.raises(KeyboardInterrupt if by == "Ctrl-C" else asyncio.CancelledError):
-        asyncio.run(main())
+    cut_off(flow, cuts, by)
     machine.boot()
     assert asyncio.run(flow()) == 3
     assert executed == [7, 1, 9, 2]
