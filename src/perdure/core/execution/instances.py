@@ -23,7 +23,7 @@ def receiver(value: Any, owner: str) -> Any:
     if isinstance(value, type):
         return StandIn(value)
     if hasattr(type(value), IDENTITY):
-        return standing(type(value).__qualname__, _packed(own_key(value), value))
+        return standing(type(value).__qualname__, _packed_key(value))
     try:
         codec.pack_inputs([value], {}, owner=owner)
     except NotStorable as refusal:
@@ -42,7 +42,7 @@ def mark_of(value: Any) -> GoesBy | None:
     if isinstance(value, type):
         return GoesBy(f"<{value.__module__}.{value.__qualname__}>")
     if hasattr(type(value), IDENTITY):
-        return standing(type(value).__qualname__, _packed(own_key(value), value), GoesBy)
+        return standing(type(value).__qualname__, _packed_key(value), GoesBy)
     try:
         return standing("", codec.pack_inputs([value], {}, owner=""), GoesBy)
     except NotStorable:
@@ -65,8 +65,8 @@ def standing(name: str, packed: bytes, kind: type[S] = StandIn) -> S:  # type: i
     return kind(name, _text(packed), packed if codec.holds_classes(packed) else b"")
 
 
-def _packed(key: Any, value: Any) -> bytes:
-    return codec.pack_inputs([key], {}, owner=f"{IDENTITY} of {type(value).__qualname__}")
+def _packed_key(value: Any) -> bytes:
+    return codec.pack_inputs([own_key(value)], {}, owner=f"{IDENTITY} of {type(value).__qualname__}")
 
 
 def _text(packed: bytes) -> str:
