@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from perdure.errors import BudgetExceeded, RunError, Suspended
 from perdure.operations.approvals import answer
 from perdure.operations.diagnose import diagnose
 from perdure.operations.doctor import examine
+from perdure.operations.fork import fork
 from perdure.operations.gone_scripts import script_gone
 from perdure.operations.location import locate
 from perdure.operations.overview import overview_of
@@ -157,6 +159,49 @@ def test_a_run_that_failed_by_one_that_it_called_names_that_one_first(
     assert said.ways[0].command.startswith(f"perdure why {found['id']}")
     assert machine.engine.store.run(found["id"]).status == "failed"
     assert any(one.endswith("RuntimeError: no order is placed") for one in said.reasons)
+
+
+@pytest.mark.parametrize(("did", "point"), [("nothing", "#1"), ("a step", "#2"), ("a step to clean up", "#1")])
+def test_a_run_whose_called_run_was_cancelled_names_the_fork_without_which_it_fails_again(
+    machine: Machine, did: str, point: str
+) -> None:
+    """A cancelled run keeps its id, so its caller fails until a fork has that: with all that it did, or, if that was
+    cleaned up, with nothing. The caller's last line and `why` say so, and followed in their order they go on."""
+    closed = True
+
+    @workflow
+    def called() -> int:
+        if did == "a step to clean up":
+            perdure.defer(give_back, 1)
+        if did != "nothing":
+            plain(1)
+        if closed:
+            raise OSError("closed")
+        return plain(2)
+
+    @workflow
+    def orders() -> int:
+        return called.with_options(id="own")()
+
+    with pytest.raises(OSError, match="closed"):
+        orders.with_options(id="orders")()
+    perdure.run("own").cancel()
+    closed = False
+    before = commands_for(machine, "orders")
+    with pytest.raises(RunError, match=r"own was cancelled(?s:.*)fork own --from '#1'") as caught:
+        orders.with_options(id="orders")()
+    assert caught.value.__notes__[-1].endswith("do that first, then run the script again to go on from here")
+    assert before[:2] == commands_for(machine, "orders")[:2] == [["fork", "own", "--from", point], ["resume", "orders"]]
+    fork(locate(machine.engine.store.path), machine.engine.store.run("own"), before[0][3], 0.0)
+    assert orders.with_options(id="orders")() == 2
+
+
+def commands_for(machine: Machine, id: str) -> list[list[str]]:
+    """What `why` names to be done, in order."""
+    said = why(machine, id)
+    assert said.reasons[0].startswith("run own, which it calls, was cancelled")
+    ways = [one.command.partition(" --state ")[0] for one in said.ways if one.purpose != "see why"]
+    return [shlex.split(one)[1:] for one in ways]
 
 
 def test_what_the_error_of_a_called_run_says_to_do_is_said_of_its_caller(machine: Machine) -> None:

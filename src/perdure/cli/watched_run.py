@@ -17,9 +17,10 @@ from perdure.cli.view.progress_lines import ProgressLines
 from perdure.cli.view.terminal import Printer, as_json, count, safe
 from perdure.config.page_links import PURPOSE, page_link
 from perdure.core.durations import show
+from perdure.core.execution.run_refusals import ANEW, ITS_ID
 from perdure.core.execution.spec import spec_of
 from perdure.core.records import RunRecord
-from perdure.errors import EngineError, PerdureError, Skipped, Suspended
+from perdure.errors import EngineError, PerdureError, RunError, Skipped, Suspended
 from perdure.operations.deeds import VIA
 from perdure.operations.location import Location, pin
 from perdure.operations.resume import accept_changes
@@ -125,7 +126,7 @@ def carry_out(
         return show_error(error, json=json)  # the run goes on where it is
     except PerdureError as error:
         code = show_error(error)
-        return _failed(execution, json=json) if execution.run_id else code
+        return _failed(execution, json=json, first=isinstance(error, RunError)) if execution.run_id else code
     except Exception as error:  # noqa: BLE001  the user's own
         show_traceback(error)
         return _failed(execution, json=json)
@@ -134,10 +135,11 @@ def carry_out(
     return print_finish(finish, execution.location, json=json)
 
 
-def _failed(execution: Execution, *, json: bool) -> int:
-    if (status := _print_standing("failed", execution)) is not None:
+def _failed(execution: Execution, *, json: bool, first: bool = False) -> int:
+    """`first`: what its error says has to be done before it is gone on with."""
+    if (status := _print_standing("failed", execution, "do that first, then " * first)) is not None:
         where = f"{shlex.quote(execution.run_id or '')}{execution.location.option}"
-        onward = "" if status == "cancelled" else f"   go on: perdure resume {where}"
+        onward = "" if status == "cancelled" else f"   {'then' if first else 'go on'}: perdure resume {where}"
         printer = Printer(sys.stderr)
         printer.line(f"  see more: perdure show {where}{onward}")
         if link := page_link(execution.run_id or "", spec_of(execution.workflow).file):
@@ -148,20 +150,21 @@ def _failed(execution: Execution, *, json: bool) -> int:
 
 
 _ENDINGS = {
-    "cancelled": "was cancelled; {} saved; a run of the same inputs starts anew",
+    "cancelled": "was cancelled; {} saved; {}",
     "parked": "has failed too often and was set aside; {} saved",
 }
 
 
-def _print_standing(how: str, execution: Execution) -> str | None:
+def _print_standing(how: str, execution: Execution, first: str = "") -> str | None:
     """One line about a run that has not come to a good end; returns its status, None if there is none."""
     printer = Printer(sys.stderr)
     saved = execution.saved()
     if saved is None:
         printer.line(f"{how}; nothing was run", "bold")
         return None
-    ending = _ENDINGS.get(saved.status, f"{how}; {{}} saved; run again to resume")
-    printer.line(f"run {saved.run} {ending.format(count(saved.steps, 'step'))}", "bold")
+    ending = _ENDINGS.get(saved.status, f"{how}; {{}} saved; {first}run again to resume")
+    said = ending.format(count(saved.steps, "step"), ITS_ID if saved.named else ANEW)
+    printer.line(f"run {saved.run} {said}", "bold")
     return saved.status if saved.status in _ENDINGS else "failed"
 
 

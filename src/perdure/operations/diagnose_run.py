@@ -74,10 +74,15 @@ def _errors(facts: RunFacts) -> Iterator[Finding]:
         evidence = evidence or [Evidence(f"the run was ended by {line}", at=moment(at) if at is not None else None)]
         others = [] if same else failed_by(facts.store, facts.run)
         for other in others[-1:]:
-            evidence.insert(0, Evidence(f"{other.name} has failed: {error_line(other.run.output or b'')}"))
+            how = (
+                "was cancelled"
+                if other.run.status == "cancelled"
+                else f"has failed: {error_line(other.run.output or b'')}"
+            )
+            evidence.insert(0, Evidence(f"{other.name} {how}"))
         found = _error_finding(facts, seen.code, seen.confidence, line, evidence, same)
         if found is not None and others:
-            ways = [way.command for one in reversed(others) if (way := one.way("")) is not None]
+            ways = [way.command for one in reversed(others) if (way := one.way(facts.store, "")) is not None]
             commands = [f"perdure why {shlex.quote(others[-1].run.id)}", *ways, *found.commands]
             found = msgspec.structs.replace(found, commands=commands)
         if found is not None:

@@ -32,7 +32,7 @@ OF_ANOTHER_RUN = re.compile(r"perdure: run .+ is (?:failed|parked); see it with 
 
 class FailedBy(msgspec.Struct, frozen=True):
     """A run that another one has failed by. Going on with that one goes on with this one as well, unless it `awaited`
-    its result, or this one is parked."""
+    its result, or this one is parked, or was cancelled: then it has the id that the other one calls."""
 
     run: RunRecord
     how: Literal["child", "called", "awaited"]
@@ -49,9 +49,25 @@ class FailedBy(msgspec.Struct, frozen=True):
             case _:
                 return f"run {id}, for whose end it waits,"
 
-    def way(self, option: str) -> Way | None:
+    @property
+    def deed(self) -> str:
+        """What `way` does, in a sentence."""
+        match self.run.status:
+            case "parked":
+                return "re-drive that one first"
+            case "cancelled":
+                return "fork that one first, and its id stands for the fork; or call another id"
+            case _:
+                return "go on with that one first"
+
+    def way(self, store: Store, option: str) -> Way | None:
         """The command without which the run that failed by it fails again, if one is needed."""
         id = shlex.quote(self.run.id)
+        if self.run.status == "cancelled":
+            index = store.index(self.run.rid)
+            cleaned = any(kind == "defer" for *_, kind in index)  # what it had made is not there any more
+            point = 1 if cleaned or not index else index[-1][0] + 1
+            return Way(f"first fork {self.run.id}", f"perdure fork {id} --from '#{point}'{option}")
         if self.run.status == "parked":
             return Way(f"first re-drive {self.run.id}", f"perdure dlq redrive --run {id}{option}")
         return Way(f"first go on with {self.run.id}", f"perdure resume {id}{option}") if self.how == "awaited" else None
@@ -95,19 +111,23 @@ def _by_one(store: Store, run: RunRecord) -> FailedBy | None:
         if (child := _failed(store, id, lines)) is not None:
             return FailedBy(child, "child")
     for id in _called(store, run):
-        if (called := _failed(store, id, lines, or_parked=True)) is not None:
+        if (called := _failed(store, id, lines, called=True)) is not None:
             return FailedBy(called, "called")
     return None
 
 
-def _failed(store: Store, id: str, lines: set[str], *, or_parked: bool = False) -> RunRecord | None:
-    """The run of that id, if it has failed with one of these errors; or is parked, which is another error later."""
+def _failed(store: Store, id: str, lines: set[str], *, called: bool = False) -> RunRecord | None:
+    """The run of that id, if it has failed with one of these errors.
+
+    Of one that is `called` by its id the newest fork counts, and that it is parked or was cancelled is another error.
+    """
     try:
-        run = store.run(id)
+        run = store.newest(store.run(id)) if called else store.run(id)
+        if called and run.status in ("parked", "cancelled"):
+            return run
         if run.superseded or run.status not in ("failed", "parked") or run.output is None:
             return None
-        is_it = (or_parked and run.status == "parked") or capture.decode(run.output).line in lines
-        return run if is_it else None
+        return run if capture.decode(run.output).line in lines else None
     except (NotFound, NotDecodable):
         return None
 

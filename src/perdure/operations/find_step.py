@@ -55,11 +55,15 @@ def find_step(store: Store, run: RunRecord, reference: str, *, behind: bool = Fa
     number = reference.removeprefix("#")
     if number.isdecimal():
         at = int(number)
-        if any(seq == at for seq, *_ in index) or (behind and index and at == last + 1):
+        if any(seq == at for seq, *_ in index) or (behind and at == last + 1):
             return at
     called = [name for _, name, *_, kind in index if kind in CALLED]
     begun = sorted(_begun(store, run)) if behind else ()
-    raise _no_such_step(run, reference, list(dict.fromkeys((*called, *begun))))
+    names = list(dict.fromkeys((*called, *begun)))
+    if behind and not names:
+        what = f"run {run.id} has no step {reference!r}, and none that has completed"
+        raise NotFound(what, f"name the one that would be next: '#{last + 1}'")
+    raise _no_such_step(run, reference, names)
 
 
 def _begun(store: Store, run: RunRecord) -> set[str]:

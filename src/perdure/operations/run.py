@@ -41,11 +41,13 @@ class Finish(msgspec.Struct, frozen=True):
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """How far a run has come: its status in the state file, and how many of its steps are saved."""
+    """How far a run has come: its status in the state file, how many of its steps are saved, and whether it has an id
+    that was given."""
 
     run: str
     status: str
     steps: int
+    named: bool
 
 
 class Execution:
@@ -103,7 +105,7 @@ class Execution:
             return None
         with self._engine.records(self.run_id) as store:
             run = store.run(self.run_id)
-            return Saved(run.id, run.status, sum(store.counts(run.rid).values()))
+            return Saved(run.id, run.status, sum(store.counts(run.rid).values()), run.named)
 
     def has_ended(self) -> bool:
         """Whether the run is known to be under way no more: it is not if its cluster does not answer."""

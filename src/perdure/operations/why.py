@@ -12,6 +12,7 @@ from perdure.core.commands import commands_in, located
 from perdure.core.durations import roughly
 from perdure.core.exceptions import capture
 from perdure.core.execution.crash_loop import fitted
+from perdure.core.execution.run_refusals import ANEW, ITS_ID
 from perdure.core.exit_causes import STOPPED, is_unseen
 from perdure.core.policies.verdicts import Stop
 from perdure.core.records import AttemptRecord, RunRecord
@@ -108,7 +109,7 @@ class _Answer(Inquiry):
                 self._superseded()
             case "cancelled":
                 if self.run.status == "cancelled":
-                    self._say(f"it was cancelled {self._ago(self.run.ended)}; a run of the same inputs starts anew")
+                    self._say(f"it was cancelled {self._ago(self.run.ended)}; {ITS_ID if self.run.named else ANEW}")
                 else:
                     self._failed_in_the_end()
                 self._dead_letters()
@@ -342,25 +343,26 @@ class _Answer(Inquiry):
             self._failed_outside(line)
             return
         last = others[-1]
-        inner = _Answer(self.store, last.run, self.location)
-        assert last.run.output is not None
-        failure = line_of(last.run.output)
-        if not inner._failed_at_a_step(failure):
-            inner._failed_outside(failure)
-        self._say(f"{last.name} has failed: {inner.reasons[0]}")
+        cancelled, hint = last.run.status == "cancelled", ""
+        failure = "" if cancelled else line_of(last.run.output or b"")
+        if cancelled:
+            self._say(f"{last.name} was cancelled {self._ago(last.run.ended)}")
+        else:
+            inner = _Answer(self.store, last.run, self.location)
+            if not inner._failed_at_a_step(failure):
+                inner._failed_outside(failure)
+            self._say(f"{last.name} has failed: {inner.reasons[0]}")
+            error = restored(last.run.output or b"")
+            hint = secrets.redactor()(error.hint) if isinstance(error, PerdureError) else ""
         for one in others[-2::-1][:SHOWN]:
             self._say(f"{one.name} has failed by that")
-        self._say(f"this run failed by that {ago}" + ("" if failure == line else f": {line}"))
+        self._say(f"this run failed{'' if cancelled else ' by that'} {ago}" + ("" if failure == line else f": {line}"))
         option = self.location.option
         self.ways.append(Way("see why", f"perdure why {shlex.quote(last.run.id)}{option}"))
         for one in reversed(others):
-            if (way := one.way(option)) is not None:
+            if (way := one.way(self.store, option)) is not None:
                 self.ways.append(way)
-                deed = "re-drive" if one.run.status == "parked" else "go on with"
-                stands = f"as long as run {one.run.id} stands as {one.run.status}, this one fails as it did"
-                self._say(f"{stands}: {deed} that one first")
-        error = restored(last.run.output)
-        hint = secrets.redactor()(error.hint) if isinstance(error, PerdureError) else ""
+                self._say(f"as long as run {one.run.id} stands as {one.run.status}, this one fails: {one.deed}")
         if hint:
             self._say(f"what to do: {' '.join(hint.split())}")
             self.ways += [Way("as its error says", located(one, option)) for one in commands_in(hint)]

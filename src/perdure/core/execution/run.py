@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -164,6 +163,7 @@ def _execute(call: Call, run: RunRecord, history: History) -> Life:
             history = yield Recall(run, resumed=True)
             continue
         from perdure.core.exceptions import notes
+        from perdure.core.execution.run_refusals import way_on
         from perdure.core.policies.classify import assess
         from perdure.core.policies.verdicts import Stop, pack_stop, pack_verdict
 
@@ -192,7 +192,7 @@ def _execute(call: Call, run: RunRecord, history: History) -> Life:
         trouble = yield End(run, status, fault, exits, forget=forget, aftermath=cause.aftermath, stopped=stopped)
         if trouble is not None:
             notes.add(error, f"perdure: that the run {_ENDED[status]} could not be saved: {trouble}")
-        notes.add(error, f"perdure: run {run.id} {_ENDED[status]}; {_WAY_ON[status].format(shlex.quote(run.id))}")
+        notes.add(error, f"perdure: run {run.id} {_ENDED[status]}; {way_on(run, status, error)}")
         return Failed(error, outcome, 1, verdict=verdict)
 
 
@@ -217,11 +217,6 @@ def up_to_end(life: Life, run: RunRecord) -> Generator[RunEffect, Any, tuple[End
 
 
 _ENDED = {"failed": "failed", "cancelled": "was cancelled", "parked": "has failed too often and was set aside"}
-_WAY_ON = {
-    "failed": "run the script again to go on from here",
-    "cancelled": "a run of the same inputs starts anew",
-    "parked": "`perdure resume {}` tries it again, and a run of the same inputs starts anew",
-}
 
 
 def _put_away(effect: Unwind) -> Generator[RunEffect, Any, list[str]]:

@@ -17,6 +17,29 @@ def cancelled(id: str) -> Cancelled:
     )
 
 
+ANEW = "a run of the same inputs starts anew"
+ITS_ID = "its id stands for it, or for a fork of it; a new run needs another id"
+
+
+def way_on(run: RunRecord, status: str, error: Exception) -> str:
+    """What follows on the end of a run that has not come to a good one.
+
+    Args:
+        run: which.
+        status: how it has ended.
+        error: what ended it; a RunError says what has to be done before it is gone on with.
+    """
+    anew = ITS_ID if run.named else ANEW
+    match status:
+        case "cancelled":
+            return anew
+        case "parked":
+            return f"`perdure resume {shlex.quote(run.id)}` tries it again, and {anew}"
+        case _:
+            first = "do that first, then " if isinstance(error, RunError) else ""
+            return f"{first}run the script again to go on from here"
+
+
 def ended(run: RunRecord) -> RunError:
     """The run cannot be gone on with, nor begun again under its id."""
     if run.status == "parked":
@@ -24,9 +47,11 @@ def ended(run: RunRecord) -> RunError:
             f"run {run.id} has failed too often and is parked",
             f"run it once more: `perdure resume {shlex.quote(run.id)}`; then go on with the run that calls it",
         )
-    fork = f"`perdure fork {shlex.quote(run.id)} --from STEP`"
+    fork = f"perdure fork {shlex.quote(run.id)} --from"
     return RunError(
-        f"run {run.id} was {run.status}", f"make a fork, which has what it did: {fork}; a new run needs another id"
+        f"run {run.id} was {run.status}",
+        f"make a fork, for which its id stands then: `{fork} STEP` has what it did before that step, `{fork} '#1'` "
+        "nothing; a new run needs another id",
     )
 
 
