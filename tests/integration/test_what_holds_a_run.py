@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from conftest import Machine
 from perdure.core.exceptions import capture
 from perdure.core.execution.queueing import DEFAULT
 from perdure.core.execution.run_effects import Taken
 from perdure.core.records import RunRecord
+from perdure.engines.local.worker.left_runs import LeftRuns
+from perdure.errors import NotDecodable
 from perdure.operations.location import locate
 from perdure.operations.ps import list_runs
 from perdure.operations.run_views import view_of
@@ -57,6 +61,24 @@ def worker(store: Store) -> Iterator[None]:
     yield
     workers.withdraw(store.path, liveness.token)
     liveness.close()
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize("has_a_way", [False, True], ids=["the script has to be put right", "a command helps"])
+def test_what_stops_it_again_is_not_gone_on_with(machine: Machine, has_a_way: bool) -> None:
+    """Neither the worker nor `why` offers to go on with a run that would be refused for the same error: both
+    say what that says is to be done, also where the function has not begun, so that no error of it was kept."""
+    store, said = machine.engine.store, list[str]()
+    queued(store, "first")
+    (taken,) = take(store)
+    hint = "let it run again: perdure fork first --from work" if has_a_way else "give the field a default"
+    program: Any = SimpleNamespace(version=lambda: "0a1b2c")
+    left_runs = LeftRuns(machine.engine, program, store.path, said.append, lambda error: None)
+    assert left_runs.left(taken, NotDecodable("the saved arguments of workflow 'job' cannot be loaded", hint))
+    assert said[0].endswith(f"; {'go on: perdure fork first --from work' if has_a_way else f'what to do: {hint}'}")
+    found = why(store, "first")
+    assert f"what to do: {hint}" in found.reasons
+    assert [way.command.split()[1] for way in found.ways] == ["fork"] * has_a_way
 
 
 def add(store: Store, id: str, **changed: Any) -> RunRecord:

@@ -12,6 +12,7 @@ import msgspec
 from perdure.config import secrets, settings
 from perdure.core.commands import commands_in
 from perdure.core.durations import show
+from perdure.core.execution.run_refusals import STAYS
 from perdure.core.policies.classify import Assessment
 from perdure.core.policies.failure_rules import Confidence
 from perdure.core.records import RESERVED
@@ -23,7 +24,7 @@ from perdure.operations.diagnose_facts import Failure, RunFacts, line_of
 from perdure.operations.diagnose_finding import OVER, SHOWN, Evidence, Finding, attempt, finding
 from perdure.operations.failed_by import failed_by
 from perdure.operations.gone_scripts import has_script
-from perdure.operations.stored_failures import STAYS, assessment_of, error_line, restored
+from perdure.operations.stored_failures import assessment_of, error_line, restored
 from perdure.store import crashes
 
 BY_INPUT = (None, "poison-item", "schema-change")

@@ -9,9 +9,6 @@ from perdure.core.policies.classify import Assessment
 from perdure.core.policies.verdicts import Verdict, unpack_verdict, verdict_on
 from perdure.errors import PerdureError
 
-STAYS = ("code-drift", "schema-change", "state-drift")
-"""What stops a run again at the same place, if it is only gone on with."""
-
 
 def restored(packed: bytes) -> BaseException:
     """An exception that was stored; of one that cannot be read, why."""

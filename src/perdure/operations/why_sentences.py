@@ -14,6 +14,7 @@ from perdure.config import secrets
 from perdure.core.commands import commands_in, located
 from perdure.core.durations import roughly, show
 from perdure.core.execution.crash_loop import fitted
+from perdure.core.execution.run_refusals import STAYS
 from perdure.core.policies.classify import Assessment
 from perdure.core.policies.verdicts import Stop
 from perdure.core.records import CLEAN_UPS, AttemptRecord, RunRecord
@@ -24,7 +25,7 @@ from perdure.operations.maps import maps_of
 from perdure.operations.processes import INPUTS, NEXT, CallInFlight, Suspect, WaitingCall
 from perdure.operations.run_views import view_of
 from perdure.operations.step_views import error_view
-from perdure.operations.stored_failures import STAYS, assessment_of, restored
+from perdure.operations.stored_failures import assessment_of, restored
 from perdure.operations.why_waiting import Way
 from perdure.store.runs import Store
 

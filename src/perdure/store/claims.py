@@ -226,6 +226,7 @@ def give_back(
     now: float,
     *,
     hold: str | None = None,
+    stopped: bytes | None = None,
     cut: Sequence[lives.Cut] = (),
     wake: float | None = None,
 ) -> bool:
@@ -236,6 +237,7 @@ def give_back(
         run: which.
         now: seconds since the epoch.
         hold: why it is not to be claimed again; None: it is due.
+        stopped: the error that it is on hold for, packed (`verdicts.pack_stop`).
         cut: the calls in whose middle it was left.
         wake: when it is due; None: now.
 
@@ -252,7 +254,8 @@ def give_back(
         if found.status != "running" or not mine:
             return False
         due = now if wake is None else wake
-        store.put_run(connection, found, status="suspended", holder=None, wake=due, hold=hold)
+        stop = found.stopped if stopped is None else stopped
+        store.put_run(connection, found, status="suspended", holder=None, wake=due, hold=hold, stopped=stop)
         sessions.end(connection, found, sessions.SUSPENDED, now)
         if hold is None:
             store.locks.suspend(connection, run.rid)

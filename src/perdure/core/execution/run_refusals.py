@@ -17,6 +17,9 @@ def cancelled(id: str) -> Cancelled:
     )
 
 
+STAYS = ("code-drift", "schema-change", "state-drift")
+"""Codes of errors that stop a run again at the same place, if it is only gone on with."""
+
 ANEW = "a run of the same inputs starts anew"
 ITS_ID = "its id stands for it, or for a fork of it; a new run needs another id"
 

@@ -17,6 +17,7 @@ from perdure.core.values.extensions import (
     SECRET,
     STAND_IN,
     TUPLE,
+    NoDefault,
     NoMember,
     Read,
     Refused,
@@ -190,5 +191,7 @@ class InputReader:
             hint = f"annotate the parameters of {owner} with the classes that it takes"
             if isinstance(error, NoMember):
                 hint = "give one of the members, by its name; or let the class have that member"
+            elif isinstance(error, NoDefault):
+                hint = "give the field a default"
             raise NotDecodable(what, hint) from error
         return positional, keyword

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from perdure.core.values.builtin_bases import BASES
-from perdure.core.values.extensions import NoMember, Refused, Unfit
+from perdure.core.values.extensions import NoDefault, NoMember, Refused, Unfit
 
 _MISSING: Any = object()
 
@@ -106,7 +106,7 @@ class Record:
         """The default of a field that the stored value does not have."""
         make = self.defaults[name]
         if make is None:
-            raise Unfit(f"the field {name!r} of {self.label} is not stored and has no default")
+            raise NoDefault(f"the field {name!r} of {self.label} is not stored and has no default")
         return make(value)
 
     def annotations(self) -> Fields | None:

@@ -37,6 +37,7 @@ from perdure.core.values.extensions import (
     SCALARS,
     UNLIKE,
     Ext,
+    NoDefault,
     Refused,
     Unfit,
     Unlike,
@@ -293,9 +294,12 @@ class Plan:
     def _not_decodable(self, data: bytes, error: BaseException) -> NotDecodable:
         empty = self.annotation is EMPTY
         declared = "has no annotation" if empty else f"is declared -> {type_name(self.annotation)}"
+        hint = "declare the type that was saved, or let the step run again"
+        if isinstance(error, NoDefault):
+            hint = "give the field a default, or let the step run again"
         return NotDecodable(
             f"the saved result of {self.owner} is {describe(data)}, but {self.owner} {declared}: {reason(error)}",
-            "declare the type that was saved, or let the step run again",
+            hint,
         )
 
 

@@ -89,6 +89,10 @@ class NoMember(Unfit):
     """They name a member that its enumeration has not."""
 
 
+class NoDefault(Unfit):
+    """They lack a field that has no default."""
+
+
 class Withheld(Unfit):
     """What the bytes stand for was never stored."""
 

@@ -10,9 +10,12 @@ from perdure.config import secrets
 from perdure.core.commands import commands_in
 from perdure.core.exceptions import capture
 from perdure.core.execution.run_effects import Taken
+from perdure.core.execution.run_refusals import STAYS
+from perdure.core.policies.verdicts import pack_stop
 from perdure.core.redaction.printable import one_line
 from perdure.core.values import codec
 from perdure.engines.local import LocalEngine
+from perdure.engines.local.run_lifecycle import stop_of
 from perdure.engines.local.worker.loaded_scripts import Program
 from perdure.errors import Cancelled, PerdureError, Released, StateError, Suspended
 from perdure.store import claims
@@ -58,14 +61,16 @@ class LeftRuns:
             self._say(f"run {run.id} is tried again later: {first_line(error)}")
             self._give_back(taken, wake=self._now() + LATER)
         elif isinstance(error, PerdureError):
-            if not self._give_back(taken, hold=self._hold(error)):
+            if not self._give_back(taken, error):
                 self._say(f"run {run.id} failed: {first_line(error)}; see more: perdure show {name}")
             else:
                 # What names its own ways out would stop at the same place if it were only gone on with.
-                way = ", or ".join(commands_in(error.hint)) or f"perdure resume {name}"
+                way = "go on: " + (", or ".join(commands_in(error.hint)) or f"perdure resume {name}")
                 if codec.withholds(run.input):
-                    way = "run its script with the same arguments, which gives the Secret again"
-                self._say(f"run {run.id} is on hold: {first_line(error)}; go on: {way}")
+                    way = "go on: run its script with the same arguments, which gives the Secret again"
+                elif type(error).code in STAYS and not commands_in(error.hint):
+                    way = f"what to do: {error.hint}"
+                self._say(f"run {run.id} is on hold: {first_line(error)}; {way}")
         elif isinstance(error, Exception):  # the user's own: it is recorded, and alerted
             line = secrets.conceal(capture.to_fault(error).line)
             self._say(f"run {run.id} failed: {line}; see more: perdure show {name}")
@@ -76,9 +81,12 @@ class LeftRuns:
     def _hold(self, error: PerdureError) -> str:
         return one_line(f"{self._program.version()} {type(error).code}: {first_line(error)}")
 
-    def _give_back(self, taken: Taken, *, hold: str | None = None, wake: float | None = None) -> bool:
+    def _give_back(self, taken: Taken, held: PerdureError | None = None, *, wake: float | None = None) -> bool:
+        now, hold, stopped = self._now(), None, None
+        if held is not None:
+            hold, stopped = self._hold(held), pack_stop(stop_of(taken.run, held, now))
         try:
-            return claims.give_back(self._engine.store, taken.run, self._now(), hold=hold, wake=wake)
+            return claims.give_back(self._engine.store, taken.run, now, hold=hold, stopped=stopped, wake=wake)
         except StateError as error:
             # The run is this process's as long as it lives, so that it has to end for somebody to go on with the run.
             self._cannot_go_on(error)
