@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+from collections import OrderedDict
 from collections.abc import Iterator
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import pytest
 from listed_runs import Listed, given
 
 from perdure.core.values import codec
-from perdure.core.values.describe import TRANSLATED, word_of
+from perdure.core.values.describe import TRANSLATED, may_show, part_of, word_of
 from perdure.operations.ps import RunFilter, each_run, runs_page
 from perdure.operations.searching import search
 from perdure.operations.step_rows import StepFilter, step_rows
@@ -29,6 +32,11 @@ INPUTS = {
     "long": "x" * 200 + "MARK",
     "secret": f"token={SECRET}",
 }
+
+
+@dataclasses.dataclass
+class Order:
+    id: int
 
 
 @pytest.fixture
@@ -105,20 +113,28 @@ def test_steps_are_found_by_inputs_and_errors(listed: Listed, monkeypatch: pytes
         "one\nnothing\ttab\\next \x00abc\u200badded 'quoted' \U000e0001face",
         ["word", {"key one": None, "b": [True, 1e300, float("nan")]}],
         b"raw\xffbytes\nnext",
+        [-(10**300), OrderedDict(of={10**5000}), {"\x00é\u200b": Fraction(10**200, 3)}],
         {"tuple": ("inner", datetime.timedelta(hours=3)), "set": frozenset({"letters"})},
         "größer Straße",
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_the_word_of_a_text_is_in_what_is_stored(value: Any) -> None:
-    """Whatever piece of the inputs is looked for, as they are shown: no row that has it is left out."""
-    packed = given(value)
+def test_no_piece_of_what_is_shown_is_left_out(value: Any) -> None:
+    """Whatever is looked for, as inputs are shown: by a statement, or by what they are when many are printed."""
+    packed = codec.pack_inputs([value], {"naïve\x00": value}, owner="send")
     shown = codec.describe_inputs(packed, 10_000)
     is_translated = not set(TRANSLATED).isdisjoint(packed)
     for first in range(len(shown)):
         for last in {first + 4, first + 9, first + 30, len(shown)}:
-            word = word_of(shown[first:last])
+            word, part = word_of(shown[first:last]), part_of(shown[first:last])
+            assert 1 in may_show(part, [given(None), packed, given("x")]), shown[first:last]
             assert word is None or word.encode() in packed or is_translated, shown[first:last]
+
+
+def test_what_is_inside_of_other_values_is_shown_as_it_is_alone() -> None:
+    """A number that takes too long to print, and an instance whose class is not there."""
+    packed = codec.pack_value(OrderedDict(of=[10**5000, Order(7)]), owner="send")
+    assert "[<int of 16610 bits>, Order(id=7)]" in codec.describe(packed)
 
 
 def test_steps_are_found_by_every_word_that_is_shown(listed: Listed) -> None:
@@ -130,8 +146,10 @@ def test_steps_are_found_by_every_word_that_is_shown(listed: Listed) -> None:
     for text, names in (
         ("load", ["load"]), ("order", ["load", "send"]), ("charge", ["charge"]), (error, ["charge"]), ("walrus", []),
     ):  # fmt: skip
-        assert [one.name for one in step_rows(listed.store, run, StepFilter(text=text)).steps] == names, text
+        wanted = StepFilter(longer=0, text=text)  # and another filter beside it
+        assert [one.name for one in step_rows(listed.store, run, wanted).steps] == names, text
     assert word_of("nothing of that") == "othing"
+    assert list(may_show("17", [given(n) for n in range(20)])) == [17]  # the others are not looked at one by one
 
 
 def test_the_search_finds_errors_and_letters(listed: Listed) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -16,7 +17,7 @@ from perdure.core.letter_record import LetterRecord
 from perdure.core.policies.verdicts import unpack_verdict
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.values import codec
-from perdure.core.values.describe import TRANSLATED, word_of
+from perdure.core.values.describe import TRANSLATED, may_show, part_of, word_of
 from perdure.core.values.pieces import is_apart
 from perdure.errors import OptionError, PerdureError
 from perdure.operations.kept_counts import counted
@@ -24,7 +25,7 @@ from perdure.operations.paging import PAGE, SECONDS, Budget
 from perdure.operations.shown_text import ShownText
 from perdure.store import step_pages, timeline
 from perdure.store.runs import Store
-from perdure.store.step_pages import Order, Wanted
+from perdure.store.step_pages import Order, Text, Wanted
 
 Show = Literal["all", "dead", "failed", "retried", "waited", "cut"]
 
@@ -150,9 +151,7 @@ def step_rows(
         since=None if wanted.since is None else run.created + wanted.since / 1000,
         until=None if wanted.until is None else run.created + wanted.until / 1000,
         slow=wanted.longer,
-        word=word_of(wanted.text) if wanted.text else None,
-        but_these=TRANSLATED,
-        meets=_meets(wanted.text) if wanted.text else None,
+        text=_text(wanted.text) if wanted.text else None,
     )
     at: tuple[int, int] | None = _place(cursor) or step_pages.beginning(store, run.rid, order)
     records: list[StepRecord] = []
@@ -192,7 +191,7 @@ def _place(cursor: str | None) -> tuple[int, int] | None:
     return int(match[1] or 0), int(match[2])
 
 
-def _meets(wanted: str) -> Callable[[StepRecord], bool]:
+def _text(wanted: str) -> Text:
     text = ShownText(wanted)
 
     def meets(record: StepRecord) -> bool:
@@ -203,7 +202,8 @@ def _meets(wanted: str) -> Callable[[StepRecord], bool]:
             return True
         return record.status not in FINE and not is_apart(record.output) and text.in_error(record.output)
 
-    return meets
+    part = part_of(wanted)
+    return Text(meets, partial(may_show, part), part, word_of(wanted), TRANSLATED)
 
 
 FINE = ("done", "abandoned")

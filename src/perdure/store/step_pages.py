@@ -21,6 +21,7 @@ from perdure.store.statements import load
 
 _SQL = load("step_pages.sql")
 _LETTER = _SQL["letter"].replace(":letters", load("dead_letters.sql")["get"].partition("WHERE")[0])
+_TEXTS, _ONLY_WORD = (_SQL[name].replace(":surely", _SQL["surely"]) for name in ("texts", "only_word"))
 _TRIES = _SQL["tries"].replace(":attempts", ATTEMPTS)
 
 SLICE = 20_000
@@ -42,6 +43,23 @@ Identity = tuple[str, bytes, int]
 """Name, key and occurrence of a call."""
 
 
+class Text(msgspec.Struct, frozen=True):
+    """A text that people see of a record: no statement can tell where it is, but where it cannot be.
+
+    Attributes:
+        meets: is it in this record? It is given as it is stored.
+        may: the places of those of many packed inputs that it may be in.
+        part: what is in a name or a label that it is in; the empty text is in all.
+        word: what packed inputs hold that it is in, or they hold one of the bytes `but_these`; None: nothing is known.
+    """
+
+    meets: Callable[[StepRecord], bool]
+    may: Callable[[Sequence[bytes]], Iterable[int]]
+    part: str
+    word: str | None
+    but_these: bytes
+
+
 class Wanted(msgspec.Struct, frozen=True):
     """Which records are meant.
 
@@ -57,9 +75,7 @@ class Wanted(msgspec.Struct, frozen=True):
         until: begun before then.
         over: whose last attempt ended then or later.
         slow: whose last attempt took so many milliseconds or more.
-        word: those with this in their name, label or inputs, and those of which that says nothing: they have failed or
-            are deferred, or their inputs hold one of the bytes `but_these`.
-        meets: those that it is true of, by what no statement can tell; it is given the record as it is stored.
+        text: those with this in their name, label, inputs or error.
     """
 
     name: str | None = None
@@ -73,9 +89,7 @@ class Wanted(msgspec.Struct, frozen=True):
     until: float | None = None
     over: float | None = None
     slow: int | None = None
-    word: str | None = None
-    but_these: bytes = b""
-    meets: Callable[[StepRecord], bool] | None = None
+    text: Text | None = None
 
 
 class Group(NamedTuple):
@@ -137,13 +151,14 @@ def chunk(
         "only_until": wanted.until is not None,
         "only_over": wanted.over is not None,
         "only_slow": wanted.slow is not None,
-        "only_word": wanted.word is not None,
     }
-    filters = " ".join(_SQL[name] for name, asked in names.items() if asked)
-    others = " ".join(f"OR instr(input, x'{byte:02x}')" for byte in wanted.but_these)
-    filters = filters.replace(":others", others)
+    filters = [_SQL[name] for name, asked in names.items() if asked]
+    if wanted.text is not None and wanted.text.word is not None:
+        others = " ".join(f"OR instr(input, x'{byte:02x}')" for byte in wanted.text.but_these)
+        filters.append(_ONLY_WORD.replace(":others", others))
     statement = _SQL[{"last": "newest_first", "first": "oldest_first", "slowest": "slowest_first"}[order]]
-    at_once = most if wanted.meets is None else TEXTS
+    statement = statement.replace(":filters", " ".join(filters))
+    at_once = most if wanted.text is None else TEXTS
     given = msgspec.structs.asdict(wanted) | {
         "but": msgspec.json.encode(wanted.but).decode(),
         "run": rid,
@@ -154,18 +169,19 @@ def chunk(
         "most": at_once,
     }
 
-    def question(connection: apsw.Connection) -> tuple[list[Any], int]:
-        rows = connection.execute(statement.replace(":steps", STEPS).replace(":filters", filters), given).fetchall()
+    def question(connection: apsw.Connection) -> tuple[list[StepRecord], tuple[int, int] | None, int]:
+        if wanted.text is None:
+            found = _records(store, connection, statement, given)
+            reached = (found[-1].ms, found[-1].seq) if len(found) == at_once else None
+        else:
+            found, reached = _with_text(store, connection, statement, given, wanted.text)
         (end,) = next(connection.execute(_SQL["last_number"], (rid,)))
-        return rows, end
+        return found, reached, end
 
-    found_in: tuple[list[Any], int] = store.journal.read(question)
-    rows, end = found_in
-    found = checked_steps(rows, store.path)
-    full = len(found) == at_once
-    reached = (found[-1].ms, found[-1].seq) if full else None
-    if wanted.meets is not None:
-        found = list(islice(filter(wanted.meets, found), most))
+    read: tuple[list[StepRecord], tuple[int, int] | None, int] = store.journal.read(question)
+    found, reached, end = read
+    if wanted.text is not None:
+        found = list(islice(filter(wanted.text.meets, found), most))
         if len(found) == most:
             reached = found[-1].ms, found[-1].seq
     if reached is not None:
@@ -177,6 +193,26 @@ def chunk(
             return found, (0, first + 1) if first else None
         case "slowest":
             return found, None
+
+
+def _records(store: Store, connection: apsw.Connection, statement: str, given: dict[str, Any]) -> list[StepRecord]:
+    return checked_steps(connection.execute(statement.replace(":steps", STEPS), given).fetchall(), store.path)
+
+
+def _with_text(
+    store: Store, connection: apsw.Connection, statement: str, given: dict[str, Any], text: Text
+) -> tuple[list[StepRecord], tuple[int, int] | None]:
+    """The records in which a text may be, of those that a statement finds, and how far that has come if it is full."""
+    given |= {"part": text.part, "word": text.word}
+    rows: list[Any] = connection.execute(statement.replace(":steps", _TEXTS), given).fetchall()
+    others = [row for row in rows if not row[0]]
+    surely = [seq for is_sure, _, seq, _ in rows if is_sure]
+    maybe = [others[place][2] for place in text.may([row[3] for row in others])] if others else []
+    numbers = msgspec.json.encode(surely + maybe).decode()
+    found = _records(store, connection, _SQL["numbered"], {"run": given["run"], "numbers": numbers})
+    places = {seq: place for place, (_, _, seq, _) in enumerate(rows)}
+    found.sort(key=lambda one: places[one.seq])
+    return found, (rows[-1][1], rows[-1][2]) if len(rows) == given["most"] else None
 
 
 def every(

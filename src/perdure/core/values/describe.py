@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -36,6 +36,7 @@ _SHORTEST = 3
 _SAID = "True False None nan inf <unreadable bytes>"
 """The words that are shown of values without extensions, and that no bytes hold."""
 _WORDS = later(r"[A-Za-z]+")
+_PARTS = later(r"\w+")
 _ESCAPED = later(r"(?:^|\\)(?:[ntr]|[xuU]?[0-9a-fA-F]{0,8})")
 
 LONGEST = 100_000
@@ -53,6 +54,16 @@ class _Shown:
     def __init__(self, label: str, fields: dict[Any, Any] | None) -> None:
         self.label = label
         self.fields = fields
+
+    def __repr__(self) -> str:
+        return _text(self)
+
+
+class _LongInt(int):
+    """One that takes long to print."""
+
+    def __repr__(self) -> str:
+        return f"<int of {self.bit_length()} bits>"
 
 
 def describe(data: bytes, limit: int = 200) -> str:
@@ -92,6 +103,26 @@ def word_of(text: str) -> str | None:
     words = _WORDS.findall(_ESCAPED.sub(" ", text))
     word: str = max(words, key=len, default="")
     return word if len(word) >= _SHORTEST and word not in _SAID else None
+
+
+def part_of(text: str) -> str:
+    """The most letters and digits that stand together in `text`: what has it in it has them too."""
+    part: str = max(_PARTS.findall(text), key=len, default="")
+    return part
+
+
+def may_show(part: str, packed: Sequence[bytes]) -> Iterable[int]:
+    """The places of those of many packed inputs or values of which a description may have `part` in it.
+
+    They are decoded and printed in one go, which differs from a description by no letter and no digit.
+    """
+    try:
+        values = _decode(b"\xdd" + len(packed).to_bytes(4, "big") + b"".join(packed))
+        if part not in repr(values):
+            return ()
+        return [place for place, value in enumerate(values) if part in repr(value)]
+    except Exception:  # noqa: BLE001 - one of them cannot be shown
+        return range(len(packed))
 
 
 def describe_inputs_against(data: bytes, other: bytes) -> str:
@@ -147,7 +178,8 @@ def _hook(code: int, data: memoryview) -> Any:
         return items_of(data, _decode)[1]
     read = READING.get(code)
     if read is not None and code != CODEC:
-        return read(data, _decode)
+        value = read(data, _decode)
+        return _LongInt(value) if type(value) is int and abs(value) >= _LONG_INT else value
     label, content, *more = items_of(data, _decode)
     if code == MEMBER:
         return _Shown(f"{_short(label)}.{content}" if type(content) is str else f"{_short(label)}({content!r})", None)
@@ -168,7 +200,7 @@ def _short(label: Any) -> str:
 def _name(name: Any) -> str:
     """A name that may be shown bare: what a terminal would act on, or cannot show, is escaped."""
     text = str(name)
-    return text if text.isprintable() else ascii(text)
+    return text if text.isprintable() else repr(text)
 
 
 class _Full(Exception):
@@ -213,8 +245,6 @@ def _show(out: _Text, value: Any) -> None:
         _show_all(out, opening, value, closing, _show)
     elif kind in (str, bytes, bytearray) and len(value) > out.limit:
         out.add(repr(value[: out.limit]))
-    elif kind is int and abs(value) >= _LONG_INT:
-        out.add(f"<int of {value.bit_length()} bits>")
     elif kind.__module__ == "datetime":
         out.add(repr(value).removeprefix("datetime."))
     else:

@@ -50,8 +50,16 @@ AND started + ms / 1000.0 >= :over
 AND ms >= :slow
 
 -- name: only_word
-AND (instr(input, CAST(:word AS BLOB)) OR instr(name, :word) OR instr(label, :word)
-    OR status NOT IN ('done', 'abandoned') OR kind = 'defer' :others)
+AND (instr(input, CAST(:word AS BLOB)) OR :surely :others)
+
+-- name: surely
+instr(name, :part) OR instr(label, :part) OR status NOT IN ('done', 'abandoned') OR kind = 'defer'
+
+-- name: texts
+SELECT coalesce(:surely, 0), ms, seq, input FROM step
+
+-- name: numbered
+:steps WHERE run = :run AND seq IN (SELECT value FROM json_each(:numbers))
 
 -- name: epochs
 WITH RECURSIVE lives (epoch) AS (
