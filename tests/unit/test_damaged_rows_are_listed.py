@@ -18,7 +18,11 @@ from perdure.operations.location import locate
 from perdure.operations.metrics import metrics_of
 from perdure.operations.queues import list_queues
 from perdure.operations.schedules import list_schedules
+from perdure.operations.show import details_of
+from perdure.operations.step_rows import StepFilter, step_rows
+from perdure.operations.timeline import timeline_of
 from perdure.store import queue, schedules
+from perdure.store.rows import sealed
 from perdure.store.schedules import Declaration
 
 NO_TEXT = "CAST(x'66ff' AS TEXT)"
@@ -125,6 +129,40 @@ def test_letters(listed: Listed, capsys: pytest.CaptureFixture[str]):
     ]  # fmt: skip
     (reason,) = said(capsys, listed, "dlq", "reasons")["reasons"]
     assert (reason["letters"], reason["newest"]["letter"]) == (5, 3)
+
+
+def test_parts_of_a_run(listed: Listed, capsys: pytest.CaptureFixture[str]):
+    """Its sessions, its maps, and what else is shown of it: what is damaged is named, and all others are there."""
+    store, run = listed.store, listed.run("run-4")
+    maps = [sealed(run.rid, number, "mail", 9, 4, 1.0, None) for number in (1, 2)]
+    store.journal.write((), lambda at: at.executemany("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?)", maps))
+    listed.steps(run, *["mail"] * 4, attempts=2)
+    listed.steps(run, *["pay"] * 2, status="dead")
+    damage(
+        listed,
+        "INSERT INTO session (run, number, holder, began, version, crc) VALUES (5, 1, 1, 1.0, '1', 7)",
+        f"INSERT INTO batch (run, number, step, began, crc) VALUES (5, 3, {NO_TEXT}, 1.0, 7)",
+        "INSERT INTO function (run, kind, name, module, qualname, file, crc) VALUES (5, 'step', 'a', 'a', 'a', 'a', 7)",
+        "INSERT INTO published (run, name, value, stamp, crc) VALUES (5, 'a', zeroblob(1), 1.0, 7)",
+        "INSERT INTO command_line (run, line, crc) VALUES (5, zeroblob(1), 7)",
+        f"UPDATE step SET name = {NO_TEXT} WHERE run = 5 AND seq = 2",
+        "UPDATE attempt SET ms = 77 WHERE run = 5 AND key = (SELECT key FROM step WHERE run = 5 AND seq = 3)",
+        "UPDATE dead_letter SET redriven = 9 WHERE run = 5 AND seq = 5",
+    )
+    run = store.run("run-4")
+    shown = details_of(store, run, limit=0)
+    code = "what is known of its code"
+    assert sorted(shown.damaged) == ["its command line", "map 3", "session 1", code, "what it has published"]
+    assert [one.number for one in shown.maps] == [1, 2]
+    stands = ["done", "damaged", "damaged", "done", "damaged", "dead"]
+    assert [one.status for one in step_rows(store, run).steps] == stands
+    assert [one.status for one in timeline_of(store, run).calls or ()] == [stands[0], *stands[2:]]
+    assert [one.status for one in step_rows(store, run, StepFilter(text="mail")).steps] == ["done", "damaged", "done"]
+    assert main(["show", "run-1", "--state", str(store.path)]) == 0
+    assert "damaged" not in capsys.readouterr().out
+    damage(listed, "INSERT INTO batch (run, number, step, began, crc) VALUES (2, 1, 'a', 1.0, 7)")
+    assert main(["show", "run-1", "--state", str(store.path)]) == 0
+    assert "damaged   map 1: see perdure doctor" in capsys.readouterr().out
 
 
 def test_schedules_queues_and_deeds(listed: Listed):

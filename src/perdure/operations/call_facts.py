@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
 
@@ -15,6 +16,7 @@ from perdure.core.function_code import CodeRow
 from perdure.core.records import RunRecord, StepRecord
 from perdure.errors import PerdureError
 from perdure.store import code, listing, step_pages
+from perdure.store.damaged_rows import if_sound
 from perdure.store.runs import Store
 
 AROUND = 3
@@ -61,7 +63,8 @@ def call_facts(store: Store, run: RunRecord, record: StepRecord) -> CallFacts:
     Raises:
         StateError: the file cannot be read.
     """
-    known = store.journal.read(lambda at: code.of_run(at, run.rid, store.path)).get((record.kind, record.name))
+    functions = if_sound(lambda: store.journal.read(lambda at: code.of_run(at, run.rid, store.path)), dict[Any, Any])
+    known: CodeRow | None = functions.get((record.kind, record.name))
     call = record.name, record.key, record.n
     child = child_id(run.id, *call)
     failed = record.output if record.status not in ("done", "abandoned") else None

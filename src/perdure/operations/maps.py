@@ -9,6 +9,7 @@ import msgspec
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.store import batches
+from perdure.store.damaged_rows import Damage
 from perdure.store.runs import Store
 
 
@@ -34,14 +35,15 @@ class MapView(msgspec.Struct, frozen=True):
     counts: dict[str, int]
 
 
-def maps_of(store: Store, run: RunRecord) -> list[MapView]:
-    """All maps of a run, in the order in which it came to them.
+def maps_of(store: Store, run: RunRecord, damage: Damage) -> list[MapView]:
+    """All maps of a run but damaged ones, in the order in which it came to them.
 
     Raises:
         StateError: the file cannot be read.
     """
-
-    rows: list[batches.BatchRow] = store.journal.read(lambda at: batches.list_of(at, run.rid, store.path))
+    found: list[batches.BatchRow | int] = store.journal.read(lambda at: batches.each_of(at, run.rid))
+    damage.found += [f"map {one}" for one in found if isinstance(one, int)]
+    rows = [one for one in found if not isinstance(one, int)]
     if not rows:
         return []
     counts: dict[int, dict[str, int]] = store.journal.read(lambda at: batches.counts_of(at, run.rid))

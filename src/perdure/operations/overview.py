@@ -30,7 +30,7 @@ from perdure.operations.ps import runs_page
 from perdure.operations.run_counts import RunCounts, run_counts
 from perdure.operations.run_views import RunView
 from perdure.store import run_pages
-from perdure.store.damaged_rows import if_sound
+from perdure.store.damaged_rows import Damage
 from perdure.store.runs import Store
 
 T = TypeVar("T")
@@ -163,21 +163,7 @@ def overview_of(store: Store, location: Location) -> Overview:
     )
 
 
-class _Damage:
-    """What was found damaged; all else is shown."""
-
-    def __init__(self) -> None:
-        self.found: list[str] = []
-
-    def part(self, what: str, read: Callable[[], T], instead: T) -> T:
-        """A part of the page; what stands in its place, if it cannot be read."""
-
-        def damaged() -> T:
-            self.found.append(what)
-            return instead
-
-        return if_sound(read, damaged)
-
+class _Damage(Damage):
     def of(self, run: RunRecord, read: Callable[[], T]) -> T | None:
         """Something about a run; None if that cannot be read."""
         return self.part(f"run {run.id}", read, None)

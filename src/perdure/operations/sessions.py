@@ -9,6 +9,7 @@ import msgspec
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.store import flight_record, sessions
+from perdure.store.damaged_rows import Damage
 from perdure.store.liveness import lives
 from perdure.store.runs import Store
 
@@ -42,16 +43,15 @@ class SessionView(msgspec.Struct, frozen=True):
     memory: int | None
 
 
-def sessions_of(store: Store, run: RunRecord) -> list[SessionView]:
-    """All sessions of a run, the first one at the front; a child run has none of its own.
+def sessions_of(store: Store, run: RunRecord, damage: Damage) -> list[SessionView]:
+    """All sessions of a run but damaged ones, the first one at the front; a child run has none of its own.
 
     Raises:
         StateError: the file cannot be read.
     """
-    found: list[sessions.Session] = store.journal.read(
-        lambda connection: sessions.list_of(connection, run.rid, store.path)
-    )
-    return [_view(store, one) for one in found]
+    found: list[sessions.Session | int] = store.journal.read(lambda at: sessions.each_of(at, run.rid))
+    damage.found += [f"session {one}" for one in found if isinstance(one, int)]
+    return [_view(store, one) for one in found if not isinstance(one, int)]
 
 
 def _view(store: Store, one: sessions.Session) -> SessionView:

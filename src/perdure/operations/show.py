@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ from perdure.operations.kept_counts import counted
 from perdure.operations.maps import MapView, maps_of
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import RunFilter, runs_page
-from perdure.operations.run_views import RunView, view_of
+from perdure.operations.run_views import RunView, views_of
 from perdure.operations.sessions import SessionView, sessions_of
 from perdure.operations.step_groups import StepGroup, groups_of
 from perdure.operations.step_views import (
@@ -38,6 +39,7 @@ from perdure.operations.step_views import (
 )
 from perdure.operations.stored_failures import verdict_of
 from perdure.store import published, run_pages, signals, step_pages
+from perdure.store.damaged_rows import Damage
 from perdure.store.kept_runs import kept_runs
 from perdure.store.run_queries import CHUNK
 from perdure.store.runs import Store
@@ -89,7 +91,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     it is typed, without credentials; None if that is nothing, or not known. `folder` is where it was given, if a
     relative path in it names something else where it is shown. `kept` says which runs stay as they are that it has
     called or enqueued, if it was undone or cancelled; `unknown` then says which of its calls were under way when a
-    process died, and were not made again.
+    process died, and were not made again. `damaged` names what is not as it was written, and not shown.
     """
 
     run: RunView
@@ -119,6 +121,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     folder: str | None = None
     kept: str | None = None
     unknown: str | None = None
+    damaged: list[str] = []
 
 
 def details_of(
@@ -164,11 +167,14 @@ def details_of(
     failed = run.status == "failed"
     left = failed or run.status == "parked" or (run.status == "running" and run.holder is None)
     stop = store.stopped_by(run) if left else None
-    shown = published.of_run(store, run.rid)
+    damage = Damage()
+    shown = damage.part("what it has published", partial(published.of_run, store, run.rid), list[published.Published]())
     error = run.output if failed else stop.error if stop is not None and run.status == "running" else None
     children = runs_page(store, RunFilter(parent=run.rid), limit=OPEN).runs
+    sent = damage.part("its signals", partial(signals.not_taken, store, run.rid), list[signals.Letter]())
+    line = damage.part("its command line", partial(store.command_line, run), None)
     return RunDetails(
-        run=view_of(store, run),
+        run=views_of(store, [run])[0],
         inputs=show.inputs(run.input),
         result=show.value(run.output) if run.output is not None and not failed else None,
         error=error_view(error) if error else None,
@@ -176,28 +182,33 @@ def details_of(
         earlier=earlier,
         before=records[0].seq if records else None,
         steps=steps_of(store, run, records, show),
-        open=open_steps(store, run, show, step=step, most=OPEN),
+        open=damage.part(
+            "what was tried", partial(open_steps, store, run, show, step=step, most=OPEN), list[OpenStep]()
+        ),
         children=children[::-1],
         earlier_children=run_pages.count_children(store, run.rid) - len(children),
         process=process_of(store, run),
-        suspects=suspects_of(store, run),
-        notes=[error_view(note.error).message for note in store.notes(run.rid)],
+        suspects=damage.part("its crashes", partial(suspects_of, store, run), list[Suspect]()),
+        notes=damage.part(
+            "its notes", lambda: [error_view(note.error).message for note in store.notes(run.rid)], list[str]()
+        ),
         verdict=verdict_of(run.path, stop.verdict if stop is not None else None, error) if error else None,
         signals=[
             SentView(one.event, one.topic, one.id, _under(one.event, one.value, show), moment(one.stamp), one.reason)
-            for one in signals.not_taken(store, run.rid)
+            for one in sent
         ],
         published={one.name: _under(one.name, one.value, show) for one in shown if one.name != PROGRESS},
         progress=next((_progress(one, run, time.time()) for one in shown if one.name == PROGRESS), None),
-        sessions=sessions_of(store, run),
+        sessions=sessions_of(store, run, damage),
         folded=sorted(folded),
-        maps=maps_of(store, run),
-        functions=functions_of(store, run),
-        command_line=line.shown() if (line := store.command_line(run)) is not None else None,
+        maps=maps_of(store, run, damage),
+        functions=damage.part("what is known of its code", partial(functions_of, store, run), list[FunctionView]()),
+        command_line=line.shown() if line is not None else None,
         folder=os.fsdecode(line.folder) if line is not None and line.elsewhere() is not None else None,
-        kept=kept_runs(store, run.rid, run.status),
-        unknown=unknown_calls(store, run, run.status),
+        kept=damage.part("what it called", partial(kept_runs, store, run.rid, run.status), None),
+        unknown=damage.part("what was under way", partial(unknown_calls, store, run, run.status), None),
         groups=groups if step is None else [one for one in groups if one.step == step],
+        damaged=damage.found,
     )
 
 

@@ -24,8 +24,9 @@ from perdure.operations.kept_counts import counted
 from perdure.operations.paging import PAGE, SECONDS, Budget
 from perdure.operations.shown_text import ShownText
 from perdure.store import step_pages, timeline
+from perdure.store.damaged_rows import LOOK, if_sound
 from perdure.store.runs import Store
-from perdure.store.step_pages import Order, Text, Wanted
+from perdure.store.step_pages import DamagedStep, Order, Text, Wanted
 
 Show = Literal["all", "dead", "failed", "retried", "waited", "cut"]
 
@@ -52,7 +53,10 @@ class StepRow(msgspec.Struct, frozen=True):
     """A call as a row of a table. `at` is the start of its first attempt and `last_at` that of its last one, in
     milliseconds from the start of the run; `ms` is how long the last one took. `failures` are those before it. `map` is
     the number of the map that it was an item of, `label` the key that it goes by, as text. `made` is when the call was
-    made, in the same milliseconds, if it waited before its first attempt; else None."""
+    made, in the same milliseconds, if it waited before its first attempt; else None.
+
+    Of a call whose `status` is "damaged" there is its number and, as far as these can be read, what else its record
+    says: that is not as it was written, or a failed attempt or the letter of the call is not."""
 
     seq: int
     name: str
@@ -154,9 +158,9 @@ def step_rows(
         text=_text(wanted.text) if wanted.text else None,
     )
     at: tuple[int, int] | None = _place(cursor) or step_pages.beginning(store, run.rid, order)
-    records: list[StepRecord] = []
+    records: list[StepRecord | DamagedStep] = []
     while at is not None and len(records) < budget.limit:
-        found, at = step_pages.chunk(store, run.rid, stored, order, at, budget.limit - len(records))
+        found, at = step_pages.listed(store, run.rid, stored, order, at, budget.limit - len(records))
         records += found
         if budget.is_spent:
             break
@@ -169,16 +173,17 @@ def step_rows(
 
 
 def every_step(store: Store, run: RunRecord, most: int, wanted: Wanted = Wanted()) -> list[StepRow]:  # noqa: B008
-    """The steps of a run, or those that are meant, up to `most` of them, in the order in which they were saved.
+    """The steps of a run, or those that are meant, up to `most` of them, in the order in which they were saved; but for
+    those of which it is not known when they were executed.
 
     Raises:
         StateError: the file cannot be read.
     """
     records: list[StepRecord] = []
-    for part in step_pages.every(store, run.rid, wanted):
-        records += part
-        if len(records) >= most:
-            break
+    at: tuple[int, int] | None = step_pages.beginning(store, run.rid, "first")
+    while at is not None and len(records) < most:
+        found, at = step_pages.listed(store, run.rid, wanted, "first", at, PAGE)
+        records += [one for one in found if isinstance(one, StepRecord)]
     return Rows(store, run).of(records[:most])
 
 
@@ -223,8 +228,21 @@ class Rows:
         self._run = run
         self._hide = secrets.redactor()
 
-    def of(self, records: Sequence[StepRecord]) -> list[StepRow]:
+    def of(self, records: Sequence[StepRecord | DamagedStep]) -> list[StepRow]:
         """Records as rows."""
+        intact = [one for one in records if isinstance(one, StepRecord)]
+
+        def each() -> list[StepRow]:
+            return [row for one in intact for row in if_sound(partial(self._of, [one]), list[StepRow])]
+
+        rows = {row.seq: row for row in if_sound(partial(self._of, intact), each)}
+        return [rows.get(one.seq) or self._damaged(one) for one in records]
+
+    def _damaged(self, one: StepRecord | DamagedStep) -> StepRow:
+        at = self._at(one.started) if isinstance(one, StepRecord) else 0.0
+        return StepRow(one.seq, one.name, "", "damaged", 1, at, at, one.ms, [], LOOK)
+
+    def _of(self, records: Sequence[StepRecord]) -> list[StepRow]:
         rid = self._run.rid
         tries = step_pages.tries_of(
             self._store, rid, [(one.name, one.key, one.n) for one in records if one.attempts > 1]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.operations.breakers import OpeningView, openings_of
-from perdure.operations.functions import functions_of
+from perdure.operations.functions import FunctionView, functions_of
 from perdure.operations.kept_counts import counted
 from perdure.operations.processes import ProcessView, process_of
 from perdure.operations.step_rows import Rows, StepRow, Try, every_step
 from perdure.store import lives, step_pages, timeline
+from perdure.store.damaged_rows import if_sound
 from perdure.store.runs import Store
 from perdure.store.step_pages import Wanted
 
@@ -97,10 +99,12 @@ def timeline_of(
     found = counted(store, run, "extent", lambda: timeline.extent(store, run.rid))
     under_way = run.status == "running" and store.holding(run) is not None
     end = run.ended or (time.time() if under_way else found[1] if found else run.started)
-    tried, cut = _open(store, run), _cut(store, run)
+    tried = if_sound(partial(_open, store, run), list[OpenCall])
+    cut = if_sound(partial(_cut, store, run), list[BrokenOff])
     ends = [one.at + one.ms for one in cut] + [one.at + one.ms for call in tried for one in call.failures]
     length = max(end - run.created, found[1] - run.created if found else 0.0, FINEST, *(one / 1000 for one in ends))
-    guarded = {one.options["breaker"] for one in functions_of(store, run) if "breaker" in one.options}
+    functions = partial(functions_of, store, run)
+    guarded = {one.options["breaker"] for one in if_sound(functions, list[FunctionView]) if "breaker" in one.options}
     opened = openings_of(store.path, run.created, end, guarded) if guarded else []
     began, ms = moment(run.created), length * 1000
     around = (opened, tried, cut)

@@ -27,6 +27,7 @@ from perdure.operations.run_views import view_of
 from perdure.operations.step_views import error_view
 from perdure.operations.stored_failures import assessment_of, restored
 from perdure.operations.why_waiting import Way
+from perdure.store.damaged_rows import Damage
 from perdure.store.runs import Store
 
 SHOWN = 5
@@ -178,7 +179,7 @@ class Inquiry:
     def _not_begun(self, begun: Sequence[CallInFlight | WaitingCall]) -> None:
         """Items of maps that have not begun, since only so many are under way at a time."""
         under_way = Counter(one.step for one in begun if one.run == self.run.id)
-        for one in maps_of(self.store, self.run) if under_way else ():
+        for one in maps_of(self.store, self.run, Damage()) if under_way else ():
             if one.ended is not None or one.total is None or one.concurrency is None:
                 continue
             left = one.total - sum(one.counts.values()) - under_way[fitted(one.step)]

@@ -9,6 +9,7 @@ import apsw
 import msgspec
 
 from perdure.core.records import is_time
+from perdure.store.damaged_rows import rows_of
 from perdure.store.rows import corrupt, sealed, sound
 from perdure.store.statements import load
 
@@ -41,12 +42,19 @@ def list_of(connection: apsw.Connection, rid: int, path: Path) -> list[BatchRow]
     Raises:
         StateCorrupt: one of them is not as it was written.
     """
-    found = []
-    for row in connection.execute(_SQL["list"], (rid,)).fetchall():
-        if not sound(row) or not is_time(row[5]) or not is_time(row[6]):  # type: ignore[arg-type]
-            raise corrupt(path)
-        found.append(BatchRow(*row[:-1]))  # type: ignore[arg-type]
-    return found
+    found = each_of(connection, rid)
+    known = [one for one in found if not isinstance(one, int)]
+    if len(known) < len(found):
+        raise corrupt(path)
+    return known
+
+
+def each_of(connection: apsw.Connection, rid: int) -> list[BatchRow | int]:
+    """All maps of a run, in their order; the number of one that is not as it was written."""
+    return [
+        BatchRow(*row[:-1]) if sound(row) and is_time(row[5]) and is_time(row[6]) else row[1]
+        for row in rows_of(connection, _SQL["list"], (rid,))
+    ]
 
 
 def counts_of(connection: apsw.Connection, rid: int) -> dict[int, dict[str, int]]:

@@ -42,11 +42,15 @@ def functions_of(connection: apsw.Connection, rid: int, workflow: str, path: Pat
     """Kind, name and function of the workflow of a run, if that is known, and of the steps that it has called.
 
     Raises:
-        StateCorrupt: what the file says of them, or of its sessions, is not as it was written.
+        StateCorrupt: what the file says of them is not as it was written.
     """
     found = [(kind, name, row) for (kind, name), row in of_run(connection, rid, path).items()]
-    for one in reversed(sessions.list_of(connection, rid, path)):
-        if one.row.script is not None and (own := of_workflow(connection, one.row.script, workflow, path)) is not None:
+    for one in reversed(sessions.each_of(connection, rid)):
+        if (
+            not isinstance(one, int)
+            and one.row.script is not None
+            and (own := of_workflow(connection, one.row.script, workflow, path)) is not None
+        ):
             return [("workflow", workflow, own), *found]
     return found
 

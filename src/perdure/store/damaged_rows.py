@@ -36,6 +36,30 @@ def if_sound(read: Callable[[], T], instead: Callable[[], F]) -> T | F:
         return instead()
 
 
+class Damage:
+    """What is found damaged of what is shown; all else is shown.
+
+    Attributes:
+        found: it, by its name.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def part(self, what: str, read: Callable[[], T], instead: T) -> T:
+        """A part of a page; what stands in its place, if it cannot be read.
+
+        Raises:
+            PerdureError: it cannot be read for another reason.
+        """
+
+        def damaged() -> T:
+            self.found.append(what)
+            return instead
+
+        return if_sound(read, damaged)
+
+
 def rows_of(connection: apsw.Connection, statement: str, given: Any = ()) -> list[Any]:
     """The rows that a statement finds. A text that is no UTF-8 is given with escapes: its row fits no checksum.
 

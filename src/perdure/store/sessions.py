@@ -16,6 +16,7 @@ import msgspec
 
 from perdure.core.program_version import VERSION
 from perdure.core.records import RunRecord, is_time
+from perdure.store.damaged_rows import rows_of
 from perdure.store.rows import corrupt, sealed, sound
 from perdure.store.statements import load
 
@@ -118,15 +119,24 @@ def list_of(connection: apsw.Connection, rid: int, path: Path) -> list[Session]:
     Raises:
         StateCorrupt: one of them, or what the file says of its process, is not as it was written.
     """
-    found = []
-    rows: list[Any] = connection.execute(_SQL["list"], (rid,)).fetchall()
-    for both in rows:
-        row, holder = both[:COLUMNS], both[COLUMNS:]
-        if not sound(row) or not sound(holder) or not is_time(row[3]) or not is_time(row[4]):
-            raise corrupt(path)
-        _, token, pid, host, *_ = holder
-        found.append(Session(SessionRow(*row), token, pid, host))
-    return found
+    found = each_of(connection, rid)
+    known = [one for one in found if not isinstance(one, int)]
+    if len(known) < len(found):
+        raise corrupt(path)
+    return known
+
+
+def each_of(connection: apsw.Connection, rid: int) -> list[Session | int]:
+    """All sessions of a run, in their order; the number of one that (or whose process) is not as it was written."""
+    return [_session(both[:COLUMNS], both[COLUMNS:]) for both in rows_of(connection, _SQL["list"], (rid,))]
+
+
+def _session(row: Any, holder: Any) -> Session | int:
+    if not sound(row) or not sound(holder) or not is_time(row[3]) or not is_time(row[4]):
+        number: int = row[1]
+        return number
+    _, token, pid, host, *_ = holder
+    return Session(SessionRow(*row), token, pid, host)
 
 
 def _end(

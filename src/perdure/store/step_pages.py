@@ -13,8 +13,10 @@ import apsw
 import msgspec
 
 from perdure.core.letter_record import LetterRecord
-from perdure.core.records import AttemptRecord, StepRecord
-from perdure.store.rows import checked, checked_of_run, checked_steps
+from perdure.core.records import MS, NAME, SEQ, AttemptRecord, StepRecord
+from perdure.core.redaction.printable import one_line
+from perdure.store.damaged_rows import if_sound, rows_of
+from perdure.store.rows import checked, checked_of_run, checked_steps, corrupt, intact_of_run
 from perdure.store.run_pages import ATTEMPTS, STEPS
 from perdure.store.runs import Store
 from perdure.store.statements import load
@@ -58,6 +60,14 @@ class Text(msgspec.Struct, frozen=True):
     part: str
     word: str | None
     but_these: bytes
+
+
+class DamagedStep(NamedTuple):
+    """A record that is not as it was written: its number, name and milliseconds as they stand there now."""
+
+    seq: int
+    name: str
+    ms: int
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -120,7 +130,22 @@ def last_number(store: Store, rid: int) -> int:
 def chunk(
     store: Store, rid: int, wanted: Wanted, order: Order, at: tuple[int, int], most: int
 ) -> tuple[list[StepRecord], tuple[int, int] | None]:
-    """Up to `most` records of one slice.
+    """Up to `most` records of one slice, as `listed` gives them.
+
+    Raises:
+        StateCorrupt: a checksum does not match.
+    """
+    found, following = listed(store, rid, wanted, order, at, most)
+    records = [one for one in found if isinstance(one, StepRecord)]
+    if len(records) < len(found):
+        raise corrupt(store.path)
+    return records, following
+
+
+def listed(
+    store: Store, rid: int, wanted: Wanted, order: Order, at: tuple[int, int], most: int
+) -> tuple[list[StepRecord | DamagedStep], tuple[int, int] | None]:
+    """Up to `most` records of one slice, and those that are damaged; they are not looked through for a text.
 
     Args:
         store: the state file.
@@ -132,9 +157,6 @@ def chunk(
 
     Returns:
         The records, as they are stored, and behind which to go on; None if there are no more.
-
-    Raises:
-        StateCorrupt: a checksum does not match.
     """
     ms, seq = at
     first, last = (seq, seq + SLICE) if order == "first" else (max(seq - 1 - SLICE, 0), seq - 1)
@@ -169,7 +191,7 @@ def chunk(
         "most": at_once,
     }
 
-    def question(connection: apsw.Connection) -> tuple[list[StepRecord], tuple[int, int] | None, int]:
+    def question(connection: apsw.Connection) -> tuple[list[StepRecord | DamagedStep], tuple[int, int] | None, int]:
         if wanted.text is None:
             found = _records(store, connection, statement, given)
             reached = (found[-1].ms, found[-1].seq) if len(found) == at_once else None
@@ -178,10 +200,11 @@ def chunk(
         (end,) = next(connection.execute(_SQL["last_number"], (rid,)))
         return found, reached, end
 
-    read: tuple[list[StepRecord], tuple[int, int] | None, int] = store.journal.read(question)
+    read: tuple[list[StepRecord | DamagedStep], tuple[int, int] | None, int] = store.journal.read(question)
     found, reached, end = read
-    if wanted.text is not None:
-        found = list(islice(filter(wanted.text.meets, found), most))
+    if (text := wanted.text) is not None:
+        meant = (one for one in found if isinstance(one, StepRecord) and text.meets(one))
+        found = list(islice(meant, most))
         if len(found) == most:
             reached = found[-1].ms, found[-1].seq
     if reached is not None:
@@ -195,13 +218,19 @@ def chunk(
             return found, None
 
 
-def _records(store: Store, connection: apsw.Connection, statement: str, given: dict[str, Any]) -> list[StepRecord]:
-    return checked_steps(connection.execute(statement.replace(":steps", STEPS), given).fetchall(), store.path)
+def _records(
+    store: Store, connection: apsw.Connection, statement: str, given: dict[str, Any]
+) -> list[StepRecord | DamagedStep]:
+    rows = rows_of(connection, statement.replace(":steps", STEPS), given)
+    return if_sound(
+        lambda: [*checked_steps(rows, store.path)],
+        lambda: [intact_of_run(StepRecord, row) or DamagedStep(row[SEQ], one_line(row[NAME]), row[MS]) for row in rows],
+    )
 
 
 def _with_text(
     store: Store, connection: apsw.Connection, statement: str, given: dict[str, Any], text: Text
-) -> tuple[list[StepRecord], tuple[int, int] | None]:
+) -> tuple[list[StepRecord | DamagedStep], tuple[int, int] | None]:
     """The records in which a text may be, of those that a statement finds, and how far that has come if it is full."""
     given |= {"part": text.part, "word": text.word}
     rows: list[Any] = connection.execute(statement.replace(":steps", _TEXTS), given).fetchall()
@@ -316,7 +345,7 @@ def groups(store: Store, rid: int) -> list[Group]:
 
 
 def _asked(store: Store, statement: str, given: dict[str, Any]) -> list[Any]:
-    rows: list[Any] = store.journal.read(lambda connection: connection.execute(statement, given).fetchall())
+    rows: list[Any] = store.journal.read(lambda connection: rows_of(connection, statement, given))
     return rows
 
 

@@ -87,6 +87,7 @@ def _header(printer: Printer, details: RunDetails) -> None:
         "fork of": view.forked_from,
         "forked to": view.superseded_by,
         "result": details.result,
+        "damaged": f"{', '.join(details.damaged)}: see perdure doctor" if details.damaged else None,
     }
     for name, fact in facts.items():
         if fact is not None:
