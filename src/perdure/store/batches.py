@@ -9,7 +9,6 @@ import apsw
 import msgspec
 
 from perdure.core.records import is_time
-from perdure.store.damaged_rows import rows_of
 from perdure.store.rows import corrupt, sealed, sound
 from perdure.store.statements import load
 
@@ -51,6 +50,8 @@ def list_of(connection: apsw.Connection, rid: int, path: Path) -> list[BatchRow]
 
 def each_of(connection: apsw.Connection, rid: int) -> list[BatchRow | int]:
     """All maps of a run, in their order; the number of one that is not as it was written."""
+    from perdure.store.damaged_rows import rows_of
+
     return [
         BatchRow(*row[:-1]) if sound(row) and is_time(row[5]) and is_time(row[6]) else row[1]
         for row in rows_of(connection, _SQL["list"], (rid,))

@@ -16,7 +16,6 @@ import msgspec
 
 from perdure.core.program_version import VERSION
 from perdure.core.records import RunRecord, is_time
-from perdure.store.damaged_rows import rows_of
 from perdure.store.rows import corrupt, sealed, sound
 from perdure.store.statements import load
 
@@ -128,6 +127,8 @@ def list_of(connection: apsw.Connection, rid: int, path: Path) -> list[Session]:
 
 def each_of(connection: apsw.Connection, rid: int) -> list[Session | int]:
     """All sessions of a run, in their order; the number of one that (or whose process) is not as it was written."""
+    from perdure.store.damaged_rows import rows_of
+
     return [_session(both[:COLUMNS], both[COLUMNS:]) for both in rows_of(connection, _SQL["list"], (rid,))]
 
 
