@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sinks import CHAT, TOKEN, Sink
 
 from perdure.alerts.alert import Alert
 from perdure.alerts.channels.base import Target
 from perdure.alerts.channels.target_address import parse
 from perdure.errors import AlertError
+from sinks import CHAT, TOKEN, Sink
 
 
 def chat(sink: Sink) -> Target:

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 from deaths import all_gone
-from sinks import PATIENCE, Sink
 
 import warm
 from conftest import SOURCE, Scripts
+from sinks import PATIENCE, Sink
 
 SCRIPT = """
 import asyncio, os, signal, sys, time

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from channels import chat, failed, refusal
-from sinks import CHAT, PATIENCE, TOKEN, Sink, TelegramSink, answering, hook, serving, telegram
 
 from conftest import replace
 from perdure.alerts.channels import http as request
 from perdure.alerts.channels import send_timeout
 from perdure.alerts.channels.target_address import parse
 from perdure.errors import AlertError
+from sinks import CHAT, PATIENCE, TOKEN, Sink, TelegramSink, answering, hook, serving, telegram
 
 __all__ = ["hook", "telegram"]
 

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 from channels import chat, failed
-from sinks import CHAT, PATIENCE, TOKEN, Sink, TelegramSink, hook, telegram
 
 import perdure
 import warm
 from perdure.alerts import sender
 from perdure.alerts.channels.target_address import parse
 from perdure.alerts.spool import Spool
+from sinks import CHAT, PATIENCE, TOKEN, Sink, TelegramSink, hook, telegram
 
 __all__ = ["hook", "telegram"]
 

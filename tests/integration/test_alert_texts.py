@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from channels import chat, failed
-from sinks import CHAT, TOKEN, Sink, TelegramSink, hook, telegram
 
 from perdure.alerts.channels import apprise_process
 from perdure.alerts.channels import http as request
 from perdure.alerts.channels.target_address import parse
+from sinks import CHAT, TOKEN, Sink, TelegramSink, hook, telegram
 
 __all__ = ["hook", "telegram"]
 

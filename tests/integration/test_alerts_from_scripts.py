@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sinks import Sink, serving
 
 from perdure import step, workflow
 from perdure.api.alert import alert
 from perdure.cli import main
 from perdure.errors import OptionError
+from sinks import Sink, serving
 
 
 @pytest.fixture

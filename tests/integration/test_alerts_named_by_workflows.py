@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 
-from sinks import Sink, serving
-
 from conftest import Machine, Scripts
 from perdure import step, workflow
 from perdure.api.alert import alert
+from sinks import Sink, serving
 
 MOVED = """
     import os, perdure

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from deaths import all_gone
-from sinks import Sink, serving
 
 from conftest import Scripts
+from sinks import Sink, serving
 
 BREAKER = """
 import os

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from shop import Shop
-from sinks import Sink, serving
 
 from conftest import Scripts
+from sinks import Sink, serving
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from sinks import Sink, serving
 
 import perdure
 from conftest import Machine, replace
@@ -20,6 +19,7 @@ from perdure.errors import AlertError, AlreadyDecided, NotFound, OptionError, Ru
 from perdure.operations.approvals import answer
 from perdure.operations.location import locate
 from perdure.store import approvals
+from sinks import Sink, serving
 
 DAY = 86_400.0
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import pytest
 from canary_script import SCRIPT as CANARIES
 from canary_script import canary, found
-from sinks import CHAT, TOKEN, Sink, TelegramSink, serving
 
 from conftest import Scripts
+from sinks import CHAT, TOKEN, Sink, TelegramSink, serving
 from waiting import until
 
 HEAD = CANARIES[CANARIES.index("def canary") : CANARIES.index("@step(retry=ONCE)")]

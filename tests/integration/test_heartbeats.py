@@ -6,11 +6,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from sinks import Sink, answering, serving
 
 from conftest import Scripts, replace
 from perdure.alerts import heartbeat, heartbeat_thread
 from perdure.alerts.channels.send_timeout import SECONDS
+from sinks import Sink, answering, serving
 
 BEATING = """
 import os, sys

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from shop import Shop
-from sinks import Sink, serving
 
 from conftest import Scripts
+from sinks import Sink, serving
 
 BASE = "https://ops.example.org"
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from deaths import all_gone
-from sinks import Sink, serving
 
 from conftest import Scripts
+from sinks import Sink, serving
 
 CANARY = "plain words that no rule takes for a credential"
 """Only the process that holds the Secret can know that this is one."""

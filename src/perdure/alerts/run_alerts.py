@@ -5,12 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from perdure.alerts.alert import RECOVERED, Alert
+import msgspec
+from msgspec.structs import replace
+
+from perdure.alerts.alert import RECOVERED, Alert, Level
 from perdure.catalogue.rules import assess_for
 from perdure.config.page_links import page_way
 from perdure.core.durations import show
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.output import SAID
+from perdure.core.policies.classify import Assessment
 from perdure.core.policies.verdicts import unpack_verdict
 from perdure.core.records import RunRecord
 from perdure.errors import PerdureError
@@ -18,10 +22,42 @@ from perdure.store import listing
 from perdure.store.runs import Store
 
 
+class RunEnding(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run has ended, as far as an alert of it says so.
+
+    Attributes:
+        run: its id.
+        workflow: the name of its workflow.
+        path: of its script.
+        status: how it has ended.
+        output: its packed fault, if it has failed.
+        saved: how many steps of it are saved.
+        dead: how many dead letters it has.
+        troubled: it was gone on with after a crash or a failure, or an alert of it is open (`open_incidents`).
+        code: the entry of the failure catalogue, as it was known when it failed; None: its error says what it is.
+        step: the step whose last attempt failed with its error.
+        attempt: the number of that attempt.
+        redrives: its dead letters can be re-driven.
+    """
+
+    run: str
+    workflow: str
+    path: str
+    status: str
+    output: bytes = b""
+    saved: int = 0
+    dead: int = 0
+    troubled: bool = False
+    code: str | None = None
+    step: str = ""
+    attempt: int = 0
+    redrives: bool = True
+
+
 def end_alert(
     store: Store, run: RunRecord, status: str, output: bytes, option: str, *, open_incident: bool = False
 ) -> Alert | None:
-    """The alert of the end of a run; None if there is no reason for one.
+    """The alert of the end of a run of a state file; None if there is no reason for one.
 
     Args:
         store: the state file.
@@ -31,22 +67,71 @@ def end_alert(
         option: what a command needs to find the state file, with a space before it.
         open_incident: an alert was sent that the run is in trouble (`open_incidents`).
     """
-    name = shlex.quote(run.id)
+    troubled = bool(run.epoch) or open_incident
     saved = sum(store.counts(run.rid).values())
-    more = ("see more", f"perdure show {name}{option}")
+    ending = RunEnding(run=run.id, workflow=run.workflow, path=run.path, status=status, saved=saved, troubled=troubled)
     if status in ("failed", "parked"):
-        return _failed(store, run, status, output, saved, [more, ("go on", f"perdure resume {name}{option}")])
-    dead = listing.dead_letters(store, run.rid) if status == "done" else 0
-    if dead:
-        error = "1 item became a dead letter" if dead == 1 else f"{dead:,} items became dead letters"
-        commands = [
-            ("see more", f"perdure dlq ls --run {name}{option}"),
-            ("try again", f"perdure dlq redrive --run {name}{option}"),
-        ]
-        return _alert(run, saved, "dead-letters", "warning", commands, error=error)
-    if status == "done" and (run.epoch or open_incident):
-        return _alert(run, saved, RECOVERED, "info", [more])
+        step, attempt = _root_cause(store, run, capture.decode(output))
+        ending = replace(ending, output=output, code=_code(store, run), step=step, attempt=attempt)
+    elif status == "done":
+        ending = replace(ending, dead=listing.dead_letters(store, run.rid))
+    return alert_of(ending, option)
+
+
+def alert_of(end: RunEnding, option: str) -> Alert | None:
+    """The alert of the end of a run; None if there is no reason for one.
+
+    Args:
+        end: the end.
+        option: what a command needs to find the run, with a space before it.
+    """
+    name = shlex.quote(end.run)
+    more = ("see more", f"perdure show {name}{option}")
+    if end.status in ("failed", "parked"):
+        return _failed(end, [more, ("go on", f"perdure resume {name}{option}")])
+    if end.status == "done" and end.dead:
+        error = "1 item became a dead letter" if end.dead == 1 else f"{end.dead:,} items became dead letters"
+        commands = [("see more", f"perdure dlq ls --run {name}{option}")]
+        if end.redrives:
+            commands.append(("try again", f"perdure dlq redrive --run {name}{option}"))
+        return _alert(end, "dead-letters", "warning", commands, error=error)
+    if end.status == "done" and end.troubled:
+        return _alert(end, RECOVERED, "info", [more])
     return None
+
+
+def hanging(workflow: str, run: str, path: str, seconds: float, under_way: Sequence[str], option: str) -> Alert:
+    """No step of a run has ended for so many seconds; `under_way` are lines about those that it waits for."""
+    return Alert(
+        what="hung",
+        workflow=workflow,
+        run=run,
+        error=f"no step has finished for {show(seconds)}",
+        notes=tuple(under_way),
+        commands=_more(run, path, option),
+        key=_hanging(workflow, run),
+    )
+
+
+def moving(workflow: str, run: str, path: str, option: str) -> Alert:
+    """Steps of that run finish again."""
+    return Alert(
+        what=RECOVERED,
+        level="info",
+        workflow=workflow,
+        run=run,
+        error="steps finish again",
+        commands=_more(run, path, option),
+        key=_hanging(workflow, run),
+    )
+
+
+def _more(run: str, path: str, option: str) -> tuple[tuple[str, str], ...]:
+    return (("see more", f"perdure show {shlex.quote(run)}{option}"), *page_way(run, path))
+
+
+def _hanging(workflow: str, run: str) -> str:
+    return f"hung\n{workflow}\n{run}"
 
 
 def breaker_open(run: RunRecord, service: str, seconds: float, error: str, option: str) -> Alert:
@@ -82,24 +167,32 @@ def _about(service: str) -> str:
     return f"breaker-open\n{service}"
 
 
-def _failed(
-    store: Store, run: RunRecord, status: str, output: bytes, saved: int, commands: Sequence[tuple[str, str]]
-) -> Alert:
-    fault = capture.decode(output)
+def _failed(end: RunEnding, commands: Sequence[tuple[str, str]]) -> Alert:
+    fault = capture.decode(end.output)
     error = capture.restore(fault)
-    code = _code(store, run, error) or (error.code if isinstance(error, PerdureError) else "")
-    step, attempt = _root_cause(store, run, fault)
-    notes = ["it has failed too often and is parked"] if status == "parked" else []
+    notes = ["it has failed too often and is parked"] if end.status == "parked" else []
     notes += [note for note in fault.notes if note.startswith(SAID)]
+    code = _sure(assess_for(end.path, error)) if end.code is None else end.code
     return _alert(
-        run, saved, "failed", "error", commands, error=fault.line, code=code, step=step, attempt=attempt, notes=notes
+        end,
+        "failed",
+        "error",
+        commands,
+        error=fault.line,
+        code=code or (error.code if isinstance(error, PerdureError) else ""),
+        notes=notes,
     )
 
 
-def _code(store: Store, run: RunRecord, error: BaseException) -> str:
-    """The entry of the catalogue, by what was known of the failure when it happened; nothing that is only possible."""
+def _code(store: Store, run: RunRecord) -> str | None:
+    """The entry of the catalogue, by what was known of the failure when it happened; None if nothing was."""
     stop = store.stopped_by(store.run_by_number(run.rid))
-    seen = unpack_verdict(stop.verdict if stop else None) or assess_for(run.path, error)
+    seen = unpack_verdict(stop.verdict if stop else None)
+    return None if seen is None else _sure(seen)
+
+
+def _sure(seen: Assessment) -> str:
+    """The entry of the catalogue, unless it is only possible."""
     return seen.code or "" if seen.confidence != "possible" else ""
 
 
@@ -112,28 +205,25 @@ def _root_cause(store: Store, run: RunRecord, fault: capture.Fault) -> tuple[str
 
 
 def _alert(
-    run: RunRecord,
-    saved: int,
+    end: RunEnding,
     what: str,
-    level: str,
+    level: Level,
     commands: Sequence[tuple[str, str]],
     *,
     error: str = "",
     code: str = "",
-    step: str = "",
-    attempt: int = 0,
     notes: Sequence[str] = (),
 ) -> Alert:
     return Alert(
         what=what,
-        level=level,  # type: ignore[arg-type]  # one of those above
-        workflow=run.workflow,
-        run=run.id,
-        step=step,
-        attempt=attempt,
+        level=level,
+        workflow=end.workflow,
+        run=end.run,
+        step=end.step,
+        attempt=end.attempt,
         error=error,
         code=code,
-        saved=saved,
+        saved=end.saved,
         notes=tuple(notes),
-        commands=(*commands, *page_way(run.id, run.path)),
+        commands=(*commands, *page_way(end.run, end.path)),
     )

@@ -70,10 +70,10 @@ class WhichStateFile:
         """The state file, also if the settings name a cluster."""
         return locate_beside_cluster(self.state, self.file)
 
-    def locate_for_runs(self) -> Location:
+    def locate_for_runs(self, *, also_missing: bool = False) -> Location:
         """The same for what is about runs: that those of the cluster are not meant is said."""
         location = self.locate()
-        if location.aside and location.path.exists():
+        if location.aside and (also_missing or location.path.exists()):
             Printer(sys.stderr).line(f"this is about {location.path}: {location.aside}")
         return location
 

@@ -44,7 +44,7 @@ def deliver_test(
 @app.command
 def pending(*, json: Json = False, where: WhichStateFile = ANY_STATE_FILE) -> int:
     """List the alerts that wait to be delivered, oldest first."""
-    found = alerts.pending(where.locate(), where.file)
+    found = alerts.pending(where.locate_for_runs(also_missing=True), where.file)
     if json:
         as_json(found)
     else:
@@ -55,7 +55,7 @@ def pending(*, json: Json = False, where: WhichStateFile = ANY_STATE_FILE) -> in
 @app.command
 def flush(*, json: Json = False, where: WhichStateFile = ANY_STATE_FILE) -> int:
     """Deliver what waits now, also what failed a moment ago."""
-    failures, left = alerts.flush(where.locate(), where.file)
+    failures, left = alerts.flush(where.locate_for_runs(also_missing=True), where.file)
     if json:
         as_json({"failures": failures, "pending": left})
     else:

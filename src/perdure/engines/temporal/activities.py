@@ -21,6 +21,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError
 
+from perdure.alerts.alert import Alert
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.program_faults import suspicion
 from perdure.core.execution.attempts import Series
@@ -36,9 +37,11 @@ from perdure.engines.interface import StepContext, here
 from perdure.engines.runtime.threads import Pool
 from perdure.engines.runtime.timeouts import bounded, timed_out
 from perdure.engines.runtime.tracebacks import from_user_code
+from perdure.engines.temporal.alert_activities import AlertActivities
 from perdure.engines.temporal.awaited_runs import LOOK
 from perdure.engines.temporal.commands import RECALL
 from perdure.engines.temporal.connection import Cluster
+from perdure.engines.temporal.courier import DELIVER, Sender
 from perdure.engines.temporal.encryption import is_unread, key_ring
 from perdure.engines.temporal.event_history import EventHistory, read_history
 from perdure.engines.temporal.in_place import IN_PLACE
@@ -56,6 +59,7 @@ from perdure.engines.temporal.payloads import (
 )
 from perdure.engines.temporal.placed_calls import LONGEST_NOTE, make, note_of
 from perdure.engines.temporal.run_ends import look_at
+from perdure.engines.temporal.run_notices import NOTICE, RunNotice
 from perdure.engines.temporal.schedules import take_turn
 from perdure.engines.temporal.step_side import StepSide
 from perdure.engines.temporal.ticker import TURN
@@ -79,6 +83,7 @@ class StepActivities:
         self._client = client
         self._cluster = cluster
         self._encrypted = bool(key_ring(client))
+        self.alerts = AlertActivities(client, cluster)
         self._pool = Pool()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
@@ -114,7 +119,15 @@ class StepActivities:
         async def note(given: bytes) -> bytes:
             return given  # the result is what Temporal keeps of a local activity
 
-        return [step, recall, in_place, look, turn, note]
+        @activity.defn(name=NOTICE)
+        async def tell(given: bytes) -> float:
+            return await self.alerts.tell(decode(given, RunNotice))
+
+        @activity.defn(name=DELIVER)
+        async def deliver(sender: bytes, alert: bytes) -> None:
+            await self.alerts.deliver(decode(sender, Sender), msgspec.msgpack.decode(alert, type=Alert))
+
+        return [step, recall, in_place, look, turn, note, tell, deliver]
 
     # -- steps --------------------------------------------------------------------------------------------------------
 

@@ -100,6 +100,8 @@ class CallDispatch:
         call = effect.call
         if result.late and self._scope.deadline is not None:
             raise self._scope.stop(StopRun(self._scope.deadline.exceeded()))
+        if not result.ok:
+            self._scope.records.last_failure = (call.spec.name, result.attempts, result.packed)
         if result.tried:
             self._scope.records.remember(call, result.tried)
         return outcome_of(result, call.spec)
@@ -162,6 +164,8 @@ class CallDispatch:
             blind=mine.blind,
             tick=mine.tick,
             root=(scope.root.id, scope.root.workflow, scope.root.workflow_id),
+            stall=mine.stall,
+            told_by=mine.told_by or (mine.module, mine.qualname),
         )
 
 

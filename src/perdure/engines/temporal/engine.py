@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 
+DELIVERING = 10.0
+"""Seconds that a process waits for its alerts to be delivered, which may be the last worker for long."""
 AT_A_TIME = 50
 """Runs that are started at a time."""
 
@@ -142,6 +145,11 @@ class TemporalEngine:
         try:
             async with self.workers.working(queue_of(spec.module)) if under_way else nullcontext():
                 end = await end_of(self.cluster, found, call)
+                if not await steps.alerts.delivered(DELIVERING):
+                    logging.getLogger("perdure").warning(
+                        "an alert of run %s is not delivered yet; the cluster keeps it for a worker of its script",
+                        found.memo.id,
+                    )
         except BaseException as error:
             if self.observer is not None and under_way:
                 self.observer.notify(RunStopped(found.memo.id, spec.name, error))  # here; the cluster goes on with it

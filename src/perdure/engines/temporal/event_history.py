@@ -37,6 +37,7 @@ from perdure.engines.temporal.payloads import (
     WaitNote,
     decode,
 )
+from perdure.engines.temporal.run_notices import NOTICE
 from perdure.errors import RunError
 
 NO_INPUTS = codec.pack_inputs([], {}, owner="")
@@ -173,6 +174,8 @@ class EventHistory:
 
     def _scheduled(self, event: HistoryEvent) -> None:
         scheduled = event.activity_task_scheduled_event_attributes
+        if scheduled.activity_type.name == NOTICE:
+            return
         if scheduled.activity_type.name == RECALL:
             self._portions.add(event.event_id)
             return
@@ -227,6 +230,8 @@ class EventHistory:
             self.epoch = portion.epoch
             self.recalled = portion.more is None
             return
+        if scheduled not in self._calls:
+            return  # that the run has begun was told
         call, ran = self._calls[scheduled], decode(data, Ran)
         if ran.late:
             return  # it was under way when the run ended

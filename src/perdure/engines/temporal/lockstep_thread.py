@@ -85,7 +85,8 @@ class LockstepThread:
         kept: how many bytes a new record would begin with.
         renew: goes on in a new execution of the run, with what was done so far; never returns.
 
-    `now` is the time of day, which stands still while the function runs. `on_interrupt` is called on the thread, if it
+    `now` is the time of day, which stands still while the function runs; `moved` is when a step
+    has ended last, or when the first of those under way began. `on_interrupt` is called on the thread, if it
     waits for something, when the run is to end. `dropped`: the workflow goes on elsewhere, and nothing is done here.
     """
 
@@ -93,6 +94,7 @@ class LockstepThread:
         self, longest: float, most_events: int, kept: Callable[[], int], renew: Callable[[], NoReturn]
     ) -> None:
         self.now = 0.0
+        self.moved = 0.0
         self.on_interrupt: Callable[[], object] | None = None
         self.dropped = False
         self._interrupted = False
@@ -113,6 +115,7 @@ class LockstepThread:
         self._ended: deque[Ticket] = deque()
         self._cancelled: list[Ticket] = []
         self._idle = 0
+        self._executing = 0
         self._bytes = 0
         self._go = threading.Semaphore(0)
         self._back = threading.Semaphore(0)
@@ -274,11 +277,18 @@ class LockstepThread:
             if self._open and self._bytes + self._queued[0].size > MOST_BYTES:
                 return
             ticket = self._queued.popleft()
+            if not self._executing:
+                self.moved = workflow.time()
             self._open[ticket] = None
-            self._idle += ticket.idle
+            self._count(ticket, 1)
             self._bytes += ticket.size
             ticket.task = asyncio.create_task(self._carry_out(ticket))
             ticket.task.add_done_callback(lambda _, it=ticket: self._end(it))  # type: ignore[misc]
+
+    @property
+    def executes(self) -> bool:
+        """Does the function wait for a step?"""
+        return self._executing > 0
 
     @property
     def rests(self) -> bool:
@@ -301,12 +311,17 @@ class LockstepThread:
         except BaseException as error:  # noqa: BLE001  also a cancellation: the function's thread gets it
             ticket.error = error
 
+    def _count(self, ticket: Ticket, change: int) -> None:
+        self._idle += change * ticket.idle
+        self._executing += change * (not ticket.idle and not ticket.bound)
+
     def _end(self, ticket: Ticket) -> None:
         if ticket.task is not None and ticket.task.cancelled():
             ticket.error = asyncio.CancelledError()  # before it began
         if ticket in self._open:
             del self._open[ticket]
-            self._idle -= ticket.idle
+            self._count(ticket, -1)
+            self.moved = workflow.time()
             self._bytes -= ticket.size
         ticket.done = True
         self._ended.append(ticket)

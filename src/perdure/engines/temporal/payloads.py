@@ -99,7 +99,7 @@ class Progress(msgspec.Struct, array_like=True):
     """What the next attempt of a call has to know of those before; travels in Temporal's heartbeats.
 
     `made` counts the attempts that failed; Temporal also counts those whose worker died, and (`unread`) those that came
-    to a worker without the key that they are encrypted with.
+    to a worker without the key that they are encrypted with. `moved` is when its own code last said how far it is.
     """
 
     made: int = 0
@@ -108,6 +108,7 @@ class Progress(msgspec.Struct, array_like=True):
     tried: list[AttemptNote] = []
     note: str = ""
     unread: int = 0
+    moved: float = 0.0
 
 
 class Carry(msgspec.Struct, frozen=True, array_like=True):
@@ -137,7 +138,9 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
     functions the steps are, by their names (module, qualified name), if only clean-ups are left to be made. `root` is
     the run that a child run belongs to, however deep: its id, its workflow, and what Temporal knows it by.
     It does not begin before `not_before`, in seconds since the epoch. `tick` is what a schedule has made it for.
-    `queue` is the name of the queue that it was put into; empty: it was called.
+    `queue` is the name of the queue that it was put into; empty: it was called. `heartbeat`: somebody expects to hear
+    that it begins and ends. It hangs when no step has ended for `stall` seconds. Whom that is told is said by the rules
+    of the workflow at `told_by` (module, qualified name), if it is a child run.
     """
 
     id: str
@@ -162,6 +165,9 @@ class RunCommand(msgspec.Struct, frozen=True, array_like=True):
     not_before: float | None = None
     tick: RunTick | None = None
     queue: str = ""
+    heartbeat: bool = False
+    stall: float | None = None
+    told_by: tuple[str, str] | None = None
 
 
 class RunMemo(msgspec.Struct, frozen=True, array_like=True):

@@ -16,6 +16,7 @@ from perdure.engines.temporal.encryption import KeyRing, key_ring
 from perdure.engines.temporal.executions import memo_in
 from perdure.engines.temporal.nondeterminism import explain
 from perdure.engines.temporal.payloads import RunCommand, StepCommand, decode
+from perdure.engines.temporal.run_notices import NOTICE
 from perdure.engines.temporal.workflow import DynamicWorkflow
 
 
@@ -60,7 +61,7 @@ def _calls(history: WorkflowHistory, ring: KeyRing) -> dict[str, str]:
     for event in history.events:
         if event.HasField("activity_task_scheduled_event_attributes"):
             scheduled = event.activity_task_scheduled_event_attributes
-            if scheduled.activity_type.name != RECALL:
+            if scheduled.activity_type.name not in (RECALL, NOTICE):
                 command = decode(ring.open(scheduled.input.payloads[0]).data, StepCommand)
                 text = f"{command.name}{codec.describe_inputs(command.input)}"
                 calls[scheduled.activity_id] = calls[str(event.event_id)] = text

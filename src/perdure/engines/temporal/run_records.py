@@ -25,6 +25,7 @@ from perdure.core.records import (
     N,
     Row,
     StepRecord,
+    StepStatus,
 )
 from perdure.engines.temporal.payloads import FIRED, Carried, Identity, RaceNote
 
@@ -36,12 +37,16 @@ OVERHEAD = 100
 
 
 class RunRecords:
-    """Records by their number; and what the failed attempts of their calls said. `size` is about how many bytes."""
+    """Records by their number; and what the failed attempts of their calls said. `size` is about how many bytes.
+
+    `last_failure` is the step that has failed for good last, the number of its attempt, and its packed error.
+    """
 
     def __init__(self) -> None:
         self.records: dict[int, StepRecord] = {}
         self.exempt: list[tuple[int, int]] = []
         self.size = 0
+        self.last_failure: tuple[str, int, bytes] = ("", 0, b"")
         self._tried: dict[Identity, list[AttemptNote]] = {}
         self._races: list[RaceNote] = []
         self._ends: list[int] = []  # the numbers of the records that calls have come to, in order
@@ -122,6 +127,11 @@ class RunRecords:
     def index(self) -> list[IndexRow]:
         """Number, name, key, occurrence, status and kind of every record, in the order of their numbers."""
         return [(seq, one.name, one.key, one.n, one.status, one.kind) for seq, one in sorted(self.records.items())]
+
+    def count(self, status: StepStatus | None = None) -> int:
+        """How many calls have come to an end; or only to one of that kind."""
+        ended = [one for one in self.records.values() if one.kind not in ("undo", "timers")]
+        return sum(status is None or one.status == status for one in ended)
 
     def failures(self) -> list[Identity]:
         """The failures that are history."""

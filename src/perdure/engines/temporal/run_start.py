@@ -11,6 +11,7 @@ import msgspec
 from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from perdure.config import settings
 from perdure.config.script_identity import whole_path
 from perdure.core.execution.run_refusals import cancelled
 from perdure.core.execution.spec import Call, Spec
@@ -174,6 +175,8 @@ class RunStarter:
             timeout=spec.rules.timeout,
             qualname=spec.qualname,
             blind=self.cluster.ring.new_blind(),
+            heartbeat=bool(spec.rules.heartbeat or settings.heartbeat_url(spec.file)),
+            stall=spec.rules.stall,
         )
 
     def _new_id(self, workflow_id: str) -> str:

@@ -46,6 +46,7 @@ class StepSide:
     def progress(self, call: Call, done: float, total: float | None, note: str) -> None:
         """Notify the observer; it travels with the next heartbeat."""
         self._progress.note = f"{done:g}{f' of {total:g}' if total is not None else ''} {note}".strip()[:200]
+        self._progress.moved = time()
         if self._observer is not None:
             self._observer.notify(StepProgress(self.id, self.workflow, call, done, total, note))
 

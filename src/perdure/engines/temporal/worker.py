@@ -14,6 +14,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from perdure.engines.temporal.activities import StepActivities
 from perdure.engines.temporal.commands import queue_of, task_timeout
 from perdure.engines.temporal.connection import Cluster
+from perdure.engines.temporal.courier import Courier
 from perdure.engines.temporal.ticker import Ticker
 from perdure.engines.temporal.worker_logs import quieten
 from perdure.engines.temporal.workflow import DynamicWorkflow
@@ -101,7 +102,7 @@ class Workers:
         worker = Worker(
             await self._cluster.client(),
             task_queue=queue,
-            workflows=[DynamicWorkflow, Ticker],
+            workflows=[DynamicWorkflow, Ticker, Courier],
             activities=steps.activities,
             workflow_runner=UnsandboxedWorkflowRunner(),
             max_cached_workflows=CACHED,

@@ -44,6 +44,7 @@ from perdure.engines.temporal.payloads import (
     fits,
 )
 from perdure.engines.temporal.published_values import PublishedValues
+from perdure.engines.temporal.run_notices import RunNotices
 from perdure.engines.temporal.run_records import RunRecords
 from perdure.engines.temporal.scope import ClusterScope
 from perdure.errors import Cancelled, DeadlineExceeded, OtherInputs, PerdureError, RunError, StopRun
@@ -99,6 +100,7 @@ class _Execution:
         self._deadline = command.deadline
         self._cancelled = False
         self._unwound = False
+        self._notices = RunNotices(command)
         self._scope: ClusterScope | None = None
 
     async def carry(self) -> bytes:
@@ -158,6 +160,7 @@ class _Execution:
             self._publish()
             await self._delay()
             self._bound()
+            self._notices.begin()
             await self._take_over()
             self._asks.begin()
             call = self._call()
@@ -184,6 +187,7 @@ class _Execution:
         while self._mailbox.awaiting:
             waiting, self._mailbox.awaiting = self._mailbox.awaiting, {}
             await asyncio.gather(*(tell(each, ENDED, encode(told)) for each in waiting))
+        await self._notices.end(status, output, self._records, self._before)
 
     async def _take_over(self) -> None:
         """Begin with what an earlier execution of the run has done."""
@@ -293,6 +297,7 @@ class _Execution:
         self._scope = scope
         over = asyncio.create_task(self._expire(self._deadline)) if self._deadline is not None else None
         showing = asyncio.create_task(self._published.watch(thread))
+        watching = asyncio.create_task(self._notices.watch(thread))
         started = workflow.time()
         token = here.set(scope)
         try:
@@ -301,6 +306,7 @@ class _Execution:
             here.reset(token)
             self._scope = None
             showing.cancel()
+            watching.cancel()
             if over is not None:
                 over.cancel()
         await thread.quiesce()
@@ -351,7 +357,11 @@ class _Execution:
         thread = self._thread(most_events, lambda: self._renew_cleaning(effect))
         scope = CleanupScope(self._command, effect.history, self._records, thread, self._children)
         scope.places = self._places
-        missed: list[str] = await thread.carry(lambda: scope.clean(ok=effect.ok, final=final))
+        watching = asyncio.create_task(self._notices.watch(thread))
+        try:
+            missed: list[str] = await thread.carry(lambda: scope.clean(ok=effect.ok, final=final))
+        finally:
+            watching.cancel()
         return missed
 
     def _renew_cleaning(self, effect: Unwind) -> NoReturn:
