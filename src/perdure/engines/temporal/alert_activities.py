@@ -132,7 +132,7 @@ class AlertActivities:
         try:
             targets = target_address.parse(recipients.addresses(alerts, path))
         except OptionError as error:
-            raise _undelivered("its targets", AlertError(error.what, error.hint)) from None
+            raise _undelivered("its targets", error) from None
         done: list[str] = list(activity.info().heartbeat_details)
         failures = []
         for target in targets:
@@ -238,10 +238,11 @@ def _line(packed: bytes) -> str:
     return capture.decode(packed).line
 
 
-def _undelivered(target: str, error: AlertError) -> ApplicationError:
+def _undelivered(target: str, error: PerdureError) -> ApplicationError:
     hint = f" ({error.hint})" if error.hint else ""
     _log.warning("alert not delivered to %s: %s%s; it waits and is tried again", target, error.what, hint)
-    later = None if error.retry_after is None else timedelta(seconds=min(max(error.retry_after, 0.0), LONGEST_ASKED))
+    asked = error.retry_after if isinstance(error, AlertError) else None
+    later = None if asked is None else timedelta(seconds=min(max(asked, 0.0), LONGEST_ASKED))
     return ApplicationError(
         f"{target}: {error.what}",
         type="AlertError",

@@ -15,6 +15,7 @@ from perdure.core.exceptions import capture
 from perdure.core.execution.call_end import Failed
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.history import History
+from perdure.core.execution.recorded_inputs import InputsOfBefore
 from perdure.core.execution.run import live
 from perdure.core.execution.run_effects import Begin, Body, End, Forget, Recall, Start, Taken, Unended, Unwind
 from perdure.core.execution.run_refusals import cancelled
@@ -264,7 +265,10 @@ class _Execution:
     def _history(self) -> History:
         records = self._records
         index, before = records.index(), self._before
-        return History(0, self._command.id, index, exempt=records.exempt, epoch=self._epoch, before=before)
+        history = History(0, self._command.id, index, exempt=records.exempt, epoch=self._epoch, before=before)
+        history.inputs_of_before = InputsOfBefore(lambda _, seq: records.record(seq))
+        history.resumed = self._command.carry is not None
+        return history
 
     def _ending(self, effect: Body) -> Outcome | None:
         """How the function has ended, if that was in an earlier execution, or before it could begin."""
