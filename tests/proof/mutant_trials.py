@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from tests.proof import measured
+from tests.proof.mutant_types import Types
 from tests.proof.mutants import ROOT, Functions, Mutant, Tree, changed, sample
 
 TESTS_SECONDS = 30.0
@@ -34,12 +35,16 @@ SECONDS, TIMES = 60, 15
 """So does one whose tests take longer than so many seconds and so many times what they took when they were measured:
 the machine may have much else to do.
 """
+UNNOTICED = ("survived", "not reached")
 MEMORY = 4 << 30
 """Bytes of a process with a mutant."""
 
 
 class Outcome(NamedTuple):
-    """What became of a mutant: "killed", "hangs", "survived" or "not reached"; the test that noticed it."""
+    """What became of a mutant: "killed", "hangs", "types", "survived" or "not reached"; what noticed it.
+
+    Those that no test notices are shown to the type checker: "types".
+    """
 
     how: str
     test: str = ""
@@ -52,11 +57,13 @@ class Trial:
         session: has collected the tests.
         tree: the copy of the sources, which is loaded.
         tests: which tests execute which lines.
+        types: the type checker, which is asked about what no test notices.
     """
 
-    def __init__(self, session: pytest.Session, tree: Tree, tests: measured.Tests) -> None:
+    def __init__(self, session: pytest.Session, tree: Tree, tests: measured.Tests, types: Types) -> None:
         self._session = session
         self._tree = tree
+        self._types = types
         self._tests = tests
         self._functions = Functions(tree)
         self._items: dict[str, list[pytest.Item]] = defaultdict(list)
@@ -66,12 +73,19 @@ class Trial:
         """Does a test pass without a mutant?"""
 
     def tried(self, mutant: Mutant, *, unchanged: bool = False) -> Outcome:
-        """What becomes of a mutant. A test that fails without it too notices nothing, and is left out.
+        """What becomes of a mutant.
 
         Args:
             mutant: what is changed.
             unchanged: run the same tests, and do not change it.
         """
+        found = self._tested(mutant, unchanged)
+        if found.how in UNNOTICED and (error := self._types.notices(mutant, unchanged=unchanged)):
+            return Outcome("types", error)
+        return found
+
+    def _tested(self, mutant: Mutant, unchanged: bool) -> Outcome:
+        """A test that fails without the mutant too notices nothing, and is left out."""
         tests = self._tests.of(mutant.path, mutant.line, TESTS_SECONDS)
         tests = tests or self._tests.of(mutant.path, mutant.statement, TESTS_SECONDS)
         if not tests:
@@ -163,15 +177,23 @@ class Loop:
     Args:
         tree: the copy of the sources.
         tests: which tests execute which lines.
+        types: the type checker.
         mutants: those that are tried.
         answers: where a line of JSON goes for each.
         unchanged: do not change them.
     """
 
     def __init__(
-        self, tree: Tree, tests: measured.Tests, mutants: Sequence[Mutant], answers: Path, *, unchanged: bool
+        self,
+        tree: Tree,
+        tests: measured.Tests,
+        types: Types,
+        mutants: Sequence[Mutant],
+        answers: Path,
+        *,
+        unchanged: bool,
     ) -> None:
-        self._tree, self._tests, self._mutants, self._answers = tree, tests, mutants, answers
+        self._tree, self._tests, self._types, self._mutants, self._answers = tree, tests, types, mutants, answers
         self._unchanged = unchanged
 
     @pytest.hookimpl(tryfirst=True)
@@ -181,7 +203,7 @@ class Loop:
             raise session.Interrupted(f"{session.testsfailed} errors during collection")
         if (threads := threading.active_count()) != 1:
             raise RuntimeError(f"a copy of this process would miss {threads - 1} threads")
-        trial = Trial(session, self._tree, self._tests)
+        trial = Trial(session, self._tree, self._tests, self._types)
         for mutant in self._mutants:
             outcome = trial.tried(mutant, unchanged=self._unchanged)
             text = (self._tree.folder / mutant.path).read_text(encoding="utf-8")
@@ -219,7 +241,7 @@ def main() -> int:
         tree = Tree(Path(folder) / "src")
         sys.path.insert(0, str(tree.folder))
         os.environ["PYTHONPATH"] = str(tree.folder)
-        loop = Loop(tree, tests, chosen[first:last], answers, unchanged=unchanged)
+        loop = Loop(tree, tests, Types(Path(folder) / "types"), chosen[first:last], answers, unchanged=unchanged)
         return int(pytest.main(["-q", "-p", "no:cacheprovider", *sorted(tests.files)], [loop]))
 
 

@@ -58,7 +58,7 @@ def _places(tree: ast.AST) -> Iterator[ast.AST]:
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for statement in function.body:
                 for node in ast.walk(statement):
-                    if node not in seen and _change(copy.copy(node)) is not None:
+                    if node not in seen and change(copy.copy(node)) is not None:
                         seen.add(node)
                         yield node
 
@@ -75,7 +75,7 @@ def _idle(node: ast.AST) -> Iterator[ast.AST]:
                     yield keyword
 
 
-def _change(node: ast.AST) -> str | None:
+def change(node: ast.AST) -> str | None:
     """Change a node in its place; says how, or None if it is none that is changed."""
     match node:
         case ast.Compare(ops=[one]) if type(one) in COMPARED:
@@ -129,7 +129,7 @@ def mutants() -> list[Mutant]:
                 for part in ast.walk(node)  # from outer statements to inner ones
             }
             for number, node in enumerate(_places(tree)):
-                about, line = _change(copy.copy(node)), getattr(node, "lineno", 0)
+                about, line = change(copy.copy(node)), getattr(node, "lineno", 0)
                 found.append(Mutant(name, number, line, begin[node], f"{name}:{line}: {about}"))
     return found
 
@@ -184,12 +184,17 @@ class Tree:
 def changed(text: str, place: int) -> tuple[str, ast.Module]:
     """A module with one place changed, and how its line reads then, as a diff."""
     tree = ast.parse(text)
-    node = next(node for number, node in enumerate(_places(tree)) if number == place)
+    node = place_of(tree, place)
     before = ast.unparse(node)
-    about = _change(node)
+    about = change(node)
     after = ast.unparse(ast.fix_missing_locations(node))
     line = text.splitlines()[getattr(node, "lineno", 1) - 1].strip()
     return f"{about}\n      {line}\n    - {_short(before)}\n    + {_short(after)}", ast.fix_missing_locations(tree)
+
+
+def place_of(tree: ast.AST, place: int) -> ast.AST:
+    """The node that a mutant changes."""
+    return next(node for number, node in enumerate(_places(tree)) if number == place)
 
 
 def _short(text: str) -> str:
