@@ -31,3 +31,18 @@ def test_what_a_killed_call_spent_is_spent():
     """Other bounds hold for the repetition as well."""
     book = ledger(before=Amounts(calls=1, tokens=100))
     assert "100 of 100 tokens" in str(book.admit("step 'ask'", Amounts(calls=1, tokens=100)))
+
+
+def test_a_call_that_is_not_made_after_all_is_given_back():
+    """Another one may be made in its place, whether an earlier life had spent anything or not."""
+    for before in (NOTHING, Amounts(calls=1)):
+        book = ledger(before)
+        book.replayed(before)
+        for _ in range(3):
+            assert book.admit("step 'ask'", NOTHING) is None
+            book.withdraw(NOTHING)
+        assert book.seen == before
+        begun = Amounts(calls=1, tokens=5)
+        assert book.admit("step 'ask'", begun) is None
+        book.withdraw(begun)
+        assert book.seen == before

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.errors import StateCorrupt
+from perdure.errors import OptionError, StateCorrupt
 from perdure.store import artifacts
 
 
@@ -57,3 +57,38 @@ def test_kept_files_that_nothing_names_are_removed_when_they_are_old(tmp_path: P
     (folder / "link").symlink_to(folder / names[0])
     assert artifacts.sweep(folder, lambda name: name == names[1], 100.0) == [names[0]]
     assert {path.name for path in folder.iterdir()} == {*names[1:], "folder", "link"}
+
+
+def test_what_is_kept_again_is_not_written_again(tmp_path: Path) -> None:
+    """It counts as new, so that who removes old files leaves it to the row that will name it."""
+    folder = artifacts.folder_of(tmp_path / "state.db")
+    digest, _ = artifacts.keep(folder, b"content")
+    first = (folder / digest).stat()
+    os.utime(folder / digest, (1, 1))
+    artifacts.keep(folder, b"content")
+    again = (folder / digest).stat()
+    assert (again.st_ino, again.st_mtime > 1) == (first.st_ino, True)
+
+
+def test_a_kept_file_is_found_beside_the_state_files_that_are_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its content alone; where it was looked for is said."""
+    monkeypatch.setattr(artifacts, "_folders", [])
+    digest, _ = artifacts.keep(tmp_path / f"b.db{artifacts.SUFFIX}", b"content")
+    with pytest.raises(StateCorrupt, match="no state file is open"):
+        artifacts.find(digest, "it")
+    folders = [artifacts.folder_of(tmp_path / name) for name in ("a.db", "b.db", "b.db")]
+    assert artifacts.find(digest, "it") == folders[1] / digest
+    assert artifacts._folders == folders[:2]
+    with pytest.raises(StateCorrupt, match=r"restore the folder .*; or make it again: perdure fork"):
+        artifacts.find("0" * 64, "it", remake="perdure fork")
+
+
+def test_a_pipe_is_not_kept(tmp_path: Path) -> None:
+    """It is named, and neither waited for nor left open."""
+    os.mkfifo(tmp_path / "pipe")
+    opened = len(os.listdir("/dev/fd"))
+    with pytest.raises(OptionError, match="no file but a pipe"):
+        artifacts.keep(artifacts.folder_of(tmp_path / "state.db"), tmp_path / "pipe")
+    assert len(os.listdir("/dev/fd")) == opened

@@ -203,3 +203,18 @@ def test_whether_a_run_that_waited_may_go_on(store: Store) -> None:
     assert goes_on(queue=None)
     ends(store, "a")
     assert goes_on()
+
+
+def test_of_several_queues_those_whose_limits_change_are_written(store: Store) -> None:
+    """Each with what it was before; one that is paused stays so, and one that was only paused is declared now."""
+    queue_listing.set_paused(store, "later", True)
+    declare(store, concurrency=2)
+    queue_listing.set_paused(store, "mail", True)
+    rows = [QueueRow("mail", concurrency=2), QueueRow("later", rate=3, seconds=60.0), QueueRow("new")]
+    changed = {now.name: (before, now) for before, now in queue_listing.declare(store, rows, NOW + 1)}
+    assert changed.keys() == {"later", "new"}
+    assert changed["new"][0] is None
+    before, now = changed["later"]
+    assert before is not None
+    assert (before.declared, before.paused, now.paused, now.rate) == (0, 1, 1, 3)
+    assert queue_listing.declare(store, rows, NOW + 2) == []

@@ -137,3 +137,17 @@ def test_no_key_is_made_where_the_environment_names_one(tmp_path: Path, monkeypa
     monkeypatch.delenv(VARIABLE)
     assert keys_of(state) == []
     assert keys_of(state, make=True) == keys_of(state, make=True)
+
+
+def test_a_folder_or_a_pipe_is_no_key(tmp_path: Path) -> None:
+    """It is named, and not read or waited for; nor does it stay open."""
+    state = tmp_path / "state.db"
+    path = file_of(state)
+    path.parent.mkdir(exist_ok=True)
+    for make in (Path.mkdir, os.mkfifo):
+        make(path)
+        opened = len(os.listdir("/dev/fd"))
+        with pytest.raises(StateUntrusted, match="the key of links is no file"):
+            keys_of(state)
+        assert len(os.listdir("/dev/fd")) == opened
+        path.rmdir() if path.is_dir() else path.unlink()

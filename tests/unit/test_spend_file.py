@@ -89,8 +89,9 @@ def test_files_of_before_are_read(tmp_path: Path) -> None:
         body = msgspec.msgpack.encode(Spent(1, 3, "ask", bytes(16), 0, 0, tokens, 1, 0, ""))
         data += len(body).to_bytes(4, "little") + crc32(body).to_bytes(4, "little") + body
     path = tmp_path / TOKEN
-    path.write_bytes(data[:-1])
-    assert [each.tokens for each in read(path)] == [2]
+    for length, tokens in ((len(data), 3), (len(data) - 1, 2), (7, None)):
+        path.write_bytes(data[:length])
+        assert [each.tokens for each in read(path)] == ([] if tokens is None else [tokens])
 
 
 def test_a_full_disk_is_named_and_what_was_noted_stays(
@@ -105,6 +106,20 @@ def test_a_full_disk_is_named_and_what_was_noted_stays(
     more = spent(file, 3)
     assert one.spent.tokens == 1
     assert read(path) == said(one, more)
+
+
+def test_a_file_that_cannot_be_begun_is_begun_again(
+    file: SpendFile, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full before anything is in it: that is said, and what comes with room again is read."""
+    with monkeypatch.context() as patch:
+        patch.setattr(spend_file, "write_at", lambda descriptor, data, at: 1)
+        opened = len(os.listdir("/dev/fd"))
+        with pytest.raises(StateIO, match="cannot be written"):
+            spent(file, 1)
+        assert len(os.listdir("/dev/fd")) == opened
+    one = spent(file, 2)
+    assert read(path) == said(one)
 
 
 def test_a_forked_process_leaves_the_file_alone(file: SpendFile, path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from perdure.core.execution.run_effects import End, Locked, Start, Taken
 from perdure.core.records import RunRecord
-from perdure.errors import LockLost
+from perdure.errors import LockLost, StateCorrupt
 from perdure.store.locks import Asker
 from perdure.store.runs import Store
 
@@ -208,3 +208,39 @@ def test_leaving_one_lock_leaves_the_others(process: Opened) -> None:
     first, second = begin(mine, 1), begin(mine, 2, "weekly")
     end(mine, first)
     assert held(viewer) == [("weekly", second.id)]
+
+
+def test_a_process_that_was_introduced_in_vain_is_introduced_again(process: Opened) -> None:
+    """What was rolled back is in no file: the next transaction has to say again who it is."""
+    store, other = process(), process()
+
+    def fails(connection: Any) -> None:
+        store.holder.hid(connection, 1000.0)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        store.journal.write((), fails)
+    assert store.holder.known is None
+    hid = store.journal.write((), lambda connection: store.holder.hid(connection, 1000.0))
+    assert other.journal.read(lambda connection: other.holder.living(connection, hid)) is not None
+    assert store.holder.is_me(hid)
+    assert not other.holder.is_me(hid)
+    with pytest.raises(StateCorrupt):
+        other.journal.read(lambda connection: other.holder.living(connection, hid + 1))
+
+
+def test_a_lock_that_could_not_be_taken_is_as_it_was(process: Opened) -> None:
+    """A transaction that was rolled back takes none, for a block or for a run."""
+    store = process()
+
+    def fails(connection: Any) -> None:
+        assert isinstance(store.enter("nightly", ME, 1000.0)(connection), int)
+        store.locks.join(connection, "weekly", 7, 1000.0)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        store.journal.write((), fails)
+    assert held(store) == []
+    assert store.locks.again("nightly", ME) is None
+    assert enter(store) == 1
+    assert enter(store, name="weekly") == 1

@@ -92,7 +92,7 @@ def _read(path: Path) -> list[str]:
         return []
     except OSError as error:
         raise _refused(error, path) from error
-    with open(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         other = stranger(found)
         if other or not stat.S_ISREG(found.st_mode):
@@ -105,7 +105,9 @@ def _read(path: Path) -> list[str]:
                 f"other users can read the key of links, so that they could answer approvals: {path}",
                 f"make it yours alone: chmod 600 {path}",
             )
-        text = file.read(LONGEST).decode("ascii", "replace")
+        text = os.read(descriptor, LONGEST).decode("ascii", "replace")
+    finally:
+        os.close(descriptor)
     keys = [line.strip() for line in text.splitlines() if line.strip()]
     if any(len(key) < SHORTEST or not key.isascii() for key in keys):
         raise StateCorrupt(

@@ -1,0 +1,176 @@
+"""What functions of a few lines answer in each of their cases: causes, statements, sizes, stand-ins, annotations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from classified import assess
+from test_claims import RUN
+from typing_extensions import TypeAliasType
+
+from perdure import Retry
+from perdure.core import exit_causes
+from perdure.core.exceptions.recorded_objects import RecordedObject
+from perdure.core.execution import run_refusals
+from perdure.core.execution.wait_any_record import WAIT_ANY, returned
+from perdure.core.policies.retry import reassess
+from perdure.core.records import are_times, is_time
+from perdure.core.redaction.text import redact
+from perdure.core.signal_size import LARGEST_SENT, refuse_large
+from perdure.core.values import codec
+from perdure.core.values.annotations import Closed
+from perdure.core.values.arguments import with_keyword
+from perdure.core.values.drawn import drawn_anew
+from perdure.errors import NotStorable, TooLarge
+from perdure.store.statements import Statements
+
+YEAR_10000 = 253_402_300_800.0
+
+
+@dataclass
+class Info:
+    code: int
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        ("exit 3", "the process ended with exit code 3 in the middle of the run, without an exception (os._exit?)"),
+        ("stopped MemoryError", "it ended with MemoryError, and could not write that into the state file"),
+        ("SIGSEGV", "segmentation fault (SIGSEGV)"),
+        ("SIGINT", "interrupted (SIGINT)"),
+        ("oom", "the system ran out of memory and killed it"),
+        ("SIGUSR1", "ended by SIGUSR1"),
+    ],
+)
+def test_the_cause_of_an_end_in_words(cause: str, said: str) -> None:
+    """A signal that is not in the list is named as it is."""
+    assert exit_causes.describe(cause) == said
+
+
+def test_an_end_that_nobody_saw() -> None:
+    """A kill for want of memory that is concluded from a counter is said to be probable."""
+    assert "(probably: " in exit_causes.describe("oom", sure=False)
+    assert [exit_causes.is_unseen(cause) for cause in ("unseen", "stopped KeyError", "oom")] == [True, True, False]
+
+
+def test_a_value_that_is_sent_may_be_as_large_as_is_said() -> None:
+    """And not a byte larger."""
+    refuse_large("the value", bytes(LARGEST_SENT))
+    with pytest.raises(TooLarge, match="the value takes 1,000,001 bytes, more than 1,000,000"):
+        refuse_large("the value", bytes(LARGEST_SENT + 1))
+
+
+def test_a_statement_that_is_not_in_its_file_is_named() -> None:
+    """Whether the file was read before or not."""
+    statements = Statements("queue.sql")
+    for _ in range(2):
+        with pytest.raises(KeyError, match="no such"):
+            statements["no such"]
+    name, text = next(iter(Statements("queue.sql").items()))
+    assert statements[name] == text
+    assert not text.endswith(";")
+
+
+def test_what_stands_in_for_an_object_equals_what_has_the_same_fields() -> None:
+    """Another stand-in of the same class, or an instance of a class of that name that compares by its fields."""
+    recorded = RecordedObject({"code": 1}, "Info")
+    assert recorded == RecordedObject({"code": 1}, "Info") == Info(1)
+    assert hash(recorded) == hash(RecordedObject({"code": 1}, "Info"))
+    for other in (RecordedObject({"code": 2}, "Info"), RecordedObject({"code": 1}, "Other"), Info(2), 1, object()):
+        assert recorded != other
+    assert RecordedObject({"code": 1}, "SimpleNamespace") != SimpleNamespace(code=1)
+
+
+def test_an_argument_is_added_under_a_name_that_is_free() -> None:
+    """What is there keeps its own."""
+    given = codec.pack_inputs([1], {"at": 2, "at_": 3}, owner="it")
+    assert codec.describe_inputs(with_keyword(given, "at", "now")) == "(1, at=2, at_=3, at__='now')"
+    assert codec.describe_inputs(with_keyword(codec.pack_inputs([1], {}, owner="it"), "at", "now")) == "(1, at='now')"
+
+
+def test_what_is_to_be_awaited_is_named_as_such() -> None:
+    """A future of another library, too."""
+
+    class Future:
+        def __await__(self) -> Any:
+            yield
+
+    with pytest.raises(NotStorable, match="is never awaited"):
+        codec.pack_value(Future(), owner="it")
+
+
+def test_a_policy_that_says_what_the_rules_say_changes_nothing() -> None:
+    """Otherwise it is named behind the rule."""
+    permanent, transient = assess(ValueError("no"), 0.0), assess(ConnectionError("no"), 0.0)
+    assert (permanent.kind, transient.kind) == ("permanent", "transient")
+    never, on = Retry(never=(ValueError, ConnectionError)), Retry(on=ConnectionError)
+    assert reassess(never, ValueError("no"), permanent) is permanent
+    assert reassess(on, ConnectionError("no"), transient) is transient
+    assert reassess(on, KeyboardInterrupt(), transient) is transient
+    changed = reassess(never, ConnectionError("no"), transient)
+    assert (changed.kind, "Retry(never=...)" in changed.rule) == ("permanent", True)
+    assert reassess(on, ValueError("no"), transient).kind == "permanent"
+
+
+@pytest.mark.parametrize("text", ["OLDPWD=/home/ann/projects", "PWD: /var/lib/perdure/state-1234567"])
+def test_a_folder_is_no_password(text: str) -> None:
+    """Though variables for folders end as those for passwords do."""
+    assert redact(text) == text
+    assert redact("DB_PWD=hunter22hunter22") == "DB_PWD=***"
+
+
+def test_times_are_those_that_a_date_can_show() -> None:
+    """None is none of them, and the same however a number is written."""
+    assert are_times(None, 0, 1.5, -1.0)
+    assert not are_times(1.0, YEAR_10000)
+    assert not is_time(-YEAR_10000)
+    assert not are_times(float("nan"))
+    whole = msgspec.structs.replace(RUN, started=5, ended=7)
+    assert whole.checksum() == msgspec.structs.replace(RUN, started=5.0, ended=7.0).checksum()
+    assert whole.checksum() != msgspec.structs.replace(RUN, started=5, ended=8).checksum()
+
+
+def test_the_classes_of_an_annotation_are_found_behind_an_alias() -> None:
+    """As deep as annotations are read; what cannot be resolved is said, and admits anything."""
+    found = Closed(TypeAliasType("Infos", list[Info]))
+    assert (set(found.records), found.unread) == ({Info}, [])
+    unknown = Closed(TypeAliasType("Unknown", "list[Missing]"))  # noqa: F821
+    assert (unknown.records, unknown.unread) == ({}, ["list[Missing]"])
+    deep = [reduce(lambda inner, _: list[inner], range(depth), Info) for depth in (40, 41)]  # type: ignore[valid-type]
+    assert [set(Closed(one).records) for one in deep] == [{Info}, set()]
+
+
+def test_what_came_first_of_several_waits_is_shown_with_its_payload() -> None:
+    """Of other calls the result is as it is; of a damaged record nothing is shown that may be secret."""
+    stands_in = msgspec.msgpack.encode(msgspec.msgpack.Ext(5, b"secret"))
+    assert returned("builtin", WAIT_ANY, stands_in) == stands_in
+    for kind, name in (("step", WAIT_ANY), ("builtin", "perdure.sleep")):
+        assert returned(kind, name, b"as it is") == b"as it is"
+    assert b"secret" not in returned("builtin", WAIT_ANY, b"\xc1secret")
+
+
+def test_inputs_that_differ_in_times_and_random_ids_alone() -> None:
+    """Each pair is named, but for those under the name of a secret."""
+    one, two = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+
+    def differ(before: Any, after: Any) -> list[tuple[str, str]]:
+        return drawn_anew(*(codec.pack_inputs(given, {}, owner="it") for given in (before, after)))
+
+    assert differ([1, one], [1, two]) == [(one, two)]
+    assert differ([{"token": one}], [{"token": two}]) == [("***", "***")]
+    assert differ([1, one], [2, two]) == differ([one], [one, two]) == differ([one], [one]) == []
+    assert differ(["2026-01-01 10:00:00", one], ["2026-01-01 10:00:01", one])[0][1].endswith("01")
+
+
+def test_a_run_that_cannot_be_gone_on_with_says_what_can_be_done() -> None:
+    """One that is parked is resumed; of others a fork is made."""
+    parked, done = (msgspec.structs.replace(RUN, id="r-1", status=status) for status in ("parked", "done"))
+    assert "run r-1 has failed too often and is parked" in str(run_refusals.ended(parked))
+    assert "run r-1 was done" in str(run_refusals.ended(done))
+    assert "perdure fork r-1 --from STEP" in str(run_refusals.ended(done))
