@@ -13,14 +13,18 @@ from classified import assess
 from test_claims import RUN
 from typing_extensions import TypeAliasType
 
-from perdure import Retry
+from perdure import Retry, Secret
 from perdure.core import exit_causes
+from perdure.core.callables import parameters_of
 from perdure.core.exceptions.recorded_objects import RecordedObject
 from perdure.core.execution import run_refusals
+from perdure.core.execution.argument_paths import _no_place
 from perdure.core.execution.wait_any_record import WAIT_ANY, returned
 from perdure.core.policies.retry import reassess
-from perdure.core.records import are_times, is_time
+from perdure.core.records import CALLED, ENQUEUED, RESERVED, are_times, begun_by, is_time
+from perdure.core.redaction.names import is_secret
 from perdure.core.redaction.text import redact
+from perdure.core.repeatable_comments import accepts_repetition
 from perdure.core.signal_size import LARGEST_SENT, refuse_large
 from perdure.core.values import codec
 from perdure.core.values.annotations import Closed
@@ -32,7 +36,7 @@ from perdure.store.statements import Statements
 YEAR_10000 = 253_402_300_800.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Info:
     code: int
 
@@ -174,3 +178,74 @@ def test_a_run_that_cannot_be_gone_on_with_says_what_can_be_done() -> None:
     assert "run r-1 has failed too often and is parked" in str(run_refusals.ended(parked))
     assert "run r-1 was done" in str(run_refusals.ended(done))
     assert "perdure fork r-1 --from STEP" in str(run_refusals.ended(done))
+
+
+def test_a_name_is_read_for_secrets_up_to_a_length() -> None:
+    """What is longer is no name of anything."""
+    assert is_secret("x" * 71 + "_password")
+    assert not is_secret("x" * 72 + "_password")
+
+
+def test_what_is_offered_instead_of_a_place_that_is_not_there() -> None:
+    """A dozen names, and that there are more."""
+    for count, end in ((0, "nothing"), (12, "n11"), (13, "n11, ...")):
+        said = str(_no_place("input.x", "x", [f"n{number}" for number in range(count)]))
+        assert said.endswith(end)
+        assert "there is no 'x' in the input (input.x)" in said
+
+
+def test_secrets_and_classes_are_found_inside_of_other_values() -> None:
+    """However deep; a text that holds their mark is none."""
+    deep = codec.pack_inputs([{"a": ({Info(1): (Secret("hidden value"),)},)}], {}, owner="it")
+    assert codec.withholds(deep)
+    assert codec.holds_classes(deep)
+    plain = codec.pack_inputs([bytes(range(256)), "".join(map(chr, range(128))), (1, (2,))], {}, owner="it")
+    assert not codec.withholds(plain)
+    assert not codec.holds_classes(plain)
+    assert not codec.names_only(plain)
+
+
+def test_parameters_are_the_same_whoever_reads_them() -> None:
+    """Of a plain function they are read from its code, of others from their signature."""
+
+    def plain(a: int, /, b: int, c: int = 3, *rest: int, d: int, e: int = 5, **more: int) -> None: ...
+
+    def marked(a: int, /, b: int, c: int = 3, *rest: int, d: int, e: int = 5, **more: int) -> None: ...
+
+    marked.attribute = True  # type: ignore[attr-defined]
+    for fn in (plain, marked):
+        found = parameters_of(fn)
+        assert found is not None
+        assert (found.places, found.named, found.defaults) == (("a", "b", "c"), ("d", "e"), {"c": 3, "e": 5})
+        assert (found.names, found.is_simple) == (["a", "b", "c", "rest", "d", "e", "more"], False)
+        assert found.filled((1,), {}) is None
+    simple = parameters_of(lambda a, b=2: None)
+    assert simple is not None
+    assert simple.filled((1,), {}) == {"a": 1, "b": 2}
+    assert simple.filled((1,), {"b": 3}) == simple.filled((1, 3), {}) == {"a": 1, "b": 3}
+    for args, kwargs in (((), {}), ((1, 2, 3), {}), ((1,), {"a": 1}), ((1,), {"c": 1})):
+        assert simple.filled(args, kwargs) is None
+    assert parameters_of(dict.fromkeys) is None or parameters_of(type) is None
+
+
+def test_how_a_record_begins_what_it_names() -> None:
+    """A workflow that is called or enqueued, a step or a child workflow, or something of perdure's own."""
+    named = [f"{CALLED}pay", f"{ENQUEUED}mail", "perdure.sleep", "charge"]
+    assert [begun_by(name) for name in named] == [
+        (CALLED, "pay"),
+        (ENQUEUED, "mail"),
+        (RESERVED, "sleep"),
+        ("", "charge"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "comment", "accepted"),
+    [(6, 6, True), (6, 5, True), (6, 4, False), (6, 3, True), (6, 2, True), (6, 1, True), (6, 7, False), (9, 1, False)],
+)
+def test_where_a_comment_accepts_that_an_effect_is_repeated(line: int, comment: int, accepted: bool) -> None:
+    """At the line, above it, or at the head of its function, which begins above its decorators."""
+    lines = ["", "@step", "def send():", "    a()", "    b()", "    c()", "", "", "c()"]
+    lines[comment - 1] += "  # perdure: repeatable it is idempotent"
+    assert accepts_repetition("\n".join(lines), line) is accepted
+    assert not accepts_repetition("\n".join(lines).replace("it is idempotent", ""), line)

@@ -208,3 +208,20 @@ def test_a_group_of_a_class_of_ones_own_comes_back() -> None:
     assert type(back) is Several
     assert [type(each) for each in back.exceptions] == [Base, pickle.PicklingError]
     assert rebuild.label(type(back))[1].endswith("Several")
+
+
+def test_what_is_added_to_a_validation_error_stays_with_it() -> None:
+    """Notes, and the context of a line: an error in it is a text, but for kinds of lines whose error pydantic shows."""
+
+    def refused(value: int) -> int:
+        raise pydantic_core.PydanticCustomError("refused", "refused: {error}", {"error": "by hand"})
+
+    first = invalid(lambda: pydantic.TypeAdapter(pydantic.types.Annotated[int, pydantic.AfterValidator(refused)])
+                    .validate_python(1))  # fmt: skip
+    first.add_note("row 7")
+    back = again(first)
+    assert back.__notes__ == ["row 7"]
+    assert back.errors()[0]["ctx"] == {"error": "by hand"}
+    plain = invalid(lambda: pydantic.TypeAdapter(pydantic.types.Annotated[int, pydantic.AfterValidator(odd)])
+                    .validate_python(1))  # fmt: skip
+    assert isinstance(again(plain).errors()[0]["ctx"]["error"], type(plain.errors()[0]["ctx"]["error"]))

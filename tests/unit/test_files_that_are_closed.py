@@ -13,10 +13,13 @@ import perdure
 from conftest import Machine, Trouble
 from perdure import step, workflow
 from perdure.store import dead_letters, flight_record, link_keys, schedule_copies
+from perdure.store.attempt_logs import LogFile, LogLine
 from perdure.store.changes import Changes
 from perdure.store.dead_letter_file import LetterFile
+from perdure.store.flight_recorder import Recorder
 from perdure.store.runs import Store
 from perdure.store.services import Services
+from perdure.store.write_turns import WriteTurns
 
 OLD = Path(__file__).parents[1] / "state_files" / "version-12.db"
 
@@ -51,6 +54,15 @@ def live(machine: Machine, folder: Path) -> None:
     descriptor = flight_record.locked_for_reporting(record)
     assert flight_record.locked_for_reporting(record) == -1
     os.close(descriptor)
+    recorder = Recorder(folder / "recorder", "token", "/a.py", 1.0)
+    recorder.end(recorder.begin("run", "name", bytes(16), 0, 1, 1.0))
+    recorder.close()
+    log = LogFile(folder / "state.db", "token")
+    assert log.add(LogLine(1.0, "run", "name", bytes(16), 0, 1, "", "stdout", "text"))
+    log.close()
+    turns = WriteTurns(folder / "state.db")
+    turns.take()
+    turns.close_in_child()
     services = Services(folder / "state.db", lambda: 1.0)
     services.update("pause", "bank", lambda state, now: (msgspec.structs.replace(state, until=now), None))
     services.close()

@@ -84,3 +84,17 @@ def test_a_claimed_record_is_next_if_nothing_comes_before_it() -> None:
     assert not waited.is_next(2)
     waited.leave(1)
     assert waited.is_next(2)
+
+
+def test_a_loop_that_rests_sees_what_it_waits_for_or_a_timer_of_its_own() -> None:
+    """Whatever other records are left; a timer that fired behind what is waited for comes behind it."""
+    found = order(5, fired=[(1, 1.0), (2, 3.0), (3, 4.0)])
+    assert found.next_of_its_own((2, 3), 3) == Fire(2), "timer 1 can fire no more"
+    found.wait(4.0)
+    assert found.next_of_its_own((3,), 3) == Deliver(4.0)
+    found.leave(4.0)
+    assert found.next_of_its_own((3,), 2) == BLOCKED, "timer 3 is not made yet"
+    assert found.next_of_its_own((3,), 3) == Fire(3)
+    assert found.next_of_its_own((3,), 3) == BLOCKED
+    found.wait(9)
+    assert found.next_of_its_own((), 3) == Deliver(9)

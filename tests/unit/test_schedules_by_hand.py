@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from schedule_world import HOUR, World, at, world
+from schedule_world import DAY, HOUR, World, at, world
 
 from perdure.core.execution.run import Start, Taken
 from perdure.errors import AlreadyRunning, NotFound, OptionError, RunError
@@ -113,3 +113,16 @@ def test_what_is_paused_or_counts_already_stays_as_it_is(here: World) -> None:
     again = schedules.resume(here.store, "nightly", at("2026-11-28T12:00"))
     assert (again.status, again.due, again.since) == ("active", at("2026-11-29T03:00"), at("2026-11-28T12:00"))
     assert here.told() == [("11-28T03:00", "paused", 1)]
+
+
+def test_a_schedule_that_was_taken_out_of_its_script_is_not_begun_by_hand(here: World) -> None:
+    """Its runs would be of a workflow that is not there."""
+    here.declare()
+    assert schedules.undeclare(here.store, here.row()["script"], [], here.now) == ["nightly"]
+    for begin in (
+        lambda: schedule_runs.trigger(here.store, "nightly", here.now),
+        lambda: schedule_runs.backfill(here.store, "nightly", here.now - DAY, here.now, here.now),
+    ):
+        with pytest.raises(OptionError):
+            begin()
+    assert here.runs() == []

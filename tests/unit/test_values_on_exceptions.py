@@ -170,3 +170,20 @@ def test_members_beyond_measure_keep_class_and_message(monkeypatch: pytest.Monke
     back = again(group)
     assert [type(each) for each in back.exceptions] == [type(each) for each in group.exceptions]
     assert str(back.exceptions[-1]) == "has failed"
+
+
+def test_so_many_attributes_of_an_object_are_kept():
+    """The first ones, up to a number of them and of bytes; of a longer one the others."""
+
+    class Detail:
+        def __init__(self, count: int) -> None:
+            vars(self).update({f"a{n:02}": n for n in range(count)})
+
+    counts = [len(vars(again(ValueOnError([Detail(count)])).value[0])) - 1 for count in (1, 39, 40, 41)]
+    assert counts == [1, 39, 40, 40]
+    detail = Detail(2)
+    detail.a00 = "x" * 100_000
+    back = again(ValueOnError([detail])).value[0]
+    assert back.a01 == 1
+    with pytest.raises(AttributeError):
+        back.a00  # noqa: B018
