@@ -42,15 +42,36 @@ def tables(connection: apsw.Connection) -> set[str]:
 
 
 def layout(path: Path) -> list[Any]:
-    """All columns of all tables, and the indexes."""
+    """All columns and checks of all tables, and the indexes."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         named: list[Any] = connection.execute(
-            "SELECT type, name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
+            "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
         ).fetchall()
-        return [(*each, connection.execute(f"PRAGMA table_xinfo({each[1]})").fetchall()) for each in named]
+        return [
+            (kind, name, stated(kind, sql), connection.execute(f"PRAGMA table_xinfo({name})").fetchall())
+            for kind, name, sql in named
+        ]
     finally:
         connection.close()
+
+
+def stated(kind: str, sql: str) -> list[str]:
+    """What the text says of an index, or the checks of a table, however it is laid out."""
+    text = " ".join(sql.replace('"', "").split())
+    if kind == "index":
+        return [text]
+    return sorted(clause[: balanced(clause)] for clause in text.split(" CHECK ")[1:])
+
+
+def balanced(text: str) -> int:
+    """Where the parenthesis is closed that a text begins with."""
+    depth = 0
+    for place, letter in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if depth == 0:
+            return place + 1
+    raise AssertionError(text)
 
 
 def test_every_version_between_is_gone_through(tmp_path: Path, steps: Path) -> None:
@@ -102,6 +123,20 @@ def test_nothing_is_lost_and_every_row_matches_its_checksum(old: Path) -> None:
         ("defer:close", "deferred"),
         ("undo:refund", "undone"),
     }
+    store.close()
+
+
+def test_a_row_that_a_check_would_refuse_does_not_keep_a_file_from_being_used(tmp_path: Path) -> None:
+    """Checks that are put otherwise are not asked of rows that are there: one that was damaged is said to be so."""
+    path = old_file(tmp_path, 13)
+    connection = apsw.Connection(str(path))
+    connection.execute("PRAGMA ignore_check_constraints = ON; UPDATE run SET status = 'dome' WHERE rid = 1")
+    connection.close()
+    store = Store(path)
+    assert [row.table for row in listing.rows(store) if not row.intact] == ["run"]
+    assert store.run_by_number(2).id
+    with pytest.raises(StateCorrupt):
+        store.journal.write((), lambda connection: connection.execute("UPDATE run SET status = 'fine' WHERE rid = 2"))
     store.close()
 
 

@@ -247,7 +247,10 @@ def test_text_that_is_looked_for_is_in_the_inputs(listed: Listed) -> None:
     [
         (run_pages.Wanted(), "run_root (parent=? AND rowid>? AND rowid<?)"),
         (run_pages.Wanted(status="failed", superseded=False), "run_status (status=? AND parent=?"),
+        (run_pages.Wanted(status="failed", workflow="sell"), "run_workflow (workflow=? AND status=? AND parent=?"),
         (run_pages.Wanted(status="done", workflow="sell"), "run_workflow (workflow=? AND status=? AND parent=?"),
+        (run_pages.Wanted(status="done"), "run_root (parent=? AND rowid>? AND rowid<?)"),
+        (run_pages.Wanted(status="queued", workflow="sell"), "run_status (status=? AND parent=?"),
         (run_pages.Wanted(parent=1), "(parent=?"),
         (run_pages.Wanted(workflow="sell"), "rowid>? AND rowid<?"),
         (run_pages.Wanted(meets=bool, children=True), "rowid>? AND rowid<?"),

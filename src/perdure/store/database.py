@@ -42,7 +42,7 @@ from perdure.store.state_files import JOURNALS, beside, copy_of, orphans, refuse
 from perdure.store.statements import HERE
 
 APPLICATION_ID = 0x50455244  # "PERD"
-SCHEMA_VERSION = 13
+SCHEMA_VERSION = 14
 
 FULL = 2
 """What SQLite says of `synchronous` when each commit waits for the disk."""

@@ -8,6 +8,7 @@ docs/decisions/0014-kinds-and-migrations.md says why.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
@@ -284,6 +285,32 @@ def _move_stops(connection: apsw.Connection) -> None:
     connection.execute("DELETE FROM attempt WHERE name = ?", (STOPPED,))
 
 
+LISTS = re.compile(r"(\w+) IN \(('\w+'(?:, '\w+'){2,})\)")
+"""Of more than two texts, which SQLite builds a table of whenever it checks a row."""
+
+
+def _ask_value_by_value(connection: apsw.Connection) -> None:
+    """Checks compare with one text after the other.
+
+    The texts of the tables are edited, which is sound for a check that says the same: no row is written anew, be there
+    ten million, or one that was damaged and that the check would refuse (https://www.sqlite.org/lang_altertable.html#otheralter).
+    """
+    tables: list[Any] = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").fetchall()
+    edited = [(now, name) for name, sql in tables if (now := LISTS.sub(_value_by_value, sql or "")) != sql]
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
+    try:
+        connection.pragma("writable_schema", 1)
+        connection.executemany("UPDATE sqlite_schema SET sql = ? WHERE type = 'table' AND name = ?", edited)
+    finally:
+        run_script(connection, "PRAGMA writable_schema = RESET")
+        connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+
+
+def _value_by_value(found: re.Match[str]) -> str:
+    column, values = found.groups()
+    return " OR ".join(f"{column} = {value}" for value in values.split(", "))
+
+
 RUN_COLUMNS = (
     "rid, id, script, path, workflow, key, named, parent, status, holder, epoch, input, output, created, started, "
     "ended, crc, stop, forked_from, forked_at, forked_last, superseded_by"
@@ -294,5 +321,6 @@ STEPS: dict[int, tuple[Callable[[apsw.Connection], None], ...]] = {
     3: (_settle_scripts,),
     4: (seal_all,),
     7: (_move_stops,),
+    14: (_ask_value_by_value,),
 }
 """By version: what SQL alone cannot do."""

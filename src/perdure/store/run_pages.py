@@ -26,6 +26,8 @@ _RECORDS = load("runs.sql")
 RUNS, STEPS, ATTEMPTS = (_RECORDS[name].partition("WHERE")[0] for name in ("get_run", "last_step", "last_attempt"))
 """Statements that read whole records: what they select, and from where."""
 _PAGE = _SQL["page"].replace(":runs", RUNS)
+_RUNNING, _BEGUN = "INDEXED BY run_running", "INDEXED BY run_workflow"
+"""Runs under way are few beside those that rest, and are sorted."""
 _LAST_STEP = _SQL["last_step"].replace(":steps", STEPS)
 _NEWEST_ATTEMPT = _SQL["newest_attempt"].replace(":attempts", ATTEMPTS)
 
@@ -101,14 +103,14 @@ def question(wanted: Wanted, before: int, most: int, listed: Sequence[int] | Non
     """The statement that finds the runs of a chunk, and what it is given."""
     # What an index leads to is looked up beyond all windows: only what meets the filters is read then.
     roots = not wanted.children and wanted.parent is None
-    by_index = (
-        listed is not None or wanted.parent is not None or (roots and not (wanted.workflow and not wanted.status))
-    )
+    running = wanted.status == "running"
+    of_roots = {None: wanted.workflow is None, "done": wanted.workflow is not None}.get(wanted.status, True)
+    by_index = listed is not None or wanted.parent is not None or running or (roots and of_roots)
     judged = wanted.meets is not None or wanted.superseded is True
     windowed = listed is None and (not by_index or judged)
     first = max(before - WINDOW, 0) if windowed else 0
     names = {
-        "only_status": wanted.status is not None,
+        **_standing(wanted),
         "only_workflow": wanted.workflow is not None,
         "in_window": windowed,
         "only_roots": roots,
@@ -118,7 +120,7 @@ def question(wanted: Wanted, before: int, most: int, listed: Sequence[int] | Non
         "only_listed": listed is not None,
     }
     filters = [_SQL[name] for name, asked in names.items() if asked]
-    statement = _PAGE.replace(":filters", " ".join(filters))
+    statement = _PAGE.replace(":filters", " ".join(filters)).replace(":index", _RUNNING if running else "")
     given = {
         "first": first,
         "before": before,
@@ -201,7 +203,7 @@ def count(store: Store, wanted: Wanted, most: int, listed: Sequence[int] | None 
         listed: only those with these numbers.
     """
     names = {
-        "only_status": wanted.status is not None,
+        **_standing(wanted),
         "only_workflow": wanted.workflow is not None,
         "only_roots": not wanted.children,
         "not_superseded": wanted.superseded is False,
@@ -214,10 +216,18 @@ def count(store: Store, wanted: Wanted, most: int, listed: Sequence[int] | None 
         "listed": None if listed is None else _json(listed),
     }
     filters = " ".join(_SQL[name] for name, asked in names.items() if asked)
-    found: int = store.journal.read(
-        lambda connection: next(connection.execute(_SQL["count"].replace(":filters", filters), given))[0]
-    )
+    index = {"running": _RUNNING, "done": _BEGUN}.get(wanted.status or "", "")
+    statement = _SQL["count"].replace(":filters", filters).replace(":index", index)
+    found: int = store.journal.read(lambda connection: next(connection.execute(statement, given))[0])
     return found
+
+
+def _standing(wanted: Wanted) -> dict[str, bool]:
+    """The filter for a status: it says of which index what is meant is not left out."""
+    if wanted.status == "running":
+        return {"only_running": True}
+    by_workflow = wanted.status == "done" or (wanted.workflow is not None and wanted.status != "queued")
+    return {"only_begun" if by_workflow else "only_waiting": wanted.status is not None}
 
 
 def with_letters(store: Store, before: int) -> list[int]:

@@ -203,6 +203,8 @@ class RunQueries:
         # Where nearly all runs have that status, those that its index leads to would have to be sorted.
         by_index = status not in (None, "done", "cancelled")
         statement = self._sql["list_runs"].replace(":filter", self._sql["of_status" if by_index else "of_any_status"])
+        if status == "running":
+            statement = self._sql["list_running"].replace(":list", statement.partition("WHERE")[0])
         given = (status, workflow, children, most)
         found = self.journal.read(lambda connection: connection.execute(statement, given).fetchall())
         return [here(self.whole(checked(RunRecord, row, self.path)), self.path) for row in found]

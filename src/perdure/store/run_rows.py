@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -110,15 +111,15 @@ class RunRows(RunQueries):
             changed["output"] = pieces.keep(connection, run.rid, changed["output"])
         if "holder" in changed and "steps" not in changed:  # while a process executes it, it changes with each record
             changed["steps"] = self.steps_in(connection, run.rid) if changed["holder"] is None else None
-        before, run = run, msgspec.structs.replace(run, **changed).sealed()
+        written = {name: value for name, value in changed.items() if getattr(run, name) != value}
+        before, run = run, msgspec.structs.replace(run, **written).sealed()
         if run.wake is not None:
             _refuse_what_no_date_shows(run)
         if run.status != before.status or (run.holder is None and before.holder is not None):
             self._ends = True
-        row = (run.path, run.parent, run.status, run.holder, run.epoch, run.output, run.started, run.ended, run.stop)
-        more = (run.forked_at, run.forked_last, run.superseded_by, run.stopped, run.timed_from, run.wake, run.hold)
-        queued = (run.queue, run.priority, run.turn)
-        connection.execute(self._sql["put_run"], (*row, *more, *queued, run.steps, run.crc, run.rid))
+        if written:
+            statement = _writing(self._sql["put_run"], tuple(written))
+            connection.execute(statement, (*written.values(), run.crc, run.rid))
         if awaited and changed.get("status") in ENDED:
             from perdure.store import awaited_ends
 
@@ -252,3 +253,9 @@ def _refuse_what_no_date_shows(run: RunRecord) -> None:
     """What could not be read again is not written."""
     if not is_time(run.wake):
         raise OptionError(f"run {run.id} is to go on at a time that no date can show", "give one before the year 10000")
+
+
+@cache
+def _writing(statement: str, columns: tuple[str, ...]) -> str:
+    """The statement that writes these columns: SQLite writes each index anew of which one is named, changed or not."""
+    return statement.replace(":columns", ", ".join(f"{each} = ?" for each in columns))

@@ -5,7 +5,7 @@ SELECT coalesce(max(rid), 0) FROM run
 
 -- name: at_work
 SELECT rid, id, crc, (SELECT max(seq) FROM step WHERE run = rid)
-FROM run WHERE status = 'running' AND rid > 0 ORDER BY rid DESC LIMIT :most
+FROM run INDEXED BY run_running WHERE status = 'running' ORDER BY rid DESC LIMIT :most
 
 -- name: begun
 SELECT rid, id, crc, 0 FROM run WHERE rid > :after ORDER BY rid LIMIT :most
@@ -32,5 +32,5 @@ SELECT crc,
     (SELECT total(crc) FROM session WHERE run = r.rid),
     (SELECT total(crc) FROM batch WHERE run = r.rid),
     (SELECT count(*) FROM run WHERE parent = r.rid),
-    (SELECT count(*) FROM run WHERE parent = r.rid AND status = 'running' AND rid > 0)
+    (SELECT count(*) FROM run INDEXED BY run_running WHERE parent = r.rid AND status = 'running')
 FROM run r WHERE id = ?

@@ -6,7 +6,7 @@ WHERE status = 'suspended' AND hold IS NULL AND wake IS NOT NULL AND wake <= ?1
 ORDER BY wake, rid LIMIT ?3
 
 -- name: executed
-SELECT r.rid, r.script, r.workflow, r.holder, h.token FROM run r INDEXED BY run_held CROSS JOIN holder h ON h.hid = r.holder
+SELECT r.rid, r.script, r.workflow, r.holder, h.token FROM run r INDEXED BY run_running CROSS JOIN holder h ON h.hid = r.holder
 WHERE r.holder IS NOT NULL AND r.status = 'running' AND r.parent IS NULL AND r.superseded_by IS NULL
 ORDER BY r.rid
 

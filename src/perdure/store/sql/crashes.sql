@@ -24,7 +24,7 @@ DELETE FROM crash WHERE run = ? AND name = ? AND key = ? AND n = ?
 
 -- name: left
 SELECT h.token, h.pid, h.host, h.started, r.id, r.workflow, r.script, h.gone
-FROM run r JOIN holder h ON r.holder = h.hid
+FROM run r INDEXED BY run_running JOIN holder h ON r.holder = h.hid
 WHERE r.status = 'running' AND r.parent IS NULL ORDER BY r.rid
 
 -- name: holders

@@ -9,8 +9,8 @@ ORDER BY seq DESC LIMIT ?2
 
 -- name: shared
 SELECT r.id, s.name FROM (SELECT seq, name, key, output FROM step WHERE run = ?1 ORDER BY seq DESC LIMIT 1000) s
-JOIN run r ON r.key = s.key AND r.workflow = s.name AND r.output = s.output
+JOIN run r ON r.key = s.key AND (r.named = 0 OR r.queue IS NULL) AND r.workflow = s.name AND r.output = s.output
 WHERE r.parent IS NULL AND r.named = 0 AND r.status = 'done'
     AND r.script = (SELECT script FROM run WHERE rid = ?1)
-    AND NOT EXISTS (SELECT 1 FROM run c WHERE c.key = r.key AND c.workflow = r.workflow AND +c.parent = ?1)
+    AND NOT EXISTS (SELECT 1 FROM run c WHERE c.key = r.key AND (c.named = 0 OR c.queue IS NULL) AND c.workflow = r.workflow AND +c.parent = ?1)
 ORDER BY s.seq DESC LIMIT ?2

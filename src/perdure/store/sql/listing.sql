@@ -20,16 +20,16 @@ SELECT EXISTS (
 )
 
 -- name: totals
-SELECT 'all', count(*) FROM run
-UNION ALL SELECT status, count(*) FROM run WHERE rid > 0 AND status < 'done' GROUP BY status
-UNION ALL SELECT status, count(*) FROM run WHERE rid > 0 AND status > 'done' GROUP BY status
+SELECT 'all', (SELECT count(*) FROM run WHERE parent IS NULL AND rid > 0) + (SELECT count(*) FROM run WHERE parent IS NOT NULL)
+UNION ALL SELECT 'running', count(*) FROM run WHERE status = 'running'
+UNION ALL SELECT status, count(*) FROM run WHERE rid > 0 AND status <> 'running' AND status <> 'done' GROUP BY status
 
 -- name: holders
 SELECT h.hid, h.token, h.pid, h.host, h.started, h.gone, h.crc, count(r.rid)
-FROM holder h LEFT JOIN run r ON r.holder = h.hid GROUP BY h.hid ORDER BY h.hid
+FROM holder h LEFT JOIN run r ON r.holder = h.hid AND r.status = 'running' GROUP BY h.hid ORDER BY h.hid
 
 -- name: executing
-SELECT DISTINCT h.token FROM run r JOIN holder h ON h.hid = r.holder WHERE r.status = 'running' AND r.rid > 0 ORDER BY h.token
+SELECT DISTINCT h.token FROM run r JOIN holder h ON h.hid = r.holder WHERE r.status = 'running' ORDER BY h.token
 
 -- name: may_have_letters
 SELECT EXISTS (SELECT 1 FROM dead_letter WHERE run = ?1) OR EXISTS (SELECT 1 FROM run WHERE parent = ?1)

@@ -3,21 +3,31 @@
 -- name: runs
 -- The +: of many runs only the index over workflow and status is read, and none is looked up.
 SELECT workflow, status, count(*) FROM run
-WHERE rid > 0 AND +parent IS NULL AND +status IN ('done', 'cancelled') GROUP BY workflow, status
+WHERE rid > 0 AND +parent IS NULL AND +status IN ('done', 'cancelled') AND status <> 'running' AND status <> 'queued'
+GROUP BY workflow, status
 UNION ALL
 SELECT workflow, status, count(*) FROM run
-WHERE rid > 0 AND parent IS NULL AND status IN ('running', 'suspended', 'queued', 'failed', 'parked')
-  AND superseded_by IS NULL
+WHERE rid > 0 AND parent IS NULL AND status IN ('suspended', 'queued', 'failed', 'parked')
+  AND status <> 'running' AND status <> 'done' AND superseded_by IS NULL
 GROUP BY workflow, status
+UNION ALL
+SELECT workflow, status, count(*) FROM run INDEXED BY run_running
+WHERE status = 'running' AND parent IS NULL AND superseded_by IS NULL GROUP BY workflow, status
 
 -- name: oldest
-SELECT workflow, min(created) FROM run
-WHERE rid > 0 AND parent IS NULL AND status IN ('running', 'suspended', 'queued') AND superseded_by IS NULL
-GROUP BY workflow
+SELECT workflow, min(created) FROM (
+    SELECT workflow, created FROM run
+    WHERE rid > 0 AND parent IS NULL AND status IN ('suspended', 'queued') AND status <> 'running' AND status <> 'done'
+      AND superseded_by IS NULL
+    UNION ALL
+    SELECT workflow, created FROM run INDEXED BY run_running
+    WHERE status = 'running' AND parent IS NULL AND superseded_by IS NULL
+) GROUP BY workflow
 
 -- name: last_success
 SELECT max(ended) FROM (
-    SELECT ended FROM run WHERE rid > 0 AND workflow = ? AND status = 'done' AND parent IS NULL ORDER BY rid DESC LIMIT 32
+    SELECT ended FROM run WHERE rid > 0 AND workflow = ? AND status = 'done' AND status <> 'running' AND status <> 'queued' AND parent IS NULL
+    ORDER BY rid DESC LIMIT 32
 )
 
 -- name: letters

@@ -41,8 +41,13 @@ WHERE status = 'queued' AND turn IS NOT NULL AND queue = ?1 AND (priority, turn,
 ORDER BY priority, turn, rid LIMIT ?5
 
 -- name: executing
-SELECT holder, queue_key, count(*) FROM run
-WHERE queue = ? AND status = 'running' AND holder IS NOT NULL GROUP BY holder, queue_key
+WITH RECURSIVE process (hid) AS (
+    SELECT min(holder) FROM run WHERE status = 'running'
+    UNION ALL
+    SELECT (SELECT min(holder) FROM run WHERE status = 'running' AND holder > hid) FROM process WHERE hid IS NOT NULL
+)
+SELECT r.holder, r.queue_key, count(*) FROM process p CROSS JOIN run r ON r.holder = p.hid
+WHERE r.queue = ?1 AND r.status = 'running' GROUP BY r.holder, r.queue_key
 
 -- name: before
 SELECT count(*) FROM (
@@ -51,12 +56,15 @@ SELECT count(*) FROM (
 )
 
 -- name: counts
-SELECT queue, status = 'queued', turn IS NULL AND (wake IS NOT NULL OR hold IS NOT NULL), count(*) FROM run
-WHERE queue IS NOT NULL AND status IN ('queued', 'running') GROUP BY 1, 2, 3
+SELECT queue, 1, turn IS NULL AND (wake IS NOT NULL OR hold IS NOT NULL), count(*) FROM run
+WHERE rid > 0 AND status = 'queued' AND status <> 'running' AND status <> 'done' AND queue IS NOT NULL GROUP BY 1, 3
+UNION ALL
+SELECT queue, 0, 0, count(*) FROM run INDEXED BY run_running WHERE status = 'running' AND queue IS NOT NULL GROUP BY 1
 
 -- name: queued_in
-SELECT rid FROM run WHERE queue = ? AND status = 'queued' ORDER BY rid LIMIT ?
+SELECT rid FROM run WHERE rid > 0 AND status = 'queued' AND status <> 'running' AND status <> 'done' AND queue = ? ORDER BY rid LIMIT ?
 
 -- name: waiting_since
 SELECT queue, script, workflow, min(path), min(coalesce(wake, started)), count(*) FROM run
-WHERE status = 'queued' AND hold IS NULL AND coalesce(wake, started) <= ?1 GROUP BY queue, script, workflow LIMIT 100
+WHERE rid > 0 AND status = 'queued' AND status <> 'running' AND status <> 'done' AND hold IS NULL AND coalesce(wake, started) <= ?1
+GROUP BY queue, script, workflow LIMIT 100

@@ -5,16 +5,22 @@
 SELECT coalesce(max(rid), 0) FROM run
 
 -- name: page
-:runs WHERE rid > 0 AND rid < :before :filters ORDER BY rid DESC LIMIT :most
+:runs :index WHERE rid > 0 AND rid < :before :filters ORDER BY rid DESC LIMIT :most
 
 -- name: count
-SELECT count(*) FROM (SELECT 1 FROM run WHERE rid > 0 :filters LIMIT :most)
+SELECT count(*) FROM (SELECT 1 FROM run :index WHERE rid > 0 :filters LIMIT :most)
 
 -- name: in_window
 AND rid >= :first
 
--- name: only_status
-AND status = :status
+-- name: only_waiting
+AND status = :status AND status <> 'running' AND status <> 'done'
+
+-- name: only_running
+AND status = 'running'
+
+-- name: only_begun
+AND status = :status AND status <> 'running' AND status <> 'queued'
 
 -- name: only_workflow
 AND workflow = :workflow

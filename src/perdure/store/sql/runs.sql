@@ -13,7 +13,7 @@ SELECT hid, token, pid, host, started, gone, crc FROM holder WHERE hid = ?
 -- name: find_unfinished
 SELECT rid FROM run
 WHERE workflow = ? AND key = ? AND script = ?
-  AND named = 0 AND parent IS NULL AND status IN ('running', 'failed', 'suspended') AND superseded_by IS NULL
+  AND named = 0 AND parent IS NULL AND (status = 'running' OR status = 'failed' OR status = 'suspended') AND superseded_by IS NULL
 ORDER BY rid DESC LIMIT 1
 
 -- name: unfinished_of_others
@@ -22,14 +22,14 @@ SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoc
        timed_from, wake, queue, priority, queue_key, dedup, hold, turn, steps
 FROM run INDEXED BY run_unfinished
 WHERE workflow <> ? AND key = ? AND script = ?
-  AND named = 0 AND parent IS NULL AND status IN ('running', 'failed', 'suspended') AND superseded_by IS NULL
+  AND named = 0 AND parent IS NULL AND (status = 'running' OR status = 'failed' OR status = 'suspended') AND superseded_by IS NULL
 ORDER BY rid DESC LIMIT 50
 
 -- name: same_inputs
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
        timed_from, wake, queue, priority, queue_key, dedup, hold, turn, steps
-FROM run WHERE key = ? ORDER BY rid DESC LIMIT 4
+FROM run WHERE key = ? AND (named = 0 OR queue IS NULL) ORDER BY rid DESC LIMIT 4
 
 -- name: find_once
 SELECT rid FROM run
@@ -41,7 +41,7 @@ ORDER BY status = 'done' DESC, rid DESC LIMIT 1
 SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoch,
        input, output, created, started, ended, crc, stop, forked_from, forked_at, forked_last, superseded_by, stopped,
        timed_from, wake, queue, priority, queue_key, dedup, hold, turn, steps
-FROM run WHERE workflow = ? AND named = 0 AND parent IS NULL AND status IN ('running', 'failed', 'suspended')
+FROM run WHERE workflow = ? AND named = 0 AND parent IS NULL AND (status = 'running' OR status = 'failed' OR status = 'suspended')
 ORDER BY rid DESC LIMIT 50
 
 -- name: add_function
@@ -76,10 +76,8 @@ INSERT INTO run (rid, id, script, path, workflow, key, named, parent, status, ho
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_run
-UPDATE run SET path = ?, parent = ?, status = ?, holder = ?, epoch = ?, output = ?, started = ?, ended = ?, stop = ?,
-               forked_at = ?, forked_last = ?, superseded_by = ?, stopped = ?, timed_from = ?, wake = ?, hold = ?,
-               queue = ?, priority = ?, turn = ?, steps = ?, crc = ?
-WHERE rid = ?
+-- The columns are those that change.
+UPDATE run SET :columns, crc = ? WHERE rid = ?
 
 -- name: beside
 SELECT EXISTS (SELECT 1 FROM crash WHERE run = ?1),
@@ -122,7 +120,11 @@ WHERE :filter (?2 IS NULL OR r.workflow = ?2) AND (?3 OR r.parent IS NULL)
 ORDER BY r.rid DESC LIMIT ?4
 
 -- name: of_status
-r.rid > 0 AND r.status = ?1 AND
+r.rid > 0 AND r.status = ?1 AND r.status <> 'running' AND r.status <> 'done' AND
+
+-- name: list_running
+:list INDEXED BY run_running WHERE r.status = 'running' AND (?2 IS NULL OR r.workflow = ?2) AND (?3 OR r.parent IS NULL)
+ORDER BY r.rid DESC LIMIT ?4
 
 -- name: of_any_status
 (?1 IS NULL OR r.status = ?1) AND

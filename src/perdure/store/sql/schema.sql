@@ -96,7 +96,11 @@
 -- `rid > 0` is always true. An index that says so is only taken by a query that says so: the lists of runs. The planner knows no
 -- sizes, and would take them in the place of those that find the one run that is meant.
 --
--- The checks of a step begin with what is nearly always true: for a list of more than two, SQLite builds a table at each insert.
+-- What a column may hold is asked one value after the other: for `IN (...)` of more than two values SQLite
+-- builds a table at each insert and update.
+--
+-- A run that begins, goes on and ends writes few indexes: those of lists leave out what it mostly passes through. Who executes what, and
+-- what nobody goes on with, is in `run_running`; a query says of what it leaves out that it does (`status <> 'running'`).
 --
 -- crc is a CRC-32 over all columns of the row; SQLite does not notice flipped bytes by itself. That of a step has two halves: the
 -- upper one is over what identifies it, so that the index of a run is checked without its payloads (core/checksums.py).
@@ -120,7 +124,7 @@ CREATE TABLE run (
     key      BLOB NOT NULL CHECK (length(key) = 16),
     named    INTEGER NOT NULL CHECK (named IN (0, 1)),
     parent   INTEGER REFERENCES run (rid),
-    status   TEXT NOT NULL CHECK (status IN ('running', 'failed', 'parked', 'done', 'cancelled', 'queued', 'suspended')),
+    status   TEXT NOT NULL CHECK (status = 'running' OR status = 'failed' OR status = 'parked' OR status = 'done' OR status = 'cancelled' OR status = 'queued' OR status = 'suspended'),
     holder   INTEGER REFERENCES holder (hid),
     epoch    INTEGER NOT NULL DEFAULT 0 CHECK (epoch >= 0),
     input    BLOB NOT NULL,
@@ -144,21 +148,23 @@ CREATE TABLE run (
     hold     TEXT,
     turn     INTEGER CHECK (turn > 0),
     steps    INTEGER CHECK (steps >= 0),
-    CHECK ((status IN ('done', 'failed', 'parked')) = (output IS NOT NULL))
+    CHECK ((status = 'done' OR status = 'failed' OR status = 'parked') = (output IS NOT NULL))
 ) STRICT;
 
 CREATE INDEX run_unfinished ON run (workflow, key)
-    WHERE named = 0 AND parent IS NULL AND status IN ('running', 'failed', 'suspended');
+    WHERE named = 0 AND parent IS NULL AND (status = 'running' OR status = 'failed' OR status = 'suspended');
 
-CREATE INDEX run_key ON run (key);
+CREATE INDEX run_key ON run (key) WHERE named = 0 OR queue IS NULL;
 
 CREATE INDEX run_child ON run (parent) WHERE parent IS NOT NULL;
 
 CREATE INDEX run_root ON run (parent) WHERE parent IS NULL AND rid > 0;
 
-CREATE INDEX run_status ON run (status, parent) WHERE rid > 0;
+CREATE INDEX run_status ON run (status, parent) WHERE rid > 0 AND status <> 'running' AND status <> 'done';
 
-CREATE INDEX run_workflow ON run (workflow, status, parent) WHERE rid > 0;
+CREATE INDEX run_workflow ON run (workflow, status, parent) WHERE rid > 0 AND status <> 'running' AND status <> 'queued';
+
+CREATE INDEX run_running ON run (holder, queue, queue_key) WHERE status = 'running';
 
 CREATE INDEX run_due ON run (status, wake) WHERE hold IS NULL AND wake IS NOT NULL;
 
@@ -170,8 +176,6 @@ CREATE INDEX run_not_in_turn ON run (wake, rid) WHERE status = 'queued' AND turn
 
 CREATE INDEX run_turn_of_key ON run (queue, queue_key, priority, turn)
     WHERE status = 'queued' AND turn IS NOT NULL AND queue_key IS NOT NULL;
-
-CREATE INDEX run_executing ON run (queue, holder, queue_key) WHERE queue IS NOT NULL AND status = 'running' AND holder IS NOT NULL;
 
 CREATE INDEX run_dedup ON run (workflow, script, dedup)
     WHERE dedup IS NOT NULL AND status IN ('queued', 'running', 'suspended');
@@ -185,22 +189,20 @@ CREATE TABLE lock (
     crc    INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX run_held ON run (holder) WHERE holder IS NOT NULL;
-
 CREATE TABLE step (
     run      INTEGER NOT NULL,
     seq      INTEGER NOT NULL,
     name     TEXT NOT NULL,
     key      BLOB NOT NULL CHECK (length(key) = 16),
     n        INTEGER NOT NULL CHECK (n >= 0),
-    status   TEXT NOT NULL CHECK (status = 'done' OR status IN ('failed', 'dead', 'abandoned')),
+    status   TEXT NOT NULL CHECK (status = 'done' OR status = 'failed' OR status = 'dead' OR status = 'abandoned'),
     input    BLOB NOT NULL,
     output   BLOB NOT NULL,
     started  REAL NOT NULL,
     ms       INTEGER NOT NULL,
     attempts INTEGER NOT NULL CHECK (attempts >= 0),
     crc      INTEGER NOT NULL,
-    kind     TEXT NOT NULL CHECK (kind = 'step' OR kind IN ('builtin', 'defer', 'undo', 'deferred', 'undone', 'timers')),
+    kind     TEXT NOT NULL CHECK (kind = 'step' OR kind = 'builtin' OR kind = 'defer' OR kind = 'undo' OR kind = 'deferred' OR kind = 'undone' OR kind = 'timers'),
     lives    INTEGER CHECK (lives > 1),
     keyed    INTEGER CHECK (keyed IN (0, 1)),
     batch    INTEGER CHECK (batch > 0),
@@ -295,7 +297,7 @@ CREATE TABLE dead_letter (
     lid      INTEGER PRIMARY KEY AUTOINCREMENT,
     run      INTEGER NOT NULL,
     seq      INTEGER NOT NULL CHECK (seq >= 0),
-    status   TEXT NOT NULL CHECK (status IN ('parked', 'resolved', 'dropped', 'evicted', 'superseded')),
+    status   TEXT NOT NULL CHECK (status = 'parked' OR status = 'resolved' OR status = 'dropped' OR status = 'evicted' OR status = 'superseded'),
     created  REAL NOT NULL,
     changed  REAL NOT NULL,
     redriven INTEGER NOT NULL DEFAULT 0 CHECK (redriven >= 0),
@@ -392,7 +394,7 @@ CREATE TABLE signal (
     id     TEXT,
     value  BLOB NOT NULL,
     stamp  REAL NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('stored', 'taken', 'aside')),
+    status TEXT NOT NULL CHECK (status = 'stored' OR status = 'taken' OR status = 'aside'),
     seq    INTEGER,
     reason TEXT,
     crc    INTEGER NOT NULL
@@ -429,8 +431,8 @@ CREATE TABLE schedule (
     workflow TEXT NOT NULL,
     spec     TEXT NOT NULL,
     tz       TEXT NOT NULL,
-    overlap  TEXT NOT NULL CHECK (overlap IN ('skip', 'queue', 'allow', 'cancel')),
-    missed   TEXT NOT NULL CHECK (missed IN ('skip', 'one', 'all')),
+    overlap  TEXT NOT NULL CHECK (overlap = 'skip' OR overlap = 'queue' OR overlap = 'allow' OR overlap = 'cancel'),
+    missed   TEXT NOT NULL CHECK (missed = 'skip' OR missed = 'one' OR missed = 'all'),
     within   REAL NOT NULL,
     spread   REAL NOT NULL,
     queue    TEXT,
@@ -440,7 +442,7 @@ CREATE TABLE schedule (
     last     REAL NOT NULL,
     due      REAL,
     seen     REAL NOT NULL,
-    status   TEXT NOT NULL CHECK (status IN ('active', 'paused', 'undeclared')),
+    status   TEXT NOT NULL CHECK (status = 'active' OR status = 'paused' OR status = 'undeclared'),
     origin   TEXT NOT NULL CHECK (origin IN ('script', 'call')),
     declared REAL NOT NULL,
     crc      INTEGER NOT NULL
@@ -451,7 +453,7 @@ CREATE TABLE tick (
     due      REAL NOT NULL,
     last     REAL NOT NULL CHECK (last >= due),
     ticks    INTEGER CHECK (ticks > 0),
-    outcome  TEXT NOT NULL CHECK (outcome IN ('started', 'waiting', 'ended', 'skipped')),
+    outcome  TEXT NOT NULL CHECK (outcome = 'started' OR outcome = 'waiting' OR outcome = 'ended' OR outcome = 'skipped'),
     reason   TEXT,
     run      INTEGER,
     tz       TEXT,
