@@ -21,7 +21,7 @@ SELECT EXISTS (
 
 -- name: totals
 SELECT 'all', (SELECT count(*) FROM run WHERE parent IS NULL AND rid > 0) + (SELECT count(*) FROM run WHERE parent IS NOT NULL)
-UNION ALL SELECT 'running', count(*) FROM run WHERE status = 'running'
+UNION ALL SELECT status, count(*) FROM run WHERE status = 'running' GROUP BY status
 UNION ALL SELECT status, count(*) FROM run WHERE rid > 0 AND status <> 'running' AND status <> 'done' GROUP BY status
 
 -- name: holders
