@@ -111,15 +111,13 @@ class RunRows(RunQueries):
             changed["output"] = pieces.keep(connection, run.rid, changed["output"])
         if "holder" in changed and "steps" not in changed:  # while a process executes it, it changes with each record
             changed["steps"] = self.steps_in(connection, run.rid) if changed["holder"] is None else None
-        written = {name: value for name, value in changed.items() if getattr(run, name) != value}
-        before, run = run, msgspec.structs.replace(run, **written).sealed()
+        before, run = run, msgspec.structs.replace(run, **changed).sealed()
         if run.wake is not None:
             _refuse_what_no_date_shows(run)
         if run.status != before.status or (run.holder is None and before.holder is not None):
             self._ends = True
-        if written:
-            statement = _writing(self._sql["put_run"], tuple(written))
-            connection.execute(statement, (*written.values(), run.crc, run.rid))
+        statement = _writing(self._sql["put_run"], tuple(changed))
+        connection.execute(statement, (*changed.values(), run.crc, run.rid))
         if awaited and changed.get("status") in ENDED:
             from perdure.store import awaited_ends
 
