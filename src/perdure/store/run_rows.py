@@ -107,6 +107,8 @@ class RunRows(RunQueries):
 
         An end makes ready who waits for it, unless it is known that there are no waits (`awaited`).
         """
+        if not changed:
+            return run
         if changed.get("output") is not None:
             changed["output"] = pieces.keep(connection, run.rid, changed["output"])
         if "holder" in changed and "steps" not in changed:  # while a process executes it, it changes with each record
