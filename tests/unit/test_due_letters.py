@@ -156,12 +156,16 @@ def statuses(machine: Machine) -> list[str]:
 
 
 def redrive(machine: Machine, lid: int = 1) -> Result:
+    (result,) = redrive_all(machine, [lid])
+    return result
+
+
+def redrive_all(machine: Machine, lids: list[int]) -> list[Result]:
     results: list[Result] = []
     specs = {"undo:due cancel": cancel, "due book": book, "defer:due clean": clean}
-    Redriver(machine.engine, lambda run, record: spec_of(specs[record.name]), results.append).run([lid])
+    Redriver(machine.engine, lambda run, record: spec_of(specs[record.name]), results.append).run(lids)
     machine.boot()
-    (result,) = results
-    return result
+    return results
 
 
 def test_the_letter_of_an_undoing_is_superseded_when_the_run_goes_on_and_its_next_end_decides_anew(
@@ -322,6 +326,34 @@ def test_what_was_made_again_after_a_broken_off_undoing_has_an_undoing_of_its_ow
     assert flat() == "seat"
     assert len(keys) == len(set(keys)) == 3
     assert machine.engine.store.run(run.id).status == "done"
+
+
+def test_of_two_letters_of_one_call_the_newer_one_is_redriven_first(machine: Machine) -> None:
+    """The older one alone is refused, and says so: it would take back what was made again. Both are, if both are meant."""
+    leave(machine, flat)
+    run = end(machine, flat, "pay", "cancel")
+    assert statuses(machine) == ["parked"] * 2
+    assert machine.engine.cancel(run.id, lambda run: None).outcome == "ended"
+    refused = redrive(machine, 1)
+    hint = "re-drive letter 2 first: perdure dlq redrive 2"
+    assert (refused.status, getattr(refused.error, "hint", "")) == ("refused", hint)
+    assert [(one.letter, one.status) for one in redrive_all(machine, [1, 2])] == [(2, "resolved"), (1, "resolved")]
+    assert done == ["book seat", "book seat", "cancel seat", "cancel seat"]
+
+
+@pytest.mark.parametrize("point", ["behind it", "before it", "at the first step"])
+def test_the_letter_of_a_broken_off_undoing_becomes_the_forks(machine: Machine, point: str) -> None:
+    """Under its number, wherever the fork begins: the fork makes the call again, and the letter is what is left to do."""
+    leave(machine, flat)
+    run = end(machine, flat, "pay", "cancel")
+    assert redrive(machine, 2).status == "resolved"
+    (letter,) = dead_letters.find(machine.engine.store, dead_letters.Filter(status="parked"))
+    new = fork(machine, run, before={"behind it": 0, "before it": letter.seq, "at the first step": 1}[point])
+    assert flat() == "seat"
+    (found,) = dead_letters.find(machine.engine.store, dead_letters.Filter(status="parked"))
+    assert (found.lid, found.run) == (letter.lid, new.rid)
+    assert "see with the service" in getattr(redrive(machine, found.lid).error, "hint", "")
+    assert done == ["book seat", "book seat", "cancel seat", "book seat", "pay"]
 
 
 def test_what_a_lost_undo_step_may_have_begun_to_take_back_is_made_again(

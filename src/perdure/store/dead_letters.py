@@ -152,6 +152,11 @@ def without_reason(store: Store, most: int) -> list[int]:
     return [lid for (lid,) in _all(store, "without_reason", most)]
 
 
+def undoings(store: Store) -> set[int]:
+    """The numbers of the parked letters of undoings."""
+    return {lid for (lid,) in _all(store, "undoings")}
+
+
 def totals(store: Store) -> dict[str, int]:
     """How many letters of each status there are."""
     return dict(_all(store, "totals"))

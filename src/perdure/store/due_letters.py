@@ -6,7 +6,7 @@ All of it is for a transaction (see journal.py); what it raises is handed to the
 from __future__ import annotations
 
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import apsw
 import msgspec
@@ -19,7 +19,7 @@ from perdure.core.letter_record import WHOLE_RUN, LetterRecord
 from perdure.core.records import CLEAN_UPS, RunRecord, StepRecord, StepStatus
 from perdure.errors import AlreadyRunning, RunError
 from perdure.store import lives, parking, pieces
-from perdure.store.rows import checked
+from perdure.store.rows import ENDED, checked
 from perdure.store.statements import load
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def revive(store: RunRows, connection: apsw.Connection, rid: int, now: float) ->
 
 def undoing_forked(
     store: RunRows, connection: apsw.Connection, letter: LetterRecord, before: int, fork: int, now: float
-) -> bool:
+) -> Literal["call", "settled", "in part"]:
     """The run of a parked letter is forked: if the letter is an undoing, see that what it would take back stays one.
 
     The fork stands on that, and its own end decides anew.
@@ -176,16 +176,17 @@ def undoing_forked(
         now: seconds since the epoch.
 
     Returns:
-        Is it an undoing? Then it is superseded, or stays with its run if that was broken off.
+        What it is: no undoing; one that is superseded by that; or one that was broken off once, which it does not settle:
+        the fork makes the call again, and the letter takes back what the source has left.
 
     Raises:
         RunError: it is, and the fork would make again what stands still.
     """
     if _kind(store, connection, letter) != "undone":
-        return False
+        return "call"
     let_go_of_parts(store, connection, letter.run, now)
     if store.record_in(connection, letter.run, letter.seq).status == "abandoned":
-        return True  # the fork makes the call again; what the source has left, the letter takes back
+        return "in part"
     run = store.run_in(connection, letter.run)
     if run.status != "done" and not 0 < _undoes(store, connection, letter) < before:
         raise RunError(
@@ -196,7 +197,7 @@ def undoing_forked(
     supersede(store, connection, letter, now)
     if letter.seq < before:
         lift(store, connection, fork, letter.seq)
-    return True
+    return "settled"
 
 
 def refuse(
@@ -210,10 +211,11 @@ def refuse(
     """
     kind = _kind(store, connection, letter)
     in_part = kind == "undone" and store.record_in(connection, letter.run, letter.seq).status == "abandoned"
-    if _stands_again(store, connection, letter) if in_part else kind == "undone" and run.status == "done":
+    if in_part and (again := _made_again(store, connection, letter)) is not None:
+        raise _stands_on_it(store, connection, letter, *again)
+    if kind == "undone" and not in_part and run.status == "done":
         raise RunError(
-            f"dead letter {letter.lid} would take back what run {run.id} stands on"
-            + (", which has made that call again" if in_part else ", which is done"),
+            f"dead letter {letter.lid} would take back what run {run.id} stands on, which is done",
             f"drop it: perdure dlq drop {letter.lid}",
         )
     if (kind == "undone" or undoable) and (found := executed(store, connection, run)) is not None:
@@ -302,22 +304,47 @@ def _taken(store: RunRows, connection: apsw.Connection, rid: int, undoing: StepR
     return takes_back(undoing, records)
 
 
-def _stands_again(store: RunRows, connection: apsw.Connection, letter: LetterRecord) -> bool:
-    """Was the call that a broken-off undoing takes back made again, with the result that the undoing is called with?
-
-    By its run, or by a fork of that.
-    """
+def _made_again(store: RunRows, connection: apsw.Connection, letter: LetterRecord) -> tuple[RunRecord, int] | None:
+    """The run that has made the call again that a broken-off undoing takes back, with the result that the undoing is
+    called with, and the number of that record; None if neither its run nor a fork of that has."""
     undoing = pieces.whole(connection, store.record_in(connection, letter.run, letter.seq), store.path)
     undoing = msgspec.structs.replace(undoing, status="dead")
     given = undoing.input if letter.input is None else pieces.whole(connection, letter, store.path).input
     rid: int | None = letter.run
     while rid is not None:
+        run = store.run_in(connection, rid)
         if taken := _taken(store, connection, rid, undoing):
             made, note = (pieces.whole(connection, store.record_in(connection, rid, seq), store.path) for seq in taken)
             if given_of((made if made.status == "done" else note).output) == given:
-                return True
-        rid = store.run_in(connection, rid).superseded_by
-    return False
+                return run, made.seq
+        rid = run.superseded_by
+    return None
+
+
+def _stands_on_it(
+    store: RunRows, connection: apsw.Connection, letter: LetterRecord, run: RunRecord, seq: int
+) -> RunError:
+    """That a letter would take back what was made again since; a letter of that is re-driven first."""
+    newer = next(
+        (
+            one.lid
+            for one in _letters(store, connection, run.rid, "parked")
+            if _kind(store, connection, one) == "undone" and _undoes(store, connection, one) == seq
+        ),
+        None,
+    )
+    if newer is not None:
+        stands, hint = "is not undone either", f"re-drive letter {newer} first: perdure dlq redrive {newer}"
+    elif run.status in ENDED:
+        stands = "stands"
+        hint = (
+            "see with the service whether what the first call made is still there, and take that back there; then drop "
+            f"the letter: perdure dlq drop {letter.lid}"
+        )
+    else:
+        stands, hint = "is not undone yet", f"wait until run {run.id} has ended: that decides whether it is undone"
+    made = f"the call that run {run.id} has made again since, with the same result, and which {stands}"
+    return RunError(f"dead letter {letter.lid} would take back {made}", hint)
 
 
 def _was_cut_off(store: RunRows, connection: apsw.Connection, rid: int, undoing: StepRecord) -> bool:

@@ -273,10 +273,14 @@ class _Fork:
             return [], 0
         rows: dict[int, Row] = {}
         undoable = 0
-        for seq, *_, kind in self._index:
-            if seq < self._before or kind not in ("defer", "undo"):
+        for seq, *_, status, kind in self._index:
+            in_part = kind == "undone" and status == "abandoned"
+            if seq < self._before or not (in_part or kind in ("defer", "undo")):
                 continue
             record = self._store.record_in(self._connection, self._source.rid, seq)
+            if in_part:  # its letter is the fork's
+                rows[seq] = _row(rid, record)
+                continue
             if kind == "undo":
                 note = pieces.whole(self._connection, record, self._store.path)
                 noted, _ = codec.unpack_inputs(note.input, (), owner=UNDO_NOTE)
@@ -300,12 +304,13 @@ class _Fork:
         if self._source.status == "cancelled":
             due_letters.revive(self._store, self._connection, self._source.rid, self._now)
         for letter in self._letters_in("parked", self._source.rid):
-            if due_letters.undoing_forked(self._store, self._connection, letter, self._before, rid, self._now):
+            what = due_letters.undoing_forked(self._store, self._connection, letter, self._before, rid, self._now)
+            if what == "settled":
                 continue
-            if 0 < letter.seq < self._before:
+            if 0 < letter.seq < self._before or (what == "in part" and self._pending):
                 parking.put(self._connection, letter, run=rid, holder=None)
                 moved += 1
-            else:
+            elif what == "call":
                 self._supersede(letter)
                 again += 1
         if self._source.superseded_by is not None:  # it is not the first fork of a run that was done
@@ -384,7 +389,7 @@ class _Fork:
         count = 0
         for one in self._family(run):
             for letter in self._letters_in("parked", one):
-                if not due_letters.undoing_forked(self._store, self._connection, letter, 0, 0, self._now):
+                if due_letters.undoing_forked(self._store, self._connection, letter, 0, 0, self._now) == "call":
                     self._supersede(letter)
                     count += 1
         return count

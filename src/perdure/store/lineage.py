@@ -10,7 +10,7 @@ from perdure.store.runs import Store
 
 def origin(store: Store, run: RunRecord, seq: int) -> RunRecord:
     """The run that made the record of that number, which its forks have copied."""
-    while run.forked_from is not None and run.forked_at is not None and seq < run.forked_at:
+    while run.forked_from is not None and run.forked_last is not None and seq <= run.forked_last:
         run = store.run_by_number(run.forked_from)
     return run
 

@@ -85,13 +85,9 @@ def _more(view: RunView) -> str:
 def lineage(view: RunView) -> str:
     """Which run it was forked from, and which fork has superseded it, as an addition to its status."""
     source = f", fork of {view.forked_from}" if view.forked_from else ""
-    if not view.superseded_by:
+    if not view.superseded_by or view.status == "superseded":
         return source
-    return (
-        f" by {view.superseded_by}{source}"
-        if view.status == "superseded"
-        else f"{source}, forked: {view.superseded_by}"
-    )
+    return f"{source}, forked: {view.superseded_by}"
 
 
 def run_status(view: RunView) -> str:
@@ -102,6 +98,7 @@ def run_status(view: RunView) -> str:
         from socket import gethostname
 
         return f"running (pid {view.pid}{'' if view.host == gethostname() else f' on {view.host}'})"
-    if view.dead_letters:
-        return f"{'done' if view.status == 'dead' else view.status}, {count(view.dead_letters, 'dead letter')}"
-    return view.status
+    status = "done" if view.status == "dead" else str(view.status)
+    if view.status == "superseded" and view.superseded_by:
+        status = f"superseded by {view.superseded_by}"
+    return f"{status}, {count(view.dead_letters, 'dead letter')}" if view.dead_letters else status

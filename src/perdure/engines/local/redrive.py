@@ -79,18 +79,26 @@ class Redriver:
     def run(self, lids: Iterable[int]) -> None:
         """Re-drive these letters; a failure of one does not stop the others.
 
+        Those of undoings come last, one by one, the newest first, as at an end: it may be of the same call, made again.
+
         Raises:
             StateError: the state file cannot be used.
         """
-        self._rest = iter(lids)
+        lids = list(lids)
+        undoings = dead_letters.undoings(self._engine.store).intersection(lids)
         with self._loop:
-            if self._concurrency == 1:
-                while (lid := self._draw()) is not None:
-                    self._alone(lid)
-            else:
-                self._work_side_by_side()
+            self._carry([lid for lid in lids if lid not in undoings], self._concurrency)
+            self._carry(sorted(undoings, reverse=True), 1)
         if self._error is not None:
             raise self._error
+
+    def _carry(self, lids: list[int], concurrency: int) -> None:
+        self._rest = iter(lids)
+        if concurrency > 1 and lids:
+            self._work_side_by_side()
+        else:
+            while (lid := self._draw()) is not None:
+                self._alone(lid)
 
     # -- one letter after the other -----------------------------------------------------------------------------------
 

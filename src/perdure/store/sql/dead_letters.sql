@@ -44,6 +44,10 @@ WHERE status = 'parked' AND fingerprint IS NOT NULL GROUP BY fingerprint ORDER B
 -- name: without_reason
 SELECT lid FROM dead_letter WHERE status = 'parked' AND fingerprint IS NULL ORDER BY lid DESC LIMIT ?
 
+-- name: undoings
+SELECT d.lid FROM dead_letter d JOIN step s ON s.run = d.run AND s.seq = d.seq
+WHERE d.status = 'parked' AND s.kind = 'undone' AND s.kind <> 'step'
+
 -- name: totals
 SELECT status, count(*) FROM dead_letter GROUP BY status
 
