@@ -14,6 +14,7 @@ from perdure import step, workflow
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.spec import spec_of
 from perdure.core.records import RunRecord
+from perdure.core.values import codec
 from perdure.engines.local.redrive import Redriver, Result
 from perdure.engines.local.scope import LocalScope
 from perdure.errors import AlreadyRunning, NotFound, RunError, StepTimeout
@@ -269,6 +270,47 @@ def test_what_is_redriven_when_its_run_has_gone_on_is_undone_with_it_all_the_sam
         assert done.count("late late") == 2
 
 
+def edit(machine: Machine, lid: int, seat: str) -> None:
+    store = machine.engine.store
+    given = codec.pack_inputs([seat], {}, owner="book")
+    store.journal.write((), dead_letters.edit(store, lid, given, None, machine.world.now()))
+
+
+@pytest.mark.parametrize("then", ["goes on", "fails for good", "is forked"])
+@pytest.mark.parametrize("way", ["keyed", "plain"])
+def test_an_edited_call_that_is_undone_is_made_again_as_edited(
+    machine: Machine, capsys: pytest.CaptureFixture[str], then: str, way: str
+) -> None:
+    """Nothing known of its letter is gone, a fork and a later letter of the call have the edit, too."""
+
+    @workflow(name="due_mended")
+    def mended() -> list[str]:
+        batch = book.map(["late"], key=str.upper if way == "keyed" else None)
+        pay()
+        return list(batch.results)
+
+    run = end(machine, mended, "late", "pay")
+    edit(machine, 1, "soon")
+    assert redrive(machine).seen
+    end(machine, mended, "pay")
+    (letter,) = dead_letters.find(machine.engine.store, dead_letters.Filter())
+    assert (letter.status, letter.result is not None) == ("resolved", True)
+    assert texts_of(machine.engine.store, letter).undone
+    if then == "fails for good":
+        end(machine, mended, "book", "pay")
+        assert redrive(machine, 2).seen
+    if then == "is forked":
+        run = fork(machine, run)
+    assert mended() == ["soon"]
+    assert done == ["book soon", "cancel soon", "book soon", "pay"]
+    assert "makes a call of due book again, with the input that dead letter" in capsys.readouterr().err
+    (made,) = (
+        one for one in machine.engine.store.all_records(run.rid) if one.name == "due book" and one.kind == "step"
+    )
+    assert made.input == codec.pack_inputs(["late"], {}, owner="book")
+    assert len(set(keys)) == 3
+
+
 def test_a_call_that_can_be_undone_is_not_redriven_while_its_run_is_executed(machine: Machine) -> None:
     """The end that the run comes to would not know of it."""
     found: list[AlreadyRunning] = []
@@ -329,7 +371,7 @@ def test_what_was_made_again_after_a_broken_off_undoing_has_an_undoing_of_its_ow
 
 
 def test_of_two_letters_of_one_call_the_newer_one_is_redriven_first(machine: Machine) -> None:
-    """The older one alone is refused, and says so: it would take back what was made again. Both are, if both are meant."""
+    """The older one alone is refused, and says so: it would take back what was made again."""
     leave(machine, flat)
     run = end(machine, flat, "pay", "cancel")
     assert statuses(machine) == ["parked"] * 2
@@ -343,7 +385,7 @@ def test_of_two_letters_of_one_call_the_newer_one_is_redriven_first(machine: Mac
 
 @pytest.mark.parametrize("point", ["behind it", "before it", "at the first step"])
 def test_the_letter_of_a_broken_off_undoing_becomes_the_forks(machine: Machine, point: str) -> None:
-    """Under its number, wherever the fork begins: the fork makes the call again, and the letter is what is left to do."""
+    """Under its number, wherever the fork begins: the fork makes the call again, the letter is what is left to do."""
     leave(machine, flat)
     run = end(machine, flat, "pay", "cancel")
     assert redrive(machine, 2).status == "resolved"

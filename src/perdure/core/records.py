@@ -65,6 +65,8 @@ NOTED: Final = "perdure.noted"
 """The name of the attempt rows that say of which calls nothing was saved; the key tells them apart."""
 BETWEEN: Final = "perdure.between"
 """The name of the crash rows of a run that was in no step when its process died."""
+SET_ASIDE: Final = 1 << 32
+"""How much is added to the occurrence of a call whose record was taken back, and which a dead letter is about."""
 NO_KEY: Final = bytes(16)
 """How the names of perdure's own steps begin; no name of a user's does."""
 DEFER_NOTE: Final = "perdure.defer"

@@ -19,7 +19,7 @@ from perdure.core.durations import seconds
 from perdure.core.execution.crash_loop import fitted
 from perdure.core.letter_record import LetterRecord, LetterStatus
 from perdure.core.policies.verdicts import Verdict
-from perdure.core.records import RunRecord, StepRecord
+from perdure.core.records import SET_ASIDE, RunRecord, StepRecord
 from perdure.core.timestamps import moment
 from perdure.errors import NotFound, OptionError, RunError, UsageError
 from perdure.operations.find_run import find_run
@@ -256,28 +256,31 @@ def headline_of(store: Store, letter: LetterRecord) -> tuple[str | None, str]:
 
 class Texts(msgspec.Struct, frozen=True):
     """Recorded input, edited input and result of a letter, as Python would show them; `cut`: redrives that a process
-    died in, or left."""
+    died in, or left; `undone`: its call was taken back since."""
 
     inputs: str
     edited: str | None
     result: str | None
     cut: list[str]
+    undone: bool = False
 
 
 def texts_of(store: Store, letter: LetterRecord) -> Texts:
     """What a letter holds, for a person."""
-    given = store.record(letter.run, letter.seq).input if letter.seq else store.run_by_number(letter.run).input
+    record = store.record(letter.run, letter.seq) if letter.seq else None
+    given = store.run_by_number(letter.run).input if record is None else record.input
     return Texts(
         secrets.describe_inputs(given, LONG),
         None if letter.input is None else secrets.describe_inputs(letter.input, LONG),
         None if letter.result is None else secrets.describe(letter.result, LONG),
         list(_cut(store, letter)) if letter.seq else [],
+        record is not None and record.n >= SET_ASIDE,
     )
 
 
 def _cut(store: Store, letter: LetterRecord) -> Iterator[str]:
     record = store.record(letter.run, letter.seq)
-    call = fitted(record.name), record.key, record.n
+    call = fitted(record.name), record.key, record.n % SET_ASIDE
     for one in lives.list_of(store, letter.run):
         if (one.name, one.key, one.n) == call and one.ended >= letter.created:
             yield how_cut(one)

@@ -15,7 +15,7 @@ from perdure.core.exceptions import capture
 from perdure.core.execution.cleanup_records import called
 from perdure.core.letter_record import LetterRecord
 from perdure.core.policies.verdicts import unpack_verdict
-from perdure.core.records import AttemptRecord, RunRecord, StepRecord
+from perdure.core.records import SET_ASIDE, AttemptRecord, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.core.values.describe import TRANSLATED, may_show, part_of, word_of
 from perdure.core.values.pieces import is_apart
@@ -247,7 +247,7 @@ class Rows:
         tries = step_pages.tries_of(
             self._store, rid, [(one.name, one.key, one.n) for one in records if one.attempts > 1]
         )
-        dead = [one.seq for one in records if one.status == "dead" or _is_in_part(one)]
+        dead = [one.seq for one in records if one.status == "dead" or _is_in_part(one) or one.n >= SET_ASIDE]
         letters = step_pages.letters_of(self._store, rid, dead)
         return [self._row(one, tries.get((one.name, one.key, one.n), []), letters.get(one.seq)) for one in records]
 

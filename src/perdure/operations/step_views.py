@@ -14,7 +14,7 @@ from perdure.core.execution.cleanup_records import called
 from perdure.core.execution.wait_any_record import returned
 from perdure.core.letter_record import LetterRecord
 from perdure.core.policies.verdicts import Verdict
-from perdure.core.records import AttemptRecord, RunRecord, StepRecord
+from perdure.core.records import SET_ASIDE, AttemptRecord, RunRecord, StepRecord
 from perdure.core.timestamps import moment
 from perdure.errors import PerdureError
 from perdure.operations.kept_counts import counted
@@ -53,7 +53,8 @@ class StepView(msgspec.Struct, frozen=True):
     """A call that the workflow has moved past. `status` is done, failed (and handled), dead (a dead letter) or
     abandoned (the workflow gave it up).
 
-    `letter` is the number of the dead letter that it is or was, `standing` how that stands. Of one that was resolved by
+    `letter` is the number of the dead letter that it is or was, `standing` how that stands; `undone`: it was taken back
+    since, and the run makes it again when it comes to it. Of one that was resolved by
     a redrive after the run could see it, `result` is what the redrive came to, and `error` what the run saw.
     `verdict` is what was known of what it failed with. `behind`: its source did that behind the point from which this
     run was forked, so this run makes the call again.
@@ -75,6 +76,7 @@ class StepView(msgspec.Struct, frozen=True):
     letter: int | None = None
     standing: str | None = None
     behind: bool = False
+    undone: bool = False
     verdict: Verdict | None = None
     map: int | None = None
     label: str | None = None
@@ -115,13 +117,13 @@ def steps_of(store: Store, run: RunRecord, records: Sequence[StepRecord], show: 
     Raises:
         StateError: the file cannot be read.
     """
-    tries = step_pages.tries_of(store, run.rid, [(one.name, one.key, one.n) for one in records])
+    tries = step_pages.tries_of(store, run.rid, [(one.name, one.key, one.n % SET_ASIDE) for one in records])
     letters = step_pages.letters_of(store, run.rid, [one.seq for one in records])
     behind = lineage.behind(store, run)
     return [
         _step(
             store.shown(one),
-            [store.shown(each) for each in tries.get((one.name, one.key, one.n), ())],
+            [store.shown(each) for each in tries.get((one.name, one.key, one.n % SET_ASIDE), ())],
             show,
             store.shown(letters[one.seq]) if one.seq in letters else None,
             behind=behind(one.seq),
@@ -172,6 +174,7 @@ def _step(
         letter=letter.lid if letter else None,
         standing=letter.status if letter else None,
         behind=behind,
+        undone=record.n >= SET_ASIDE,
         verdict=None
         if done or given_up
         else failures[-1].verdict

@@ -16,10 +16,10 @@ from perdure.core.execution.cleanup_records import given_of, was_cut_off
 from perdure.core.execution.crash_loop import fitted
 from perdure.core.execution.redrive import takes_back
 from perdure.core.letter_record import WHOLE_RUN, LetterRecord
-from perdure.core.records import CLEAN_UPS, RunRecord, StepRecord, StepStatus
+from perdure.core.records import CLEAN_UPS, SET_ASIDE, RunRecord, StepRecord, StepStatus
 from perdure.errors import AlreadyRunning, RunError
-from perdure.store import lives, parking, pieces
-from perdure.store.rows import ENDED, checked
+from perdure.store import lives, parking, pieces, set_aside
+from perdure.store.rows import ENDED, GONE_ON_WITH, checked
 from perdure.store.statements import load
 
 if TYPE_CHECKING:
@@ -31,13 +31,16 @@ _SQL = load("due_letters.sql")
 
 
 def gone_on_with(store: RunRows, connection: apsw.Connection, run: RunRecord, now: float) -> tuple[str, ...]:
-    """A run that has failed is gone on with: what an undoing that has failed would take back, it stands on again.
+    """A run is gone on with: if it has failed, what an undoing that has failed would take back, it stands on again.
 
     Its next end decides anew. What may be undone in part, it makes again.
 
     Returns:
-        A line about each of both.
+        A line about each of both, and about each call that is made again as it was edited.
     """
+    edited = set_aside.made_as_edited(store, connection, run)
+    if run.status not in GONE_ON_WITH:
+        return tuple(edited)
     parked = _letters(store, connection, run.rid, "parked")
     undoings = [letter for letter in parked if _kind(store, connection, letter) == "undone"]
     again = let_go_of_parts(store, connection, run.rid, now)
@@ -57,7 +60,7 @@ def gone_on_with(store: RunRows, connection: apsw.Connection, run: RunRecord, no
         lines.append(
             f"run {run.id} stands on what {name} has failed to take back: dead letter {letter.lid} is superseded"
         )
-    return tuple(lines)
+    return (*lines, *edited)
 
 
 def redriven(store: RunRows, connection: apsw.Connection, rid: int) -> tuple[int, HolderInfo] | None:
@@ -176,8 +179,8 @@ def undoing_forked(
         now: seconds since the epoch.
 
     Returns:
-        What it is: no undoing; one that is superseded by that; or one that was broken off once, which it does not settle:
-        the fork makes the call again, and the letter takes back what the source has left.
+        What it is: no undoing; one that is superseded by that; or one that was broken off once, and is not settled: the
+        fork makes the call again, and the letter takes back what the source has left.
 
     Raises:
         RunError: it is, and the fork would make again what stands still.
@@ -233,7 +236,11 @@ def why_superseded(store: RunRows, connection: apsw.Connection, letter: LetterRe
     """That a letter is superseded, and by what."""
     run = store.run_in(connection, letter.run)
     above = _cancelled_with(store, connection, run)
-    if _kind(store, connection, letter) in CLEAN_UPS:
+    if letter.seq and store.record_in(connection, letter.run, letter.seq).n >= SET_ASIDE:
+        hint = (
+            f"see `perdure show {quote(run.id)}`: its call was taken back, and is made again when the run comes to it"
+        )
+    elif _kind(store, connection, letter) in CLEAN_UPS:
         hint = f"see `perdure show {quote(run.id)}`: the run was resumed, and its next end decides what is cleaned up"
     elif above is not None and above.superseded_by is None:
         return of_cancelled(letter, above)
@@ -325,26 +332,22 @@ def _stands_on_it(
     store: RunRows, connection: apsw.Connection, letter: LetterRecord, run: RunRecord, seq: int
 ) -> RunError:
     """That a letter would take back what was made again since; a letter of that is re-driven first."""
-    newer = next(
-        (
-            one.lid
-            for one in _letters(store, connection, run.rid, "parked")
-            if _kind(store, connection, one) == "undone" and _undoes(store, connection, one) == seq
-        ),
-        None,
-    )
-    if newer is not None:
-        stands, hint = "is not undone either", f"re-drive letter {newer} first: perdure dlq redrive {newer}"
-    elif run.status in ENDED:
-        stands = "stands"
-        hint = (
+    again = f"dead letter {letter.lid} would take back the call that run {run.id} has made again, with the same result"
+    for one in _letters(store, connection, run.rid, "parked"):
+        if _kind(store, connection, one) == "undone" and _undoes(store, connection, one) == seq:
+            return RunError(
+                f"{again}, and whose undoing has failed as well",
+                f"re-drive letter {one.lid} first: perdure dlq redrive {one.lid}",
+            )
+    if run.status in ENDED:
+        return RunError(
+            f"{again}, and which stands",
             "see with the service whether what the first call made is still there, and take that back there; then drop "
-            f"the letter: perdure dlq drop {letter.lid}"
+            f"the letter: perdure dlq drop {letter.lid}",
         )
-    else:
-        stands, hint = "is not undone yet", f"wait until run {run.id} has ended: that decides whether it is undone"
-    made = f"the call that run {run.id} has made again since, with the same result, and which {stands}"
-    return RunError(f"dead letter {letter.lid} would take back {made}", hint)
+    return RunError(
+        f"{again}, and has not ended", f"wait until run {run.id} has ended: that decides whether it is undone"
+    )
 
 
 def _was_cut_off(store: RunRows, connection: apsw.Connection, rid: int, undoing: StepRecord) -> bool:

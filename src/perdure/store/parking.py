@@ -13,6 +13,7 @@ from perdure.core.exceptions import capture
 from perdure.core.letter_record import WHOLE_RUN, LetterRecord
 from perdure.core.records import RunRecord
 from perdure.errors import NotDecodable
+from perdure.store import pieces
 from perdure.store.rows import checked
 from perdure.store.statements import load
 
@@ -43,17 +44,20 @@ def park(
     faults: Mapping[int, bytes],
     terms: Terms,
     now: float,
+    edited: bytes | None = None,
 ) -> Parking:
     """Park the calls of these records (numbers of run and record) in the transaction that saves them.
 
-    `faults` are what they have failed with, packed, by the number of the record.
+    `faults` are what they have failed with, packed, by the number of the record; `edited` is the input that they were
+    made with, if it is not the recorded one.
     """
     if not letters:
         return Parking([], [])
     due = 0 if terms.export else None
     first = _next_number(connection)
+    given = None if edited is None else pieces.keep(connection, letters[0][0], edited)
     rows = [
-        LetterRecord(lid, rid, seq, "parked", now, now, 0, None, None, None, due, 0, *reason_of(faults.get(seq)))
+        LetterRecord(lid, rid, seq, "parked", now, now, 0, None, given, None, due, 0, *reason_of(faults.get(seq)))
         for lid, (rid, seq) in enumerate(letters, first)
     ]
     add(connection, rows)
@@ -65,7 +69,7 @@ def park_run(
 ) -> Parking:
     """Park a run as a whole, in the transaction that ends it (with `fault`); redriving it is going on with it."""
     due = 0 if terms.export else None
-    letter = _of_record(connection, path, run.rid, WHOLE_RUN)
+    letter = of_record(connection, path, run.rid, WHOLE_RUN)
     error, reason = reason_of(fault)
     if letter is not None:
         parked = {"status": "parked", "created": now, "changed": now, "holder": None, "exported": due}
@@ -97,7 +101,7 @@ def reason_of(fault: bytes | None) -> tuple[str | None, bytes | None]:
 
 def run_done(connection: apsw.Connection, path: Path, rid: int, now: float) -> None:
     """The run has come to a good end: if it had been parked as a whole, that is resolved. Inside a transaction."""
-    letter = _of_record(connection, path, rid, WHOLE_RUN)
+    letter = of_record(connection, path, rid, WHOLE_RUN)
     if letter is not None and letter.status == "parked":
         put(connection, letter, status="resolved", holder=None, changed=now)
 
@@ -124,7 +128,8 @@ def _next_number(connection: apsw.Connection) -> int:
     return lid
 
 
-def _of_record(connection: apsw.Connection, path: Path, rid: int, seq: int) -> LetterRecord | None:
+def of_record(connection: apsw.Connection, path: Path, rid: int, seq: int) -> LetterRecord | None:
+    """The letter about a record, if there is one."""
     row: Any = connection.execute(_SQL["of_record"], (rid, seq)).fetchone()
     return None if row is None else checked(LetterRecord, row, path)
 
@@ -142,8 +147,3 @@ def _evict(connection: apsw.Connection, path: Path, most: int, now: float) -> li
                 connection.execute(_SQL["drop_attempts"], (letter.run, epoch, *identity))
         evicted.append(letter.lid)
     return evicted
-
-
-def forget(connection: apsw.Connection, rid: int, seq: int) -> None:
-    """A record was taken back, and with it the letter that it may have had. Inside a transaction."""
-    connection.execute(_SQL["forget"], (rid, seq))

@@ -181,7 +181,7 @@ class RunBegin(RunRows):
             if start.parent is None and (redriven := due_letters.redriven(self, connection, run.rid)) is not None:
                 letter, by = redriven
                 return Held(run, by, None, letter)
-            if run.status in ("failed", "parked") and not start.ends:
+            if not start.ends:
                 said = due_letters.gone_on_with(self, connection, run, now)
         died = None
         if run.holder is not None and not self.holder.is_me(run.holder):

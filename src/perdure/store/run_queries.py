@@ -12,7 +12,16 @@ import msgspec
 from perdure.core.execution.known_records import IndexRow
 from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.execution.spending import Amounts, Bounds, CallId
-from perdure.core.records import ENDING_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepKind, StepRecord
+from perdure.core.records import (
+    ENDING_NOTE,
+    SET_ASIDE,
+    AttemptRecord,
+    FunctionRecord,
+    Row,
+    RunRecord,
+    StepKind,
+    StepRecord,
+)
 from perdure.errors import NotFound, StateCorrupt
 from perdure.store import pieces, record_index, spending
 from perdure.store.group_commit import Journal
@@ -178,7 +187,7 @@ class RunQueries:
 
     def attempts_of(self, rid: int, name: str, key: bytes, n: int) -> list[AttemptRecord]:
         """Every failed attempt of one call."""
-        return self._attempts("attempts_of_call", rid, name, key, n)
+        return self._attempts("attempts_of_call", rid, name, key, n % SET_ASIDE)
 
     def last_attempt(self, rid: int) -> AttemptRecord | None:
         """The failed attempt of a run that began last."""
@@ -365,7 +374,7 @@ class RunQueries:
 
     def attempts_in(self, connection: apsw.Connection, rid: int, record: StepRecord) -> list[AttemptRecord]:
         """Every failed attempt of the call of a record, as they are stored."""
-        who = (rid, record.name, record.key, record.n)
+        who = (rid, record.name, record.key, record.n % SET_ASIDE)
         rows = connection.execute(self._sql["attempts_of_call"], who).fetchall()
         return [checked_of_run(AttemptRecord, row, self.path) for row in rows]
 

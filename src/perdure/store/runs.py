@@ -320,7 +320,7 @@ class Store(RunBegin):
                 self._add_attempt(connection, rid, effect.attempt)
             if effect.enqueue:
                 self._enqueue(connection, effect, now)
-            return parking.park(connection, self.path, parked, faults, terms, now)
+            return parking.park(connection, self.path, parked, faults, terms, now, effect.edited)
 
         return operation
 

@@ -143,6 +143,11 @@ def letter(details: LetterDetails, texts: Texts, *, verbose: bool, location: Loc
         if verbose:
             for text in (*one.notes, one.traceback.rstrip()):
                 printer.line("".join(f"      {part}\n" for part in text.splitlines()).rstrip("\n"))
+    if texts.undone:
+        given = " with the edited input" if texts.edited is not None else ""
+        printer.line(
+            f"its call was taken back since; when run {details.run} comes to it again, it is made{given}", "yellow"
+        )
     for cut in texts.cut:
         printer.line(one_line(f"  {cut}: whether it was done is not known"), "yellow")
     if details.status == "evicted":

@@ -218,6 +218,8 @@ def _step(printer: Printer, step: StepView, width: int, *, verbose: bool) -> Non
         state = f"of the source, made again  {state}"
     if step.letter is not None:
         state = f"dead letter {step.letter}, {'resolved by redrive' if resolved else step.standing}  "
+    if step.undone:
+        state = f"{state.rstrip()}, undone  "
     took = "" if given_up else _took(step.seconds)
     tries = f", {step.attempts} attempts" if step.attempts > 1 else ""
     text = f"  {f'#{step.seq}'.rjust(width)}  {step.name}{step.inputs}  {state}{took}{tries}  {outcome}"

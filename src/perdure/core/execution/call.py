@@ -61,7 +61,7 @@ def at_once(call: Call, history: History) -> bool:
         and not spec.isolate
         and len(call.input) <= history.largest
         and not (history.open or history.replaying or history.elsewhere)
-        and not (history.undone or history.known_tries or history.crashes or history.lives)
+        and not (history.undone or history.known_tries or history.crashes or history.lives or history.edits)
         and not (history.unsaved or history.fired)
         and (spec.max_repeats is None or call.n < spec.max_repeats)
         and (not call.ledgers or admit(call, history) is None)
@@ -173,7 +173,13 @@ def item(
     """
     if first is None and (history.unsaved or history.fired) and (notes := history.with_notes(())):
         yield Save(notes, beforehand=True)
-    end = yield from attempts(call, history, park, first)
+    given = history.edits.get((call.spec.name, call.key, call.n)) if history.edits else None
+    if given is None:
+        end = yield from attempts(call, history, park, first)
+    else:
+        from perdure.core.execution.edited_calls import attempts_as_edited
+
+        end = yield from attempts_as_edited(call, history, given, park)
     if park and isinstance(end, Failed):
         fault = _suspicion(end) if call.spec.record_kind == "step" else "none"
         if fault == "certain" or (fault == "possible" and doubted is not None and doubted()):

@@ -169,5 +169,6 @@ def ended_row(call: Call, history: History, status: StepStatus, end: Failed) -> 
 def parked(call: Call, history: History, end: Failed) -> Decision:
     """A call that has failed for good becomes a dead letter."""
     row = ended_row(call, history, "dead", end)
-    yield Save(history.with_notes((row,)), letters=(row[SEQ],), attempt=end.unsaved)
+    edited = history.edits.get((call.spec.name, call.key, call.n))
+    yield Save(history.with_notes((row,)), letters=(row[SEQ],), attempt=end.unsaved, edited=edited)
     return Parked(row[SEQ])

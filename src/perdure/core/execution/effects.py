@@ -134,7 +134,8 @@ class Report(msgspec.Struct, frozen=True):
 class Save(msgspec.Struct, frozen=True, gc=False):
     """Make these rows durable, and take those numbered `drop` back; `letters` are the rows that are dead letters.
 
-    `attempt` is the last failed attempt of a call that has failed for good: one fact, and one commit.
+    `edited` is what an earlier letter of that call was edited into, which stays its input. `attempt` is the last failed
+    attempt of a call that has failed for good: one fact, and one commit.
 
     `aftermath`: first and last number of the records that are not held against the script any more. `marks` are
     added to rows of calls that were executed more than once. `enqueue`: runs that are queued with it, those of the last
@@ -151,6 +152,7 @@ class Save(msgspec.Struct, frozen=True, gc=False):
     marks: tuple[Marks, ...] = ()
     enqueue: tuple[Any, ...] = ()  # each a queueing.QueuedRun
     beforehand: bool = False
+    edited: bytes | None = None
 
 
 class SaveAttempt(msgspec.Struct, frozen=True, gc=False):

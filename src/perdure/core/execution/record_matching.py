@@ -38,6 +38,7 @@ class Claims(KnownRecords):
         self.spent: dict[CallId, Amounts] = {}
         self.spent_by_children: dict[str, Amounts] = {}
         self.before = before
+        self.edits: dict[CallId, bytes] = {}  # what dead letters of calls were edited into that are made again
         self.claims = 0
         self.rested = False
         self.replaying = False  # an async workflow, or a loop of it, has not seen all that it saw in an earlier life

@@ -14,9 +14,9 @@ import msgspec
 
 from perdure.core.execution.attempts import attempts
 from perdure.core.execution.call_end import End, Failed
+from perdure.core.execution.edited_calls import call_from
 from perdure.core.execution.effects import Effect, Resolve, Save, SaveAttempt
 from perdure.core.execution.history import History
-from perdure.core.execution.inputs import pack_leniently
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import CLEAN_UPS, UNDO_NOTE, RunRecord, StepRecord
 from perdure.core.values import codec
@@ -51,23 +51,14 @@ def redrive(lid: int, call: Call, history: History) -> Generator[Effect | Resolv
 def call_of(record: StepRecord, spec: Spec, edited: bytes | None) -> Call:
     """The call that a record is about, as the step `spec` takes it now.
 
-    Its idempotency key is that of the record's call; with an edited input, one that depends on that too.
-
     Raises:
-        NotDecodable: the inputs cannot be loaded as arguments of the step.
-        TypeError: the step does not take them any more.
+        NotDecodable, TypeError: as `call_from`.
     """
     if record.kind in CLEAN_UPS:  # the step under the name that it has in the journal
         spec = copy.copy(spec)
         spec.name, spec.record_kind, spec.undo = record.name, record.kind, None
     given = record.input if edited is None else edited
-    args, kwargs = spec.arguments(given)
-    packed = pack_leniently(spec.signature, tuple(args), kwargs)  # as the step's arguments are compared afterwards
-    call = Call(spec, tuple(args), kwargs, packed, record.key)
-    call.n = record.n
-    if edited is not None:
-        call.salt = b"edited" + codec.digest(edited)
-    return call
+    return call_from(spec, given, record.key, record.n, edited=edited is not None)
 
 
 def history_for(run: RunRecord, record: StepRecord, made: int, undone: dict[bytes, int], uniform: Any) -> History:

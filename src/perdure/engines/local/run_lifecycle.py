@@ -25,7 +25,7 @@ from perdure.engines.local.unfinished import note_run_once, note_unfinished
 from perdure.engines.registry import is_known
 from perdure.engines.runtime import orphans
 from perdure.errors import NotFound, Released, StateError, StopRun, Suspended, UsageError
-from perdure.store import record_index
+from perdure.store import record_index, set_aside
 from perdure.store.code_versions import kind_of_call
 from perdure.store.crashes import crashes_of, deaths_of
 from perdure.store.group_commit import Operation
@@ -202,6 +202,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
         pages=record_index.pages(store.journal, run.rid, store.path) if last is None else (),
         last=last or 0,
     )
+    history.edits = set_aside.edits(store, run.rid)
     history.spent = store.spent_by_calls(run.rid)
     history.spent_by_children = store.spent_by_children(run.rid)
     if history.spent_by_children and run.forked_from is not None:

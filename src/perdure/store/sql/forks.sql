@@ -52,7 +52,8 @@ FROM dead_letter WHERE run = ? AND status = 'parked' ORDER BY lid
 SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc,
        error, fingerprint
 FROM dead_letter
-WHERE run = ?1 AND seq > 0 AND seq < ?2 AND status IN ('resolved', 'dropped', 'evicted')
+WHERE run = ?1 AND seq > 0 AND seq < ?2
+  AND (status IN ('resolved', 'dropped', 'evicted') OR (status = 'superseded' AND input IS NOT NULL))
   AND NOT EXISTS (SELECT 1 FROM dead_letter d WHERE d.run = ?3 AND d.seq = dead_letter.seq)
 ORDER BY lid
 
@@ -61,7 +62,7 @@ SELECT run, epoch, name, key, n, number, counted, input, error, started, ms, crc
        delay, delayed_by
 FROM attempt
 WHERE run = ?2 AND (name, key, n) IN (
-    SELECT s.name, s.key, s.n FROM dead_letter d JOIN step s ON s.run = d.run AND s.seq = d.seq WHERE d.run = ?1
+    SELECT s.name, s.key, s.n % 4294967296 FROM dead_letter d JOIN step s ON s.run = d.run AND s.seq = d.seq WHERE d.run = ?1
 )
 
 -- name: add_attempt

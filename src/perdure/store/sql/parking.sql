@@ -30,8 +30,5 @@ SELECT s.name, s.key, s.n, (SELECT max(epoch) FROM attempt a WHERE a.run = s.run
 -- name: drop_attempts
 DELETE FROM attempt WHERE run = ? AND epoch = ? AND name = ? AND key = ? AND n = ?
 
--- name: forget
-DELETE FROM dead_letter WHERE run = ? AND seq = ?
-
 -- name: any_letter
 SELECT EXISTS (SELECT 1 FROM dead_letter)
