@@ -19,13 +19,12 @@ from perdure.store.rows import checked
 from perdure.store.statements import load
 
 if TYPE_CHECKING:
-    from perdure.store.run_rows import RunRows
-    from perdure.store.runs import Store
+    from perdure.store.run_queries import RunQueries
 
 _SQL = load("set_aside.sql")
 
 
-def put(store: RunRows, connection: apsw.Connection, rid: int, seq: int) -> bool:
+def put(store: RunQueries, connection: apsw.Connection, rid: int, seq: int) -> bool:
     """Set a record aside that is to be taken back, if a dead letter is about it; is one?
 
     A letter that is parked is superseded: the call is made again.
@@ -43,7 +42,7 @@ def put(store: RunRows, connection: apsw.Connection, rid: int, seq: int) -> bool
     return True
 
 
-def edits(store: Store, rid: int) -> dict[CallId, bytes]:
+def edits(store: RunQueries, rid: int) -> dict[CallId, bytes]:
     """What letters were edited into, packed, whose calls and clean-ups a run makes anew when it comes to them."""
 
     def question(connection: apsw.Connection) -> dict[CallId, bytes]:
@@ -58,7 +57,7 @@ def edits(store: Store, rid: int) -> dict[CallId, bytes]:
     return asked
 
 
-def made_as_edited(store: RunRows, connection: apsw.Connection, run: RunRecord) -> list[str]:
+def made_as_edited(store: RunQueries, connection: apsw.Connection, run: RunRecord) -> list[str]:
     """A line about each call that a run makes again with the input that its letter was edited into."""
     rows: list[Any] = connection.execute(_SQL["to_make"], (run.rid, SET_ASIDE)).fetchall()
     return [
