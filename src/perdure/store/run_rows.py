@@ -14,7 +14,7 @@ from perdure.core.execution.run_effects import Start
 from perdure.core.records import KIND, RUN, WIDTH, Row, RunRecord, is_time
 from perdure.core.values import artifact_names
 from perdure.errors import LockLost, OptionError
-from perdure.store import artifacts, bell, database, pieces, set_aside
+from perdure.store import artifacts, bell, database, pieces
 from perdure.store.given_up_waits import GivenUpWaits
 from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
@@ -170,9 +170,12 @@ class RunRows(RunQueries):
     def _take_back(
         self, connection: apsw.Connection, rid: int, seqs: Sequence[int], aftermath: tuple[int, int] | None
     ) -> None:
-        for seq in seqs:
-            if not set_aside.put(self, connection, rid, seq):
-                connection.execute(self._sql["drop_step"], (rid, seq))
+        if seqs:
+            from perdure.store import set_aside  # most runs take nothing back
+
+            for seq in seqs:
+                if not set_aside.put(self, connection, rid, seq):
+                    connection.execute(self._sql["drop_step"], (rid, seq))
         if aftermath is not None:
             self.exempt_in(connection, rid, [aftermath])
 

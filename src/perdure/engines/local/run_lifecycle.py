@@ -25,7 +25,7 @@ from perdure.engines.local.unfinished import note_run_once, note_unfinished
 from perdure.engines.registry import is_known
 from perdure.engines.runtime import orphans
 from perdure.errors import NotFound, Released, StateError, StopRun, Suspended, UsageError
-from perdure.store import record_index, set_aside
+from perdure.store import record_index
 from perdure.store.code_versions import kind_of_call
 from perdure.store.crashes import crashes_of, deaths_of
 from perdure.store.group_commit import Operation
@@ -185,6 +185,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
     exempt = store.exempted(run.rid)
     last = None if exempt else record_index.last_of_calls(store.journal, run.rid)
     from perdure.core.execution.recorded_inputs import InputsOfBefore
+    from perdure.store import set_aside
     from perdure.store.lives import lives_of
 
     history = History(
