@@ -337,7 +337,7 @@ def _stands_on_it(
         if _kind(store, connection, one) == "undone" and _undoes(store, connection, one) == seq:
             return RunError(
                 f"{again}, and whose undoing has failed as well",
-                f"re-drive letter {one.lid} first: perdure dlq redrive {one.lid}",
+                f"run `perdure dlq redrive {one.lid}` first: that letter is of the newer one",
             )
     if run.status in ENDED:
         return RunError(

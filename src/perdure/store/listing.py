@@ -101,6 +101,11 @@ def may_have_letters(store: Store, rid: int) -> bool:
     return bool(_all(store, "may_have_letters", rid)[0][0])
 
 
+def letters_of_clean_ups(store: Store, rid: int) -> list[int]:
+    """The numbers of the parked dead letters of clean-ups of a run and its child runs."""
+    return [lid for (lid,) in _all(store, "letters_of_clean_ups", rid)]
+
+
 def dead_letters(store: Store, rid: int) -> int:
     """How many calls of a run and its child runs are dead letters; a run that is parked as a whole is no call."""
     count: int = _all(store, "dead_letters", rid)[0][0]

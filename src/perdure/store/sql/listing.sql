@@ -38,6 +38,11 @@ SELECT EXISTS (SELECT 1 FROM dead_letter WHERE run = ?1) OR EXISTS (SELECT 1 FRO
 WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
 SELECT count(*) FROM dead_letter d JOIN family f ON d.run = f.rid WHERE d.status = 'parked' AND d.seq > 0
 
+-- name: letters_of_clean_ups
+WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
+SELECT d.lid FROM family f JOIN dead_letter d ON d.run = f.rid JOIN step s ON s.run = d.run AND s.seq = d.seq
+WHERE d.status = 'parked' AND s.kind <> 'step' AND s.kind IN ('deferred', 'undone') ORDER BY d.lid
+
 -- name: kept_undos
 SELECT r.id, count(*) FROM run r JOIN step s ON s.run = r.rid
 WHERE r.parent = ? AND r.status = 'done' AND s.kind = 'undo' GROUP BY r.id
