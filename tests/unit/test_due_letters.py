@@ -11,6 +11,7 @@ import pytest
 import perdure
 from conftest import Died, Machine, Trouble
 from perdure import step, workflow
+from perdure.alerts.run_alerts import end_alert
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.spec import spec_of
 from perdure.core.records import RunRecord
@@ -203,6 +204,16 @@ def test_an_undoing_is_tried_again_while_its_run_has_failed_or_was_cancelled(
     assert done == ["book seat", "cancel seat"]
 
 
+def test_the_alert_of_a_failed_run_names_the_letter_of_its_undoing(machine: Machine) -> None:
+    """What was booked is still there, and nobody else says so."""
+    run = end(machine, flat, "pay", "cancel")
+    assert run.output is not None
+    alert = end_alert(machine.engine.store, run, run.status, run.output, "")
+    assert alert is not None
+    assert "a clean-up has failed, too: dead letter 1; " in "".join(alert.notes)
+    assert ("clean up", f"perdure dlq redrive --run {run.id}") in alert.commands
+
+
 def test_each_of_two_calls_that_are_alike_has_an_undoing_of_its_own(machine: Machine) -> None:
     """Both may fail, and be re-driven one by one; a call that is made again has a key of its own, too."""
     end(machine, twice, "pay", "cancel")
@@ -377,7 +388,7 @@ def test_of_two_letters_of_one_call_the_newer_one_is_redriven_first(machine: Mac
     assert statuses(machine) == ["parked"] * 2
     assert machine.engine.cancel(run.id, lambda run: None).outcome == "ended"
     refused = redrive(machine, 1)
-    hint = "re-drive letter 2 first: perdure dlq redrive 2"
+    hint = "run `perdure dlq redrive 2` first: that letter is of the newer one"
     assert (refused.status, getattr(refused.error, "hint", "")) == ("refused", hint)
     assert [(one.letter, one.status) for one in redrive_all(machine, [1, 2])] == [(2, "resolved"), (1, "resolved")]
     assert done == ["book seat", "book seat", "cancel seat", "cancel seat"]

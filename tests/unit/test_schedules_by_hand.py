@@ -9,9 +9,12 @@ import msgspec
 import pytest
 from schedule_world import DAY, HOUR, World, at, world
 
+from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.run import Start, Taken
 from perdure.errors import AlreadyRunning, NotFound, OptionError, RunError
-from perdure.store import schedule_runs, schedules
+from perdure.operations.location import locate
+from perdure.operations.schedules import show_schedule
+from perdure.store import forks, schedule_runs, schedules
 
 
 @pytest.fixture
@@ -126,3 +129,16 @@ def test_a_schedule_that_was_taken_out_of_its_script_is_not_begun_by_hand(here: 
         with pytest.raises(OptionError):
             begin()
     assert here.runs() == []
+
+
+def test_a_tick_whose_run_was_forked_is_as_the_fork(here: World) -> None:
+    """The run that is superseded stays failed, and the fork has done its work."""
+    here.declare()
+    here.advance(at("2026-11-28T03:00"))
+    (id,) = here.runs()
+    here.end(id, "failed")
+    store = here.store
+    store.journal.write((), forks.fork(store, store.run(id), "fork-1", 1, here.now, child_id))
+    here.end("fork-1")
+    (tick,) = show_schedule(locate(store.path), "nightly").latest
+    assert (tick.run, tick.status) == ("fork-1", "done")

@@ -21,6 +21,9 @@ from perdure.errors import PerdureError
 from perdure.store import listing
 from perdure.store.runs import Store
 
+NAMED = 3
+"""Dead letters."""
+
 
 class RunEnding(msgspec.Struct, frozen=True, kw_only=True):
     """How a run has ended, as far as an alert of it says so.
@@ -38,6 +41,7 @@ class RunEnding(msgspec.Struct, frozen=True, kw_only=True):
         step: the step whose last attempt failed with its error.
         attempt: the number of that attempt.
         redrives: its dead letters can be re-driven.
+        unclean: the dead letters of clean-ups that have failed, as they are called.
     """
 
     run: str
@@ -52,6 +56,7 @@ class RunEnding(msgspec.Struct, frozen=True, kw_only=True):
     step: str = ""
     attempt: int = 0
     redrives: bool = True
+    unclean: tuple[str, ...] = ()
 
 
 def end_alert(
@@ -72,7 +77,8 @@ def end_alert(
     ending = RunEnding(run=run.id, workflow=run.workflow, path=run.path, status=status, saved=saved, troubled=troubled)
     if status in ("failed", "parked"):
         step, attempt = _root_cause(store, run, capture.decode(output))
-        ending = replace(ending, output=output, code=_code(store, run), step=step, attempt=attempt)
+        unclean = tuple(map(str, listing.letters_of_clean_ups(store, run.rid)))
+        ending = replace(ending, output=output, code=_code(store, run), step=step, attempt=attempt, unclean=unclean)
     elif status == "done":
         ending = replace(ending, dead=listing.dead_letters(store, run.rid))
     return alert_of(ending, option)
@@ -88,7 +94,10 @@ def alert_of(end: RunEnding, option: str) -> Alert | None:
     name = shlex.quote(end.run)
     more = ("see more", f"perdure show {name}{option}")
     if end.status in ("failed", "parked"):
-        return _failed(end, [more, ("go on", f"perdure resume {name}{option}")])
+        commands = [more, ("go on", f"perdure resume {name}{option}")]
+        if end.unclean and end.redrives:
+            commands.append(("clean up", f"perdure dlq redrive --run {name}{option}"))
+        return _failed(end, commands)
     if end.status == "done" and end.dead:
         error = "1 item became a dead letter" if end.dead == 1 else f"{end.dead:,} items became dead letters"
         commands = [("see more", f"perdure dlq ls --run {name}{option}")]
@@ -171,6 +180,13 @@ def _failed(end: RunEnding, commands: Sequence[tuple[str, str]]) -> Alert:
     fault = capture.decode(end.output)
     error = capture.restore(fault)
     notes = ["it has failed too often and is parked"] if end.status == "parked" else []
+    if end.unclean:
+        named = ", ".join(end.unclean[:NAMED]) + (
+            f" and {len(end.unclean) - NAMED:,} more" * (len(end.unclean) > NAMED)
+        )
+        alone = "a clean-up has failed, too: dead letter"
+        clean_ups = alone if len(end.unclean) == 1 else "clean-ups have failed, too: dead letters"
+        notes.append(f"{clean_ups} {named}; what it puts away, or takes back, is still there, or in part")
     notes += [note for note in fault.notes if note.startswith(SAID)]
     code = _sure(assess_for(end.path, error)) if end.code is None else end.code
     return _alert(

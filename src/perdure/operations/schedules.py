@@ -39,7 +39,7 @@ class TickView(msgspec.Struct, frozen=True):
         outcome: "waiting" for the runs before, "started", "ended", or "skipped".
         reason: why it was skipped, as a short text for programs; None if it was not.
         why: the same for people; empty if it was not.
-        run: the id of its run.
+        run: the id of its run, or of the fork that has superseded it.
         status: how that stands.
         seconds: how long it took, if it has ended.
         missed: for how many ticks that nobody served it stands.
@@ -282,6 +282,8 @@ def _tick(store: Store, tick: TickRow, where: tzinfo) -> TickView:
     if tick.run is not None:
         try:
             run = store.run_by_number(tick.run)
+            while run.superseded and run.superseded_by is not None:
+                run = store.run_by_number(run.superseded_by)
         except NotFound:
             pass
         else:
