@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
+KEYED = "keys, PUT, whole files, rows that replace themselves, recorded names, time and chance"
+
 SOUND: dict[str, str] = {
-    "requests with a key": """
+    KEYED: """
 @step
 def charge(n: int) -> int:
     return post("/charge", n, perdure.idempotency_key())
-@workflow
-def main() -> int:
-    return sum(charge(n) for n in load())
-""",
-    "a key of the script's own": """
 @step
-def charge(n: int) -> int:
+def order(n: int) -> int:
     return post("/charge", n, f"order-{n}")
-@workflow
-def main() -> int:
-    return sum(charge(n) for n in load())
-""",
-    "a key in the body": """
 @step
-def charge(n: int) -> int:
+def bill(n: int) -> int:
     return post("/charge", {"n": n, "key": perdure.idempotency_key()})
-@workflow
-def main() -> int:
-    return sum(charge(n) for n in load())
-""",
-    "PUT, and a whole file": """
 @step
 def put(n: int) -> int:
     return post(f"/items/{n}", n, method="PUT")
@@ -36,29 +23,14 @@ def report(numbers: list[int]) -> None:
     with open("report.tmp", "w") as file:
         file.write(str(numbers))
     os.replace("report.tmp", "report.txt")
-@workflow
-def main() -> None:
-    report([put(n) for n in load()])
-""",
-    "rows that replace themselves": """
 @step
 def upsert(n: int) -> None:
     with sqlite3.connect("rows.db") as database:
         database.execute("create table if not exists rows (n integer primary key)")
         database.execute("insert or replace into rows values (?)", (n,))
-@workflow
-def main() -> None:
-    upsert.map(load(), concurrency=3).raise_if_dead()
-""",
-    "recorded time and chance": """
 @step
-def report(day: str, ticket: float) -> int:
+def tell(day: str, ticket: float) -> int:
     return len(day)
-@workflow
-def main() -> int:
-    return report(perdure.now().isoformat(), perdure.random())
-""",
-    "names that are recorded, of time and chance": """
 @step
 def export(name: str, day: str) -> str:
     os.makedirs(day, exist_ok=True)
@@ -68,6 +40,12 @@ def export(name: str, day: str) -> str:
     return name
 @workflow
 def main() -> str:
+    numbers = load()
+    report([put(n) for n in numbers])
+    upsert.map(numbers, concurrency=3).raise_if_dead()
+    tell(perdure.now().isoformat(), perdure.random())
+    for charged in (charge, order, bill):
+        charged(1)
     return export(str(perdure.uuid()), f"of {perdure.now().timestamp()}") + export("last", "of today")
 """,
     "a step that looks at the clock, chance and a set": """

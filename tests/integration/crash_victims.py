@@ -36,51 +36,42 @@ def load() -> list[int]:
     return [1, 2, 3]
 """
 
-FAULTS: dict[str, tuple[str, str, str]] = {
-    "a request without a key": (
-        "unsafe",
-        "notify",
-        """
+NOTIFY = """
 @step
 def notify(n: int) -> int:
     return post("/notify", n)
 @workflow
 def main() -> int:
     return notify(sum(load()))
-""",
-    ),
-    "a request without a key, by httpx in an async step": (
-        "unsafe",
-        "notify",
+"""
+"""A request without a key."""
+
+FAULTS: dict[str, tuple[set[tuple[str, str]], int, str]] = {
+    "requests, an order, an alert, a line and a run without a key, and a request outside of steps": (
+        {
+            ("unsafe", ""),
+            ("unsafe", "ask"),
+            ("unsafe", "note"),
+            ("unsafe", "notify"),
+            ("unsafe", "order"),
+            ("unsafe", "warn"),
+        },
+        9,
         """
 @step
-async def notify(n: int) -> int:
-    import httpx
-    async with httpx.AsyncClient(timeout=30) as client:
-        return (await client.post(URL + "/notify", json=n)).status_code
-@workflow
-async def main() -> list[int]:
-    return list(await asyncio.gather(notify(1), notify(2)))
-""",
-    ),
-    "a request without a key, by aiohttp": (
-        "unsafe",
-        "notify",
-        """
+def notify(n: int) -> int:
+    return post("/notify", n)
 @step
-async def notify(n: int) -> int:
-    import aiohttp
-    async with aiohttp.ClientSession() as session, session.post(URL + "/notify", json=n) as answer:
-        return answer.status
-@workflow
-async def main() -> int:
-    return await notify(1)
-""",
-    ),
-    "a run enqueued without an id": (
-        "unsafe",
-        "ask",
-        """
+def order(n: int) -> int:
+    return post(f"/orders/{uuid.uuid4().hex}", n, method="PUT")
+@step
+def warn(n: int) -> int:
+    perdure.alert(f"item {n} by {uuid.uuid4()}")
+    return n
+@step
+def note(n: int) -> None:
+    with open("log.txt", "a") as file:
+        file.write(f"{n}\\n")
 @workflow
 def send(n: int) -> int:
     return n
@@ -90,12 +81,60 @@ def ask(n: int) -> int:
     return n
 @workflow
 def main() -> int:
-    return ask(1)
+    post("/started", 1)
+    for n in load():
+        note(n)
+    return sum(each(3) for each in (notify, order, warn, ask))
+""",
+    ),
+    "requests without a key, by httpx and aiohttp in async steps": (
+        {("unsafe", "notify"), ("unsafe", "tell")},
+        4,
+        """
+@step
+async def notify(n: int) -> int:
+    import httpx
+    async with httpx.AsyncClient(timeout=30) as client:
+        return (await client.post(URL + "/notify", json=n)).status_code
+@step
+async def tell(n: int) -> int:
+    import aiohttp
+    async with aiohttp.ClientSession() as session, session.post(URL + "/tell", json=n) as answer:
+        return answer.status
+@workflow
+async def main() -> list[int]:
+    return list(await asyncio.gather(notify(1), notify(2), tell(3)))
+""",
+    ),
+    "rows that are inserted again, one with the time, and a file under a name made of chance": (
+        {("other-files", "export"), ("other-files", "insert"), ("other-files", "insert_now")},
+        6,
+        """
+@step
+def insert(n: int) -> None:
+    with sqlite3.connect("rows.db") as database:
+        database.execute("create table if not exists rows (n)")
+        database.execute("insert into rows values (?)", (n,))
+@step
+def insert_now(n: int) -> None:
+    with sqlite3.connect("times.db") as database:
+        database.execute("create table if not exists rows (n, at)")
+        database.execute("insert into rows values (?, ?)", (n, time.time_ns()))
+@step
+def export(n: int) -> None:
+    with open(f"export-{uuid.uuid4()}.txt", "w") as file:
+        file.write(str(n))
+@workflow
+def main() -> None:
+    for n in load():
+        insert(n)
+    insert_now(4)
+    export(5)
 """,
     ),
     "large data made of what is in memory": (
-        "other-end",
-        "keep",
+        {("other-end", "keep")},
+        4,
         """
 seen = []
 @step
@@ -110,46 +149,9 @@ def main() -> int:
     return keep(gather(3)).size * 0
 """,
     ),
-    "an alert with another text": (
-        "unsafe",
-        "warn",
-        """
-@step
-def warn(n: int) -> int:
-    perdure.alert(f"item {n} by {uuid.uuid4()}")
-    return n
-@workflow
-def main() -> int:
-    return warn(1)
-""",
-    ),
-    "a line appended to a file": (
-        "unsafe",
-        "note",
-        """
-@step
-def note(n: int) -> None:
-    with open("log.txt", "a") as file:
-        file.write(f"{n}\\n")
-@workflow
-def main() -> None:
-    for n in load():
-        note(n)
-""",
-    ),
-    "a request outside of steps": (
-        "unsafe",
-        "",
-        """
-@workflow
-def main() -> int:
-    post("/started", 1)
-    return len(load())
-""",
-    ),
     "the clock reaches a step": (
-        "non-deterministic",
-        "",
+        {("non-deterministic", "")},
+        1,
         """
 @step
 def report(day: str) -> int:
@@ -160,8 +162,8 @@ def main() -> int:
 """,
     ),
     "the order of a set reaches a step": (
-        "non-deterministic",
-        "",
+        {("non-deterministic", "")},
+        1,
         """
 @step
 def first(name: str) -> int:
@@ -172,8 +174,8 @@ def main() -> int:
 """,
     ),
     "the order of a set reaches the result": (
-        "non-deterministic",
-        "",
+        {("non-deterministic", "")},
+        1,
         """
 @workflow
 def main() -> list[str]:
@@ -182,8 +184,8 @@ def main() -> list[str]:
 """,
     ),
     "the time zone reaches the result": (
-        "non-deterministic",
-        "",
+        {("non-deterministic", "")},
+        1,
         """
 @workflow
 def main() -> float:
@@ -191,8 +193,8 @@ def main() -> float:
 """,
     ),
     "the time zone decides which step is called": (
-        "non-deterministic",
-        "",
+        {("non-deterministic", "")},
+        1,
         """
 @step
 def weekly(n: int) -> int:
@@ -204,8 +206,8 @@ def main() -> int:
 """,
     ),
     "the order of a set reaches a file of the workflow's own": (
-        "non-deterministic",
-        "",
+        {("non-deterministic", "")},
+        1,
         """
 @workflow
 def main() -> int:
@@ -215,8 +217,8 @@ def main() -> int:
 """,
     ),
     "chance reaches a step": (
-        "drift",
-        "draw",
+        {("drift", "draw")},
+        6,
         """
 @step
 def draw(ticket: float) -> int:
@@ -227,8 +229,8 @@ def main() -> int:
 """,
     ),
     "a step that leaves its result in memory": (
-        "other-end",
-        "gather",
+        {("other-end", "gather")},
+        4,
         """
 found = []
 @step
@@ -241,64 +243,9 @@ def main() -> int:
     return len(found)
 """,
     ),
-    "a row that is inserted again": (
-        "other-files",
-        "insert",
-        """
-@step
-def insert(n: int) -> None:
-    with sqlite3.connect("rows.db") as database:
-        database.execute("create table if not exists rows (n)")
-        database.execute("insert into rows values (?)", (n,))
-@workflow
-def main() -> None:
-    for n in load():
-        insert(n)
-""",
-    ),
-    "a file under a name made of chance": (
-        "other-files",
-        "export",
-        """
-@step
-def export(n: int) -> None:
-    with open(f"export-{uuid.uuid4()}.txt", "w") as file:
-        file.write(str(n))
-@workflow
-def main() -> None:
-    export(sum(load()))
-""",
-    ),
-    "an order under a number made of chance": (
-        "unsafe",
-        "order",
-        """
-@step
-def order(n: int) -> int:
-    return post(f"/orders/{uuid.uuid4().hex}", n, method="PUT")
-@workflow
-def main() -> int:
-    return order(sum(load()))
-""",
-    ),
-    "a row that is inserted again, with the time": (
-        "other-files",
-        "insert",
-        """
-@step
-def insert(n: int) -> None:
-    with sqlite3.connect("rows.db") as database:
-        database.execute("create table if not exists rows (n, at)")
-        database.execute("insert into rows values (?, ?)", (n, time.time_ns()))
-@workflow
-def main() -> None:
-    for n in load():
-        insert(n)
-""",
-    ),
     "a result that cannot be stored": (
-        "unstorable",
-        "",
+        {("unstorable", "")},
+        4,
         """
 @step
 def connect():
@@ -309,8 +256,8 @@ def main() -> None:
 """,
     ),
     "a lock file that a killed process leaves": (
-        "stuck",
-        "work",
+        {("stuck", "work")},
+        4,
         """
 @step
 def work(n: int) -> int:
@@ -329,4 +276,4 @@ def main() -> int:
 """,
     ),
 }
-"""By what is planted: the kind of the finding, the step that it names, and the script behind HEAD."""
+"""By what is planted: kind and step of each finding, how many kills find them, and the script behind HEAD."""

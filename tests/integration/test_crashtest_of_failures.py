@@ -74,7 +74,7 @@ def main() -> None:
 """
 
 
-def tried(folder: Path, text: str, kills: int = 12, expect: str = "Declined", **more: object) -> Report:
+def tried(folder: Path, text: str, kills: int = 9, expect: str = "Declined", **more: object) -> Report:
     tested = target(folder, HEAD + text, **more)
     return crashtest(tested, kills=kills, seconds=600, expect_error=expect, patience=60)
 
@@ -88,7 +88,7 @@ def test_a_failure_that_is_undone_survives_every_kill(tmp_path: Path) -> None:
     assert (report.findings, report.ending, report.finished) == ([], "", True)
     assert report.expected.startswith("Declined: no money, says ")
     assert report.names == ["take", "pay", "undo:leave", "defer:tidy"]
-    assert report.kills == 12
+    assert report.kills == 9
     assert report.unstable == ["the error"]
 
 
@@ -101,7 +101,7 @@ def test_a_failure_that_is_undone_survives_every_kill(tmp_path: Path) -> None:
 )
 def test_a_failure_that_a_kill_changes_is_found(tmp_path: Path, text: str, kind: str, said: str) -> None:
     """What is left of it, and with which error it ends."""
-    report = tried(tmp_path, text, kills=8)
+    report = tried(tmp_path, text, kills=4)
     assert kind in [each.kind for each in report.findings if said in each.text], report.findings
 
 

@@ -104,7 +104,7 @@ def job() -> dict:
 
 def test_logs_and_threads_of_steps_are_known_and_values_compared_in_parts(tmp_path: Path) -> None:
     """A logger's file is no effect, nor one that nothing is appended to; what threads of a step append is its own."""
-    report = crashtest(target(tmp_path, SOUND.replace("MORE", "")), kills=40, seconds=600)
+    report = crashtest(target(tmp_path, SOUND.replace("MORE", "")), kills=12, seconds=600)
     assert report.findings == []
     assert {each.effect.step for each in report.repeated if each.how == "accepted"} == {"note"}
     assert report.unstable == [

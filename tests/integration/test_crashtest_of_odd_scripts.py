@@ -119,15 +119,15 @@ def test_what_never_ends_is_stuck(tmp_path: Path, text: str, said: str) -> None:
 
 def test_a_run_that_fails_is_not_called_non_deterministic(tmp_path: Path) -> None:
     """That a failed step is executed again when its run is resumed is what resuming is."""
-    report = crashtest(target(tmp_path, script("raise LookupError('no such order')")), kills=4, patience=60)
+    report = crashtest(target(tmp_path, script("raise LookupError('no such order')")), kills=2, patience=60)
     assert (report.ending, report.findings) == ("LookupError: no such order", [])
 
 
 def test_arguments_reach_the_workflow_and_the_command_line_of_the_script(tmp_path: Path) -> None:
     """With spaces; what the script itself takes from sys.argv is the same in each life."""
     text = "import sys\n" + script("n = sys.argv[1:]").replace("main() -> int:", "main(name: str, town: str) -> str:")
-    report = crashtest(target(tmp_path, text, arguments=["Ada Lovelace", "--town", "New York"]), kills=4, patience=60)
-    assert (report.ending, report.findings, report.kills) == ("", [], 4)
+    report = crashtest(target(tmp_path, text, arguments=["Ada Lovelace", "--town", "New York"]), kills=2, patience=60)
+    assert (report.ending, report.findings, report.kills) == ("", [], 2)
 
 
 def test_a_script_of_a_package_is_copied_with_its_package(scripts: Scripts) -> None:
@@ -153,7 +153,7 @@ SPAWNING = """
 def test_a_program_of_perdure_sh_is_started_by_its_step(tmp_path: Path) -> None:
     """On the main thread, too: what its comment accepts is accepted."""
     text = script("perdure.sh(['/bin/sh', '-c', 'true'])  # perdure: repeatable it does nothing")
-    report = crashtest(target(tmp_path, "import perdure\n" + text, programs=["true"]), kills=4, patience=60)
+    report = crashtest(target(tmp_path, "import perdure\n" + text, programs=["true"]), kills=2, patience=60)
     assert report.findings == []
     assert {(each.how, each.effect.step) for each in report.repeated} == {("accepted", "work")}
 
@@ -305,7 +305,7 @@ def main() -> str:
 def test_what_is_waited_for_is_given(tmp_path: Path) -> None:
     """Signals and answers, once each, also if the run is killed as they arrive; what is behind them is tested."""
     given = Given({"paid": {"by": "card"}}, approval=True)
-    report = crashtest(target(tmp_path, WAITING, given=given), kills=12, patience=60)
+    report = crashtest(target(tmp_path, WAITING, given=given), kills=6, patience=60)
     assert (report.ending, report.findings, report.names, report.missing) == ("", [], ["pay"], [])
     report = crashtest(target(tmp_path, WAITING, given=Given(given.signals)), kills=1, patience=60)
     assert (report.names, report.missing) == ([], ["approval 'refund?'"])
