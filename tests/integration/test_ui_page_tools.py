@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from page_tools import LAYOUT, PRETTIER, TYPES, TYPESCRIPT, Missing, commands, npm
+from page_tools import LAYOUT, TYPES, Missing, commands, npm
 from perdure.web import packing
 
 
-def told(package: str, program: str, *args: str) -> subprocess.CompletedProcess[str]:
+def told(program: str, *args: str) -> subprocess.CompletedProcess[str]:
     try:
-        return npm(package, program, *args)
+        return npm(program, *args)
     except Missing as missing:
         pytest.skip(str(missing))
 
@@ -25,7 +25,7 @@ def test_types_of_the_modules_fit(tmp_path: Path) -> None:
     """
     wrong = tmp_path / "wrong.js"
     wrong.write_text("/** @param {number} x */\nconst twice = x => 2 * x;\ntwice('2');\n")
-    found = told(TYPESCRIPT, "tsc", *TYPES, packing.FIRST, str(wrong))
+    found = told("tsc", *TYPES, packing.FIRST, str(wrong))
     (fault,) = (line for line in found.stdout.splitlines() if "error TS" in line)
     assert "wrong.js" in fault
     assert "TS2345" in fault
@@ -33,7 +33,7 @@ def test_types_of_the_modules_fit(tmp_path: Path) -> None:
 
 def test_the_modules_are_laid_out() -> None:
     """As `python3 dev.py page` does it."""
-    found = told(PRETTIER, "prettier", *LAYOUT, "--check", *packing.sources())
+    found = told("prettier", *LAYOUT, "--check", *packing.sources())
     assert found.returncode == 0, found.stdout + found.stderr
 
 
