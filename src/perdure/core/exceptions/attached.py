@@ -91,45 +91,46 @@ def pack_builtins(value: Any, hide: Hide, name: str = "") -> bytes:
     return data if safe is value else VALUES.pack(safe)
 
 
-def _kept(value: Any, hide: Hide, name: str, depth: int, objects: bool) -> Any:
-    """The value with stand-ins for what is no builtin, and without credentials."""
-    from perdure.core.redaction.nested import redact_nested
+def _kept(value: Any, hide: Hide, name: str, depth: int, objects: bool, within: int = 0) -> Any:
+    """The value with stand-ins for what is no builtin, and without credentials; `within` as for `redact_nested`."""
+    from perdure.core.redaction.nested import redact_nested, within_of
 
     if depth > _DEEPEST:
         raise NotKept
     kind: Any = type(value)
+    inner = within_of(name, within)
     if kind is dict:
         return {
             _kept(key, hide, "", depth + 1, objects): _kept(
-                each, hide, key if type(key) is str else "", depth + 1, objects
+                each, hide, key if type(key) is str else "", depth + 1, objects, inner
             )
             for key, each in value.items()
         }
     if kind in (list, tuple, set, frozenset):
-        return kind([_kept(each, hide, name, depth + 1, objects) for each in value])
+        return kind([_kept(each, hide, "", depth + 1, objects, inner) for each in value])
     if kind is RecordedTuple:
         fields = dict(zip(value._perdure_names, value, strict=True))
-        return _Instance(f":{value._perdure_kind}", _fields(fields, hide, depth, objects), {}, named_tuple=True)
+        return _Instance(f":{value._perdure_kind}", _fields(fields, hide, depth, objects, inner), {}, named_tuple=True)
     record = record_of(kind)
     if isinstance(record, Members):
         return _Member(_label(kind), record.name_of(value), _value_of(value, hide))
     if isinstance(record, Subclass):
-        return _kept(record.take(value)[0]["value"], hide, name, depth + 1, objects)
+        return _kept(record.take(value)[0]["value"], hide, name, depth + 1, objects, within)
     if record is not None:
-        fields, rest = (_fields(each, hide, depth, objects) for each in record.take(value))
+        fields, rest = (_fields(each, hide, depth, objects, inner) for each in record.take(value))
         return _Instance(_label(kind), fields, rest, named_tuple=isinstance(value, tuple))
-    safe = redact_nested(value, hide, name)
+    safe = redact_nested(value, hide, name, within=within)
     try:
         VALUES.pack(safe)
     except errors.NotStorable:
         if not objects:
             raise
-        return _object(value, hide, depth)
+        return _object(value, hide, depth, inner)
     return safe
 
 
-def _fields(fields: dict[str, Any], hide: Hide, depth: int, objects: bool) -> dict[str, Any]:
-    return {name: _kept(item, hide, name, depth + 1, objects) for name, item in fields.items()}
+def _fields(fields: dict[str, Any], hide: Hide, depth: int, objects: bool, within: int) -> dict[str, Any]:
+    return {name: _kept(item, hide, name, depth + 1, objects, within) for name, item in fields.items()}
 
 
 def _value_of(member: enum.Enum, hide: Hide) -> Any:
@@ -139,7 +140,7 @@ def _value_of(member: enum.Enum, hide: Hide) -> Any:
         return None
 
 
-def _object(value: Any, hide: Hide, depth: int) -> _Instance:
+def _object(value: Any, hide: Hide, depth: int, within: int) -> _Instance:
     """An object of a class without fields: the attributes that can be kept."""
     kept: dict[str, Any] = {}
     room = _LONGEST
@@ -150,7 +151,7 @@ def _object(value: Any, hide: Hide, depth: int) -> _Instance:
         if known is not None and name == "_perdure_kind":
             continue
         try:
-            one = _kept(item, hide, name, depth + 1, objects=False)
+            one = _kept(item, hide, name, depth + 1, objects=False, within=within)
             size = len(_write(one))
         except Exception:  # noqa: BLE001, S112  whatever the reason, it cannot be kept
             continue
