@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from listed_runs import Listed, Questions, given
+from listed_runs import BEGAN, Listed, Questions, given
 
 from perdure.errors import OptionError
 from perdure.operations import run_counts as counting
@@ -232,6 +232,21 @@ def test_what_is_no_cursor_is_refused(listed: Listed, cursor: str) -> None:
         runs_page(listed.store, cursor=cursor)
     with pytest.raises(OptionError, match="the cursor is"):
         step_rows(listed.store, run, cursor=cursor)
+
+
+@pytest.mark.parametrize(
+    ("change", "seconds"),
+    [
+        ({}, 1.0),
+        ({"queue": "mail", "timed_from": BEGAN + 0.75}, 0.25),
+        ({"queue": "mail", "status": "cancelled", "output": None}, None),
+    ],
+)
+def test_the_time_in_a_queue_is_no_time_that_a_run_took(listed: Listed, change: dict[str, Any], seconds: float) -> None:
+    """It counts from when it was begun; one that was cancelled in its queue took none."""
+    run = msgspec.structs.replace(listed.run("run"), rid=0, id="other", **change)
+    listed.store.journal.write((), lambda connection: listed.store.insert_run(connection, run))
+    assert view_of(listed.store, listed.store.run("other")).seconds == seconds
 
 
 def test_text_that_is_looked_for_is_in_the_inputs(listed: Listed) -> None:

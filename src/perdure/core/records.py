@@ -304,6 +304,14 @@ class RunRecord(msgspec.Struct, frozen=True):
         """Does a fork stand on what it has done, so that it is not gone on with any more?"""
         return self.superseded_by is not None and self.status not in ("done", "cancelled")
 
+    @property
+    def begun(self) -> float | None:
+        """Since when it takes: when it was begun, not when it was put into a queue; None if it has not begun.
+
+        Of one that was queued, and gone on with after it had failed, it is when that was.
+        """
+        return self.created if self.queue is None else self.timed_from
+
     def checksum(self) -> int:
         """What `crc` is."""
         values: list[Any] = list(msgspec.structs.astuple(self))

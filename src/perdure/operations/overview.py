@@ -199,7 +199,7 @@ def workflows_of(newest: list[RunRecord], standing: dict[int, str]) -> list[Work
     for name, runs in groups.items():
         ended = [run for run in runs if run.ended is not None]
         done = [run for run in ended if run.status == "done"]
-        took = sorted(max((run.ended or 0.0) - run.created, 0.0) for run in done)
+        took = sorted(seconds for run in done if (seconds := _took(run)) is not None)
         found.append(
             WorkflowView(
                 name=name,
@@ -207,7 +207,7 @@ def workflows_of(newest: list[RunRecord], standing: dict[int, str]) -> list[Work
                     Mark(
                         run.id,
                         standing[run.rid],
-                        None if run.ended is None else max(run.ended - run.created, 0.0),
+                        _took(run),
                         moment(run.created),
                     )
                     for run in runs[:STRIP]
@@ -220,6 +220,10 @@ def workflows_of(newest: list[RunRecord], standing: dict[int, str]) -> list[Work
             )
         )
     return found
+
+
+def _took(run: RunRecord) -> float | None:
+    return None if run.ended is None or run.begun is None else max(run.ended - run.begun, 0.0)
 
 
 def processes(store: Store, newest: list[RunRecord], standing: dict[int, str]) -> list[ProcessLine]:

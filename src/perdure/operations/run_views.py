@@ -261,9 +261,16 @@ def _last_step(store: Store, run: RunRecord, facts: Facts) -> str | None:
 
 
 def _seconds(run: RunRecord, facts: Facts, alive: bool) -> float | None:
-    if run.ended is not None:
-        return max(run.ended - run.created, 0.0)
-    if alive:
-        return max(time.time() - run.created, 0.0)
+    if run.begun is None:
+        return None
     last = facts.last
-    return max(last.started + last.ms / 1000 - run.created, 0.0) if last else None
+    until = (
+        run.ended
+        if run.ended is not None
+        else time.time()
+        if alive
+        else last.started + last.ms / 1000
+        if last
+        else None
+    )
+    return None if until is None else max(until - run.begun, 0.0)

@@ -154,7 +154,8 @@ def _execute(call: Call, run: RunRecord, history: History) -> Life:
                 trouble = yield End(run, "done", payload, rows=history.with_notes(()))
                 if trouble is not None:
                     raise trouble
-                return Ended(value, payload, run.created, outcome.started + outcome.seconds - run.created)
+                began = run.created if run.begun is None else run.begun
+                return Ended(value, payload, began, outcome.started + outcome.seconds - began)
         cause = history.root_cause(error)
         if cause.replayed:
             # A failure was taken for handled (a sibling branch had moved on), and turns out to be what ends the run.
