@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 import postgres
 from environments import prepare, python_of
-from machine import facts
+from machine import as_installed, facts
 from reached import reach
 
 PEERS = Path(__file__).resolve().parent / "peers"
@@ -58,6 +58,7 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="cases whose names begin so, separated by commas")
     asked = parser.parse_args(given)
+    as_installed()
     with contextlib.ExitStack() as stack:
         peers = _peers(stack) if asked.peers else Peers()
         _measure_all(asked, peers)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from machine import as_installed
 from reached import reach
 
 import perdure
@@ -104,6 +105,7 @@ def claims(name: str, keys: int) -> float:
 
 def main() -> None:
     """Print the figures: medians of the rounds."""
+    as_installed()
     os.environ["PERDURE_STATE"] = str(Path(tempfile.mkdtemp()) / "state.db")
     rounds = []
     for number in range(ROUNDS):

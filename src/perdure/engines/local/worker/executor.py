@@ -30,7 +30,7 @@ from perdure.engines.local.closing import Closing
 from perdure.engines.local.queues import declare_queues
 from perdure.engines.local.schedules import declare_loaded
 from perdure.engines.local.worker.left_runs import LeftRuns, first_line
-from perdure.engines.local.worker.loaded_scripts import Program
+from perdure.engines.local.worker.loaded_scripts import Program, load_ahead
 from perdure.engines.local.worker.messages import (
     Ask,
     Files,
@@ -191,6 +191,7 @@ class Executor:
         except PerdureError as error:
             self._tell(_unusable(error))
             return 1
+        load_ahead()
         gc.freeze()  # what is loaded stays: looks for garbage while runs are executed leave it out
         self._tell(Loaded(program.found(), program.broken, program.all_files(), engine.store.holder.token))
         while self._left is None:

@@ -29,6 +29,20 @@ from perdure.engines.registry import every
 from perdure.errors import PerdureError
 from perdure.store.claims import Offer
 
+OF_WAKES = (
+    *("perdure.api.durable_wait", "perdure.core.execution.moved_call", "perdure.core.redaction.text"),
+    *("perdure.engines.local.child_runs", "perdure.engines.local.named_calls", "perdure.engines.local.parking"),
+    *("perdure.engines.local.run_trees", "perdure.engines.runtime.ctrl_c"),
+    *("perdure.engines.runtime.command", "perdure.store.lineage", "perdure.store.stop_notes", "perdure.store.workers"),
+)
+"""What a run loads that waits, is left and goes on: the first one that is woken goes on as soon as later ones."""
+
+
+def load_ahead() -> None:
+    """Load what the first run that is woken would load."""
+    for each in OF_WAKES:
+        importlib.import_module(each)
+
 
 class Program:
     """The scripts, loaded once: an edited script is another process's.
