@@ -12,9 +12,10 @@ import pytest
 from perdure.core.execution.run_effects import End
 from perdure.core.records import RunRecord
 from perdure.errors import LockLost
-from perdure.store import claims, command_lines
+from perdure.store import bell, claims, command_lines
 from perdure.store.claims import Offer
 from perdure.store.liveness import locks_of
+from perdure.store.locks import asker
 from perdure.store.queue import AFTER_OTHERS, QueueRow
 from perdure.store.queue_listing import declare
 from perdure.store.runs import Store
@@ -203,6 +204,44 @@ def test_not_a_child(store: Store) -> None:
     parent = add(store, "parent", wake=NOW + 1)
     add(store, "child", parent=parent.rid)
     assert claimed(store) == []
+
+
+def test_room_in_a_queue_is_told_to_who_claims(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, if this process takes nothing in the place of what is over; the workers look by themselves later on."""
+    rung: list[str] = []
+    monkeypatch.setattr(bell, "ring", lambda _, suffix=bell.SUFFIX: rung.append(suffix))
+
+    def over(id: str, *, then: Callable[[Any], object] = bool) -> bool:
+        def operation(connection: Any) -> None:
+            store.put_run(connection, store.run_in(connection, rid), status="done", output=b"\xc0", holder=None)
+            then(connection)
+
+        rid = executes(store, id, queue="mail")
+        rung.clear()
+        store.journal.write((), operation)
+        return bell.SUFFIX in rung
+
+    assert not over("nobody waits")
+    add(store, "waits", status="queued", queue="mail", priority=5, turn=1, wake=None)
+    add(store, "also", status="queued", queue="mail", priority=5, turn=1, wake=None)
+    assert over("by itself")
+    store.claims_next = True
+    assert not over("before a claim", then=claims.Claim(store, SERVED, 1, NOW))
+    assert over("of others", then=claims.Claim(store, {("b.py", "job"): Offer("/srv/b.py")}, 1, NOW))
+
+
+def test_a_lock_that_is_free_is_told_to_who_claims(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a queued run may be waiting for it."""
+    rung: list[str] = []
+    monkeypatch.setattr(bell, "ring", lambda _, suffix=bell.SUFFIX: rung.append(suffix))
+    for expected in (False, True):
+        store.journal.write((), store.locks.enter("till", asker(alone=True), NOW))
+        rung.clear()
+        operation = store.locks.exit("till")
+        assert operation is not None
+        store.journal.write((), operation)
+        assert (bell.SUFFIX in rung) is expected
+        add(store, f"waits {expected}", status="queued", queue="mail", priority=5, turn=1, wake=None)
 
 
 def test_the_lock_of_the_workflow(store: Store, other: Store) -> None:

@@ -150,6 +150,7 @@ class Claim:
             self._go_on(connection, left)
         if self._others and not self._line:  # a queued run has no command line
             self._begin(connection)
+        self._store.tell_of_room(connection)  # where this has begun fewer than were over
         return self._found
 
     def _go_on(self, connection: apsw.Connection, rids: Sequence[int]) -> None:

@@ -90,6 +90,7 @@ class Locks:
         self._sql = load("locks.sql")
         self._claims: dict[str, _Claim] = {}
         self._undo: list[Callable[[], None]] = []  # of the transaction under way
+        self.rings = False  # it frees a lock, and a queued run may need that
 
     @property
     def any(self) -> bool:
@@ -259,6 +260,7 @@ class Locks:
             for undo in self._undo:
                 undo()
         self._undo.clear()
+        self.rings = False
 
     def _look(self, connection: apsw.Connection, name: str, hid: int, since: float, rid: int | None) -> Locked | None:
         """Who has a lock, and for which run; None if its holder is dead."""
@@ -282,6 +284,7 @@ class Locks:
         hid, newest, since, _ = row
         if hid == self._holder.known and fence in (None, newest):
             connection.execute(self._sql["put_lock"], sealed(name, None, newest, since, None))
+            self.rings = self.rings or connection.execute(self._sql["waits"]).fetchone() is not None
 
     def _row(self, connection: apsw.Connection, name: str) -> tuple[int | None, int, float, int | None] | None:
         """Holder, fence, since when, and run of a lock."""

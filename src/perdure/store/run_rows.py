@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -61,6 +62,8 @@ class RunRows(RunQueries):
         self._taken: list[int] = []  # in the transaction under way
         self._nudges: dict[int, int] = {}  # of new runs: what `holder.nudges` was in the transaction that made them
         self._rings = False  # in the transaction under way: it makes a run ready, which a worker waits for
+        self._room = Counter[str]()  # by queue: how many runs have left it, in the transaction under way
+        self.claims_next = False  # a run that is over is followed by a claim of this process
         self._ends = False  # it has changed how a run stands, or has let go of one
         self._codes: set[bytes] = set()  # functions that this process has written down
         self._unsaid: dict[str, bytes] = {}  # why runs were stopped, for which there was no room on the disk
@@ -105,7 +108,8 @@ class RunRows(RunQueries):
     ) -> RunRecord:
         """Change a run that was read in this transaction; returns it as it is now.
 
-        An end makes ready who waits for it, unless it is known that there are no waits (`awaited`).
+        An end makes ready who waits for it, unless it is known that there are no waits (`awaited`). Where a run leaves
+        room in its queue, the workers are told.
         """
         if not changed:
             return run
@@ -116,6 +120,10 @@ class RunRows(RunQueries):
         before, run = run, msgspec.structs.replace(run, **changed).sealed()
         if run.wake is not None:
             _refuse_what_no_date_shows(run)
+        if run.queue is not None and "running" in (before.status, run.status) and before.status != run.status:
+            self._room[run.queue] += 1 if before.status == "running" else -1
+            if not self.claims_next:
+                self.tell_of_room(connection)
         if run.status != before.status or (run.holder is None and before.holder is not None):
             self._ends = True
         statement = _writing(self._sql["put_run"], tuple(changed))
@@ -125,6 +133,11 @@ class RunRows(RunQueries):
 
             self._rings = awaited_ends.run_ends(self, connection, run) or self._rings
         return run
+
+    def tell_of_room(self, connection: apsw.Connection) -> None:
+        """Who claims is told of queues that runs have left in this transaction, if others wait there."""
+        left = [queue for queue, room in self._room.items() if room > 0]
+        self._rings = self._rings or any(self._one(connection, "waits_in_queue", queue) for queue in left)
 
     def next_run_in(self, connection: apsw.Connection) -> int:
         """The number of the next run."""
@@ -220,10 +233,12 @@ class RunRows(RunQueries):
                 self._active.pop(rid, None)
                 self._nudges.pop(rid, None)
         self._taken.clear()
+        if self._room:
+            self._room.clear()
         for path in self._spend_files if committed else ():
             path.unlink(missing_ok=True)
         self._spend_files.clear()
-        if committed and self._rings:
+        if committed and (self._rings or self.locks.rings):
             bell.ring(self.path)
         if committed and self._ends:
             bell.ring(self.path, bell.ENDS)

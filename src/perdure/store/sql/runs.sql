@@ -66,6 +66,9 @@ SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoc
        timed_from, wake, queue, priority, queue_key, dedup, hold, turn, steps
 FROM run WHERE rid = ?
 
+-- name: waits_in_queue
+SELECT 1 FROM run WHERE status = 'queued' AND turn IS NOT NULL AND queue = ? LIMIT 1
+
 -- name: next_run
 SELECT coalesce(max(rid), 0) + 1 FROM run
 

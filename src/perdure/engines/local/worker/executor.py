@@ -236,6 +236,7 @@ class Executor:
             self._look, self._later = True, None
         while True:
             over = self._slots.take_over()
+            engine.store.claims_next = not (self._retired or self._line or self._orders.suspects) and self._left is None
             free = self._slots.number - len(self._slots.active) + sum(one.closing.plain for one in over)
             claim = self._claim(engine, program, free) if free > 0 and self._looks() else None
             if not over and claim is None:
