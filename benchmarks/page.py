@@ -26,12 +26,15 @@ from statistics import median
 import httpx
 from listings import make
 
-from perdure.web import live, packing
+from perdure.web import packing
 
 TOKEN = "the-token-of-the-benchmark-0123456789"
 TABS = 4
 IDLE = 60.0
-"""Seconds of doing nothing, after as long as it takes until the server is calm."""
+"""Seconds of doing nothing."""
+
+SETTLED = 5.0
+"""Seconds before that."""
 
 VIEWS = (
     ("overview", ("/overview", "/runs?limit=12", "/alerts")),
@@ -129,12 +132,12 @@ def views(state: Path, rounds: int) -> None:
 def idle(state: Path) -> None:
     """What the server uses while four tabs are open and nothing happens."""
     with serving(state) as (process, client, _), tabs(client, lambda: None):
-        time.sleep(live.WHILE + 1)  # opening them is not idle
+        time.sleep(SETTLED)  # opening them is not idle
         before = cpu_of(process)
         time.sleep(IDLE)
         print(f"idle with {TABS} tabs: {(cpu_of(process) - before) / IDLE:.2%} of a processor")
     with serving(state) as (process, _, _):
-        time.sleep(1)
+        time.sleep(SETTLED)
         before = cpu_of(process)
         time.sleep(IDLE)
         print(f"idle without a tab: {(cpu_of(process) - before) / IDLE:.2%} of a processor")

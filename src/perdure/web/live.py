@@ -18,12 +18,6 @@ from perdure.store.changes import Changes
 RECORDS: Final = 0.25
 """Seconds between two looks at the records."""
 
-CALM: Final = 0.5
-"""The same after a while in which nothing has changed: each look costs what it costs to wake up."""
-
-WHILE: Final = 15.0
-"""How many seconds that is."""
-
 AROUND: Final = 1.0
 """Seconds between two looks at processes and services."""
 
@@ -95,18 +89,12 @@ class Live:
     def _watch(self, loop: asyncio.AbstractEventLoop, over: threading.Event, begun: asyncio.Event) -> None:
         """The life of the thread that looks. It wakes the loop only when there is something to tell."""
         watcher = _Watcher(self._path)
-        quiet, known = 0.0, tuple[str, ...]()
         try:
             watcher.has_changed()
             loop.call_soon_threadsafe(begun.set)
             while not over.is_set():
-                pause = RECORDS if quiet < WHILE else CALM
-                time.sleep(pause)  # a wait for the event takes twice the CPU, for ever
-                quiet, asked = quiet + pause, tuple(self._asked)
-                if asked != known:
-                    quiet, known = 0.0, asked
-                if watcher.has_changed(asked, pause):
-                    quiet = 0.0
+                time.sleep(RECORDS)  # a wait for the event takes twice the CPU, for ever
+                if watcher.has_changed(tuple(self._asked), RECORDS):
                     loop.call_soon_threadsafe(self._tell, watcher.runs, watcher.around)
         except RuntimeError:  # the loop is closed: nobody listens
             pass

@@ -76,6 +76,7 @@ export function facts(d, why, lapse, lanes) {
       ? ["Superseded by", h("a.link.id", { href: `/runs/${seg(r.superseded_by)}` }, r.superseded_by)]
       : null,
     d.result != null ? ["Result", h("span.mono.clip.fact", { title: String(d.result) }, String(d.result))] : null,
+    d.damaged.length ? ["Damaged", h("a.link", { href: "/doctor" }, d.damaged.join(", "))] : null,
     d.command_line ? ["Command line", h("span.mono.clip.fact", { title: d.command_line }, d.command_line)] : null,
   ].filter(x => x && x[2] !== false);
   const over = r.status === "done" || r.status === "cancelled";

@@ -1,7 +1,7 @@
 // The first page: what needs somebody, how the workflows are doing, what is around them.
 
 import { get, seg } from "./api.js";
-import { card, command, empty, fold, h, heading, mark, patch, s } from "./dom.js";
+import { card, command, empty, fold, h, heading, mark, patch, put, s } from "./dom.js";
 import { ago, at, dur, many, n, size, stands, tail, took } from "./words.js";
 import { runTable, STAND } from "./runs.js";
 import { ranked, tone } from "./services.js";
@@ -24,45 +24,50 @@ const BAR = {
   queued: "wait-bar",
 };
 
-/** A mark for each of the last runs: how high is how long it took. */
-function strip(runs, width = 224, height = 26) {
+/**
+ * A mark for each of the last runs: how high is how long it took. Those of a colour are one path, and the link is that of
+ * the run below the pointer.
+ */
+function strip({ name, runs }) {
   const shown = [...runs].reverse(),
-    w = width / 32,
+    first = 224 - 7 * shown.length,
     most = Math.max(...shown.map(r => Math.log1p(r.seconds ?? 0.1)), 0.1),
-    well = shown.filter(r => r.status === "done").length;
-  return s(
-    "svg",
-    {
-      class: "strip",
-      width,
-      height,
-      role: "group",
-      "aria-label": `the last ${many(shown.length, "run")}: ${well} done, ${shown.length - well} otherwise`,
-    },
-    shown.length < 32
-      ? s("path", {
-          d: `M0 ${height - 2}H${width - shown.length * w - 2}`,
-          stroke: "var(--line)",
+    well = shown.filter(r => r.status === "done").length,
+    drawn = {};
+  const bar = (i, base, tall, tone) => {
+    drawn[tone] = `${drawn[tone] || ""}M${first + 7 * i + 1} ${base - 1}v${2 - tall}h3v${tall - 2}z`;
+  };
+  for (let i = shown.length - 32; i < 0; i++) bar(i, 26, 2, "line");
+  shown.forEach((r, i) => {
+    const tone = BAR[r.status];
+    bar(i, 23, Math.max(4, (20 * Math.log1p(r.seconds ?? 0.1)) / most), tone || "line");
+    if (r.status !== "done") bar(i, 26, 2, tone || "faint");
+  });
+  const meet = e => {
+    const r = shown[Math.floor((e.clientX - e.currentTarget.getBoundingClientRect().x - first) / 7)];
+    put(e.currentTarget, r && { href: `/runs/${seg(r.id)}`, title: `${r.id} · ${r.status} · ${took(r.seconds)}` });
+  };
+  return h(
+    "a.strip",
+    { href: `/runs?workflow=${seg(name)}`, tabindex: -1, on: { pointermove: meet, pointerdown: meet } },
+    s(
+      "svg",
+      {
+        width: 224,
+        height: 26,
+        role: "img",
+        "aria-label": `the last ${many(shown.length, "run")}: ${well} done, ${shown.length - well} otherwise`,
+      },
+      Object.entries(drawn).map(([tone, d]) =>
+        s("path", {
+          d,
           "stroke-width": 2,
-          "stroke-dasharray": `${w - 2} 2`,
-        })
-      : null,
-    shown.map((r, i) => {
-      const tall = Math.max(4, (20 * Math.log1p(r.seconds ?? 0.1)) / most),
-        x = width - (shown.length - i) * w;
-      return s(
-        "a",
-        { href: `/runs/${seg(r.id)}`, tabindex: -1, "aria-label": `${r.id} ${r.status}` },
-        s(
-          "rect",
-          { x, y: height - 3 - tall, width: w - 2, height: tall, rx: 1.5, fill: `var(--${BAR[r.status] || "line"})` },
-          s("title", {}, `${r.id} · ${r.status} · ${took(r.seconds)}`),
-        ),
-        r.status === "done"
-          ? null
-          : s("rect", { x, y: height - 2, width: w - 2, height: 2, fill: `var(--${BAR[r.status] || "faint"})` }),
-      );
-    }),
+          "stroke-linejoin": "round",
+          fill: `var(--${tone})`,
+          stroke: `var(--${tone})`,
+        }),
+      ),
+    ),
   );
 }
 function need(one) {
@@ -142,7 +147,7 @@ export function overview({ main, note }) {
                       w => h("a", { href: `/runs?workflow=${seg(w.name)}`, "data-row": true }, h("b", w.name)),
                       "whole",
                     ],
-                    ["Last runs; height is duration", w => strip(w.runs)],
+                    ["Last runs; height is duration", strip],
                     ["Median", w => took(w.median), "r"],
                     ["p95", w => took(w.p95), "r"],
                     ["Ended well", w => (w.ended ? `${w.done} of ${w.ended}` : "–"), "r"],

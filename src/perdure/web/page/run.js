@@ -163,7 +163,7 @@ export function run({ main, given, query, go, title, failed }) {
     paintTools();
     await listed;
     await Promise.all([paintStep(), paintLog(), zoomed()]);
-    if (!["done", "cancelled"].includes(d.run.status)) {
+    if (!["done", "cancelled", "damaged"].includes(d.run.status)) {
       const w = await get(`/runs/${seg(given)}/why`);
       if (!left) {
         why = w;
