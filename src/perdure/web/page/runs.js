@@ -65,7 +65,7 @@ export const runTable = lines =>
       ["Steps", run => n(run.steps), "r"],
       ["Took", run => took(run.seconds), "r"],
       ["Started", run => ago(run.created), "r mute", run => at(run.created)],
-      ["Id", run => h("span.id.clip.name", { title: run.id }, tail(run.id, run.workflow))],
+      ["Id", run => tail(run.id, run.workflow), "id clip", run => run.id],
     ],
     lines,
     run => run.id,
