@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -408,15 +409,20 @@ def test_a_cancellation_from_outside_that_a_finally_with_a_step_has_seen_goes_on
     assert {status for _, status in machine.runs()} == {"done"}
 
 
-@pytest.mark.parametrize("way", ["raise", "exit", "error", "sleep", "child", "id"])
-def test_ctrl_c_outside_of_steps_that_a_step_has_seen_goes_on(machine: Machine, way: str) -> None:
-    """In plain code, or in a wait: what was called while that was handled is not held against the script."""
+@pytest.mark.parametrize("way", ["raise", "exit", "error", "sleep", "child", "id", "items", "a failing step"])
+@pytest.mark.parametrize("by", [KeyboardInterrupt, SystemExit, Halt, ValueError])
+def test_what_is_called_while_an_error_outside_of_steps_is_handled_goes_on(
+    machine: Machine, by: type[BaseException], way: str
+) -> None:
+    """In plain code, or in a wait: once the script is put right, what was called meanwhile is not held against it."""
     executed.clear()
-    cuts = [KeyboardInterrupt()]
+    cuts = [by()]
 
-    @step(name="books-beside")
+    @step(name="books-beside", retry=None)
     def book(n: int) -> int:
         executed.append(n)
+        if n == 8 and way == "a failing step":
+            raise Later
         return n
 
     @workflow(name="books-in-a-child-beside")
@@ -429,30 +435,101 @@ def test_ctrl_c_outside_of_steps_that_a_step_has_seen_goes_on(machine: Machine, 
             raise cuts.pop()
         return [*done, book(2), book(3)]
 
-    @workflow(name=f"cut-off-outside-{way}")
+    @workflow(name=f"cut-off-outside-{way}-{by.__name__}")
     def flow() -> list[int]:
         try:
             return plain()
-        except KeyboardInterrupt as error:
+        except by as error:
             if way == "child":
                 tell()
             if way == "id":
                 tell.with_options(id="beside")()
             if way == "sleep":
                 sleep(0)
-            book(9)
+            if way == "items":
+                book.map([9], concurrency=2)
+            else:
+                book(9)
+            if way == "a failing step":
+                book(8)
             if way == "exit":
                 sys.exit(130)
             if way == "error":
                 raise Later from error
             raise
 
-    by = {"exit": SystemExit, "error": Later}.get(way, KeyboardInterrupt)
-    with pytest.raises(by):
+    with pytest.raises({"exit": SystemExit, "error": Later, "a failing step": Later}.get(way, by)):
         flow()
     machine.boot()
     assert flow() == [1, 2, 3]
-    assert executed == ([1, 9, 9, 2, 3] if way in ("child", "id") else [1, 9, 2, 3])
+    assert [n for n in executed if n < 8] == [1, 2, 3]
+    assert executed.count(9) == (2 if way in ("child", "id") else 1)
+
+
+@pytest.mark.parametrize("by", [SystemExit, Halt, ValueError])
+@pytest.mark.parametrize("over", ["calls", "items", "threads", "tasks"])
+def test_a_process_that_dies_while_an_error_outside_of_steps_is_handled(
+    machine: Machine, over: str, by: type[BaseException]
+) -> None:
+    """The next life comes to the same error and makes no call again; nor does the one after, in which all goes well."""
+    executed.clear()
+    ill, dies = [True], [Died()]
+
+    @step(name="books-in-lives")
+    def book(n: int) -> int:
+        executed.append(n)
+        return n
+
+    @step(name="books-in-lives-of-tasks")
+    async def abook(n: int) -> int:
+        executed.append(n)
+        return n
+
+    def fails() -> None:
+        if ill:
+            raise by("of its own code")
+
+    def after() -> None:
+        if dies:
+            raise dies.pop()
+
+    @workflow(name=f"dies-in-a-finally-{over}-{by.__name__}")
+    def flow() -> int:
+        try:
+            done = book(1)
+            fails()
+            return done + book(2)
+        finally:
+            if over == "items":
+                book.map([8, 9])
+            else:
+                with ThreadPoolExecutor(1) as pool:
+                    list((pool.map if over == "threads" else map)(book, [8, 9]))
+            after()
+            book(7)
+
+    @workflow(name=f"dies-in-a-finally-{over}-{by.__name__}")
+    async def aflow() -> int:
+        try:
+            done = await abook(1)
+            fails()
+            return done + await abook(2)
+        finally:
+            await asyncio.gather(abook(8), abook(9))
+            after()
+            await abook(7)
+
+    def live() -> int:
+        machine.boot()
+        return asyncio.run(aflow()) if over == "tasks" else flow()
+
+    with pytest.raises(Died):
+        live()
+    with pytest.raises(by, match="of its own code"):
+        live()
+    ill.clear()
+    assert live() == 3
+    assert executed == [1, 8, 9, 7, 2]
 
 
 @pytest.mark.parametrize("by", ["Ctrl-C", "cancel"])

@@ -130,7 +130,6 @@ class History(Claims):
         self.notes_endings = False  # the process that executes the run can die in the middle of its clean-ups
         self.ending: int | None = None  # the number of the note that undoing has begun
         self._failures: list[Failure] = []
-        self.interrupt: tuple[BaseException, int] | None = None  # Ctrl-C; the first number that may be due to it
         self._to_clean: dict[int, str] = {}
         self._cleaned: dict[tuple[str, str, bytes, int], str] = {}
         self._timer_notes: list[int] = []
@@ -397,20 +396,21 @@ class History(Claims):
         """
         causes, starts = list[Failure](), list[int]()
         seen: set[int] = set()
-        rest = [error]
-        while rest:
-            one = rest.pop()
+        rest, before = [error], list[BaseException]()
+        while rest or before:
+            is_cause, one = bool(rest), (rest or before).pop()
             if id(one) in seen:
                 continue
             seen.add(id(one))
             found = [failure for failure in self._failures if failure.error is one]
-            causes += found
-            if self.interrupt is not None and self.interrupt[0] is one:
-                starts.append(self.interrupt[1])
-            if not found and not any(one is other for other in of_steps):
-                # A failed step's own exception says nothing about those that were handled before it.
-                rest += [other for other in (one.__cause__, one.__context__) if other is not None]
-                rest += getattr(one, "exceptions", ())
+            if is_cause:
+                causes += found
+            if not found and self.own_errors is not None and id(one) in self.own_errors.first:
+                starts.append(self.own_errors.first[id(one)])
+            # A failed step's own exception says nothing about failures that were handled before it.
+            further = is_cause and not found and not any(one is other for other in of_steps)
+            from_others = (one.__cause__, one.__context__, *getattr(one, "exceptions", ()))
+            (rest if further else before).extend(other for other in from_others if other is not None)
         first, last = min([*starts, *(failure.seq + 1 for failure in causes)], default=0), next(self._numbers) - 1
         return RootCause(
             tuple(failure.seq for failure in causes),

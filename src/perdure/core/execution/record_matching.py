@@ -17,6 +17,7 @@ from perdure.core.records import KEY, NAME, RESERVED, SEQ, StepRecord, begun_by
 if TYPE_CHECKING:
     from perdure.core.execution.moved_call import Moved
     from perdure.core.execution.number_set import Numbers
+    from perdure.core.execution.own_errors import OwnErrors
     from perdure.core.execution.recorded_inputs import InputsOfBefore
 
 
@@ -40,6 +41,7 @@ class Claims(KnownRecords):
         self.before = before
         self.edits: dict[CallId, bytes] = {}  # what dead letters of calls were edited into that are made again
         self.claims = 0
+        self.own_errors: OwnErrors | None = None  # once a call is made while one is handled
         self.rested = False
         self.replaying = False  # an async workflow, or a loop of it, has not seen all that it saw in an earlier life
         self.replays_here: Callable[[], bool] = lambda: False  # the loop that asks, of several
@@ -87,6 +89,8 @@ class Claims(KnownRecords):
             if self.open == 1 and self._source is not None:
                 self.ahead = []  # all that is known is claimed: what comes next may be read ahead
         call.seq = seq
+        if self.own_errors is not None:
+            self.own_errors.came_to(seq)
         if call.ledgers:
             self._count(call, seq)
         return seq
@@ -174,6 +178,8 @@ class Claims(KnownRecords):
             step.open -= 1
             self.open -= 1
         call.seq = record.seq
+        if self.own_errors is not None:
+            self.own_errors.came_to(record.seq)
         if call.ledgers:
             self._count(call, record.seq)
         self.claims += 1
@@ -188,6 +194,8 @@ class Claims(KnownRecords):
         self._source.keep([self.ahead.pop()])
         seq: int = row[SEQ]
         call.seq = seq
+        if self.own_errors is not None:
+            self.own_errors.came_to(seq)
         if call.ledgers:
             self._count(call, seq)
         return seq

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from sys import exception
 from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.idempotency import child_id
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def queueing(scope: Any, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> Call:
     """The call that stands for it in the records: its inputs are those of the workflow."""
     scope.check()
+    scope.handles(exception())
     declare_queues(scope.resources.store, scope.world.now())
     call = functions.queueing_call(spec, args, kwargs, how.id)
     scope.admit(call.spec)

@@ -18,7 +18,7 @@ from perdure.core.execution.run import child
 from perdure.core.execution.run_effects import Start
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import ledgers
-from perdure.core.records import KEY, NAME, OUTPUT, Row, RunRecord
+from perdure.core.records import KEY, NAME, OUTPUT, SEQ, Row, RunRecord
 from perdure.engines import functions
 from perdure.engines.interface import Enqueued, Given
 from perdure.engines.local.resources import Resources
@@ -72,7 +72,7 @@ class LocalScope(RunScope):
         if self.shared or self.is_async or get_ident() != self.ident:
             return self._call_among_others(spec, args, kwargs)
         history = self.history
-        if not history.ahead or self.resources.observer is not None or ledgers.get():
+        if not history.ahead or self.resources.observer is not None or ledgers.get() or exception() is not None:
             return self._call(spec, args, kwargs)
         # Is the next record in hand that of this call? All else about it was looked at when its page was read, or is
         # noted when the next one is.
@@ -88,6 +88,8 @@ class LocalScope(RunScope):
             return self._call(spec, args, kwargs)
         history.ahead.pop()
         history.claims += 1
+        if history.own_errors is not None:
+            history.own_errors.came_to(row[SEQ])
         return value
 
     def _call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -237,8 +239,7 @@ class LocalScope(RunScope):
         if id is None:
             return self.bind(spec, args, kwargs)
         self.check()
-        if (handled := exception()) is not None:
-            self.handles(handled)
+        self.handles(exception())
         return functions.named_call(spec, args, kwargs, id)
 
     def _decide_child(self, call: Call) -> Program:

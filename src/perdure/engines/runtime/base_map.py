@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from sys import exception
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from perdure.config import secrets
@@ -55,6 +56,9 @@ class MapScope(Protocol):
 
     def notify_wait(self, wait: Wait) -> Callable[[], None]:
         """Notify of a call that waits for its next attempt; what is returned is called when that is over."""
+
+    def handles(self, error: BaseException | None) -> None:
+        """Calls are made while the workflow handles that."""
 
     def begin_map(self, spec: Spec, total: int | None, concurrency: int | None) -> int:
         """A map begins: its number in the run; 0 if that is not recorded."""
@@ -135,6 +139,7 @@ class BaseMap(Generic[S]):
         self.faults = ProgramFaults(self.tally, total)
         self.failed: tuple[Call, Failed] | None = None
         self.error: BaseException | None = None
+        scope.handles(exception())
         self.number = scope.begin_map(spec, total, None if self.adaptive is not None else self.concurrency)
 
     def over_for_good(self) -> None:

@@ -144,11 +144,12 @@ class BaseScope(ABC):
         branch = None if self.main is None else self._current()
         return call if branch is None or not branch.path else branch.place(call)
 
-    def handles(self, error: BaseException) -> None:
+    def handles(self, error: BaseException | None) -> None:
         """A call is made while the workflow handles that."""
-        from perdure.engines.runtime.ctrl_c import note_aftermath
+        if error is not None:
+            from perdure.engines.runtime.ctrl_c import note_aftermath
 
-        note_aftermath(self, error)
+            note_aftermath(self, error)
 
     def bind_wait(self, spec: Spec, given: bytes, key: bytes) -> Call:
         """A durable wait as a call: its name, key and branch identify it, not what it was given."""

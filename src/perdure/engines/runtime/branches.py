@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
+from sys import exception
 from typing import Any, NoReturn, Protocol
 from weakref import WeakKeyDictionary, ref
 
@@ -171,6 +172,10 @@ class _Factory:
         parent = self._parent(loop)
         if parent is None:
             return self._make(loop, coroutine, None, options)
+        if (handled := exception()) is not None:  # the calls of the task are made meanwhile, and do not see it
+            scope: Any = here.get()
+            if hasattr(scope, "handles"):
+                scope.handles(handled)
         known = self._started.pop(coroutine, None)
         if known is not None:
             return known

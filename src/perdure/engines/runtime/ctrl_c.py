@@ -54,27 +54,22 @@ def noting_interrupt() -> Iterator[None]:
 
 
 def note_aftermath(scope: BranchScope, error: BaseException) -> None:
-    """The workflow makes a call while it handles `error`: if that is Ctrl-C, what is done from here on is due to it.
+    """The workflow makes a call while it handles `error`: what is done from here on is due to that.
 
-    It is not held against the script if the run is left by it. What was handled before the run was called says nothing.
+    It is not held against the script if the run is left by it, or, if asyncio has made it of Ctrl-C, by a cancellation.
     """
-    interrupt, seen, one = None, set[int](), error
-    last = int(scope.history.last)
-    while one is not scope.around and id(one) not in seen:
-        seen.add(id(one))
-        if isinstance(one, KeyboardInterrupt):
-            interrupt = one  # the outermost one: another may have come meanwhile
-        elif scope.cut_from is None and type(one).__name__ == "CancelledError":
-            from perdure.engines.runtime.branches import is_cancelled
+    from perdure.core.execution.own_errors import OwnErrors, chain
 
-            if is_cancelled(scope):
-                scope.cut_from = last + 1
-        if one.__context__ is None:
-            break
-        one = one.__context__
-    known = scope.history.interrupt
-    if interrupt is not None and (known is None or known[0] is not interrupt):
-        scope.history.interrupt = interrupt, last + 1
+    history, errors = scope.history, list(chain(error, scope.around))
+    following = int(history.last) + 1
+    if history.own_errors is None:
+        history.own_errors = OwnErrors()
+    history.own_errors.handles(errors, following)
+    if scope.cut_from is None and any(type(one).__name__ == "CancelledError" for one in errors):
+        from perdure.engines.runtime.branches import is_cancelled
+
+        if is_cancelled(scope):
+            scope.cut_from = following
 
 
 def say_below_traceback(text: str) -> None:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
+from sys import exception
 from typing import Any, Protocol
 
 from perdure.core.execution.branch import Branch
@@ -130,6 +131,7 @@ def branch_off(scope: Any, *, pool: Any = None, visiting: bool = False) -> Threa
     many depends on what it has cached.
     """
     scope.share()
+    scope.handles(exception())  # its calls are made meanwhile, and do not see it
     task = ThreadTask(scope, pool=pool, visiting=visiting)
     parent: Branch = scope.main if visiting else scope.branch() or scope.main
     with _creating:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator
+from sys import exception
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -32,6 +33,9 @@ class QueueingScope(Protocol):
     def check(self) -> None:
         """Make sure that the run goes on."""
 
+    def handles(self, error: BaseException | None) -> None:
+        """A call is made while the workflow handles that."""
+
     def admit(self, spec: Spec) -> None:
         """Let a step be called under its name."""
 
@@ -44,6 +48,7 @@ def queueing(
 ) -> tuple[Call, Call]:
     """The call that stands for it in the records, and that of the workflow. It has no occurrence before its claim."""
     scope.check()
+    scope.handles(exception())
     refuse_queueing(spec, how)
     call = queueing_call(spec, args, kwargs, how.id)
     (asked,) = call.args
