@@ -47,6 +47,11 @@ FLOW = """
         print("not stopped", flush=True)
 
     @workflow
+    def last() -> None:
+        make("b")
+        wait_for_word()
+
+    @workflow
     def waiting() -> None:
         defer(close, "a")
         flaky()
@@ -100,6 +105,21 @@ def test_a_run_under_way_stops_at_its_next_safe_point(scripts: Scripts, name: st
     assert "was cancelled" in err
     assert perdure(scripts, "ps", "--status", "cancelled").stdout.count(parent) == 1
     assert perdure(scripts, "cancel", parent).returncode == 1
+
+
+def test_a_run_that_is_done_before_a_safe_point_says_that_it_was_asked_to_end(scripts: Scripts) -> None:
+    """Asked within its last step: what it has done stands, and whoever asked is told, by `why` too."""
+    process = scripts.start(scripts.write(FLOW), "last")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    assert perdure(scripts, "cancel", "last").returncode == 0
+    out, err = process.communicate("go on\n", timeout=60)
+    assert (out, process.returncode) == ("", 0)
+    told = "was asked to end, and was done before its next safe point: nothing of it is undone"
+    assert told in err
+    why = perdure(scripts, "why", "last").stdout
+    assert "it was done" in why
+    assert told in why
 
 
 def test_a_cancelled_process_that_dies_first_does_not_go_on(scripts: Scripts) -> None:

@@ -15,9 +15,12 @@ import perdure
 from conftest import Machine
 from perdure import step, workflow
 from perdure.cli import main
-from perdure.core.records import StepRecord
+from perdure.core.policies.classify import Assessment
+from perdure.core.records import AttemptRecord, StepRecord
 from perdure.engines.local.redrive import Redriver
 from perdure.operations.diagnose import Diagnosis, diagnose
+from perdure.operations.diagnose_facts import Failure
+from perdure.operations.diagnose_run import together
 from perdure.operations.location import Location
 from perdure.store import dead_letters
 from perdure.store.runs import Store
@@ -84,6 +87,31 @@ def test_its_commands_can_be_pasted(machine: Machine, way: str, capsys: pytest.C
             assert run in command or command.startswith(
                 ("perdure dlq redrive 1", "perdure dlq edit 1", "perdure dlq drop 1")
             ), command
+
+
+def test_a_clean_up_is_named_with_all_that_it_was_given(machine: Machine) -> None:
+    """A colon in it ends nothing."""
+
+    @step(name="remove", retry=None)
+    def remove(name: str) -> None:
+        raise PermissionError("busy")
+
+    @workflow(name="flow")
+    def flow() -> None:
+        perdure.defer(remove, "s3://tmp:a")
+
+    attempt(flow)
+    assert "the clean-up remove('s3://tmp:a') has failed" in diagnosed(machine).findings[0].text
+
+
+def test_attempts_beside_each_other_take_their_time_once() -> None:
+    """Two of 4 s that begin a second after each other take 5 s together, and one later its own."""
+
+    def failure(started: float, ms: int) -> Failure:
+        record = AttemptRecord(0, "call", b"", 0, 1, False, b"", b"", started, ms, 0)
+        return Failure(record, Assessment(kind="transient"))
+
+    assert together([failure(12.0, 500), failure(1.0, 4_000), failure(2.0, 4_000), failure(2.5, 100)]) == 5.5
 
 
 def test_a_step_that_kills_its_process_is_a_crash_loop(machine: Machine) -> None:

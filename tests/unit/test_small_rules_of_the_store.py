@@ -305,7 +305,7 @@ def test_calls_whose_outcome_is_not_known_are_named_when_a_run_ends(machine: Mac
         store.journal.write((), lambda at, it=(cut, ended, cause): lives.add(at, run.rid, "token", *it))  # type: ignore[misc]
     assert unknown_calls(store, run, "cancelled", children=False) == (
         "whether it was done is not known, and it is not undone: "
-        "mail (attempt 3 was under way when its process died at 1970-01-01 00:03:00 UTC), "
+        "mail (attempt 3 was under way when its process died; it had begun at 1970-01-01 00:00:02 UTC), "
         "mail (attempt 2 was left under way at 1970-01-01 00:01:00 UTC), "
         "2 calls of mail (attempt 2 was under way when its process died at 1970-01-01 00:02:00 UTC (signal 9))"
     )

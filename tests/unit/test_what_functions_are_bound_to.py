@@ -6,6 +6,7 @@ import enum
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -95,6 +96,14 @@ def test_what_may_change_or_is_too_deep_is_no_input(value: Any) -> None:
     assert closure.add_to({"x": 3}) == {"x": 3}
     assert closure.mark() == ()
     assert can_change(value)
+
+
+def test_what_has_no_hash_still_tells_closures_apart() -> None:
+    """A signaling NaN raises where it is hashed, also within what holds it."""
+    one, other = (closure_of(over((1, Decimal(text)))) for text in ("sNaN", "sNaN7"))
+    assert one is not None
+    assert other is not None
+    assert {one.mark(): 1, other.mark(): 2}[one.mark()] == 1
 
 
 def test_a_plain_tuple_is_stored_as_it_is() -> None:

@@ -183,16 +183,15 @@ def _sizes(facts: RunFacts) -> Iterator[Finding]:
 
 def _left_behind(facts: RunFacts) -> Iterator[Finding]:
     if facts.clean_ups:
-        evidence = []
+        evidence, calls = [], []
         for each in facts.clean_ups:
             name = called_step(each.kind, each.name)
-            shown = f"#{each.seq} {name}{secrets.describe_inputs(each.input, INPUTS)}: {line_of(each.output)}"
-            evidence.append(Evidence(shown, each.seq, name))
-        call = evidence[0].text.partition(" ")[2].partition(":")[0]
+            calls.append(f"{name}{secrets.describe_inputs(each.input, INPUTS)}")
+            evidence.append(Evidence(f"#{each.seq} {calls[-1]}: {line_of(each.output)}", each.seq, name))
         first = facts.clean_ups[0]
         in_part = first.status == "abandoned" or was_cut_off(first.output)
         there = "may be there in part" if in_part else "is still there"
-        text = f"the clean-up {call} has failed: what it puts away {there}"
+        text = f"the clean-up {calls[0]} has failed: what it puts away {there}"
         commands = ["perdure dlq show N", "perdure dlq redrive N"]
         yield finding(facts, "incomplete-cleanup", "certain", text, evidence, commands)
 

@@ -152,14 +152,25 @@ def _throttled(facts: RunFacts) -> Iterator[Finding]:
 
 
 def _timeouts(facts: RunFacts) -> Iterator[Finding]:
-    """More than half of the time of a run that has failed went by in attempts that timed out."""
-    late = [one for one in facts.failures if one.seen.code == "cascading-timeout"]
-    spent = sum(one.record.ms for one in late) / 1000
-    whole = (facts.run.ended or facts.now) - facts.run.started
+    """More than half of the time of a run that has failed, in its last life, went by in attempts that timed out."""
+    since = facts.run.started
+    late = [one for one in facts.failures if one.seen.code == "cascading-timeout" and one.record.started >= since]
+    spent = together(late)
+    # A run that has ended undoes what it had done, and its letters are re-driven: that is later.
+    whole = max([facts.run.ended or facts.now, *(one.ended for one in late)]) - since
     if late and spent > whole / 2 and facts.status != "done":
         text = f"{show(round(spent, 1))} of {show(round(whole, 1))} went by in {len(late)} attempts that timed out"
         evidence = [attempt(one) for one in late[:SHOWN]]
         yield finding(facts, "cascading-timeout", "certain", text, evidence, ["perdure show RUN", *_ways_on(facts)])
+
+
+def together(attempts: list[Failure]) -> float:
+    """For how many seconds at least one of these attempts was under way."""
+    found, upto = 0.0, 0.0
+    for one in sorted(attempts, key=lambda each: each.record.started):
+        found += max(0.0, one.ended - max(one.record.started, upto))
+        upto = max(upto, one.ended)
+    return found
 
 
 # -- deaths -----------------------------------------------------------------------------------------------------------

@@ -60,6 +60,8 @@ class RunRows(RunQueries):
         self.defaults: dict[tuple[str, str], dict[str, bytes]] = {}  # of workflows of scripts
         self.of_before: dict[Any, Any] = {}  # see engines/local/runs_of_before.py
         self._taken: list[int] = []  # in the transaction under way
+        self.done_first: set[int] = set()
+        """Runs that were done before a safe point at which they would have ended, as was asked for."""
         self._nudges: dict[int, int] = {}  # of new runs: what `holder.nudges` was in the transaction that made them
         self._rings = False  # in the transaction under way: it makes a run ready, which a worker waits for
         self._room = Counter[str]()  # by queue: how many runs have left it, in the transaction under way

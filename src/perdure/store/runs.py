@@ -82,6 +82,8 @@ class Store(RunBegin):
             stop = found.stop if status in GONE_ON_WITH else None
             changed = {"status": status, "output": output, "ended": now, "holder": None, "stop": stop, "epoch": epoch}
             changed["stopped"] = effect.stopped
+            if status == "done" and found.stop is not None:
+                self.done_first.add(run.rid)
             self._take_back(connection, run.rid, effect.forget, effect.aftermath)
             if effect.aftermath is not None and status in GONE_ON_WITH:
                 self.given_up_waits.restore(connection, run.rid, effect.aftermath)

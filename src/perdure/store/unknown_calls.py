@@ -68,13 +68,13 @@ def _sources(store: Store, run: RunRecord) -> list[RunRecord]:
 
 
 def how_cut(one: CutLife) -> str:
-    """Which attempt it was, and how the process left it."""
-    at = moment(one.ended)
+    """Which attempt it was, and how the process left it. When one died that nobody watched is not known."""
+    at = moment(one.ended if one.cause else one.started)
     when = "" if at is None else f" at {at:%Y-%m-%d %H:%M:%S} UTC"
     if one.cause == lives.INTERRUPTED:
         return f"attempt {one.attempt} was left under way{when}"
-    cause = f" ({one.cause})" if one.cause else ""
-    return f"attempt {one.attempt} was under way when its process died{when}{cause}"
+    died = f"attempt {one.attempt} was under way when its process died"
+    return f"{died}{when} ({one.cause})" if one.cause else f"{died}; it had begun{when}"
 
 
 def _of_run(store: Store, rid: int, *, redriven: bool) -> list[CutLife]:

@@ -66,7 +66,7 @@ class Closure:
 
     def mark(self) -> tuple[Any, ...]:
         """What tells it apart from others of its code, as far as that is part of the inputs."""
-        return tuple((name, type(value), value) for name, value in self._values().items())
+        return tuple((name, type(value), _hashable(value)) for name, value in self._values().items())
 
     def _values(self) -> dict[str, Any]:
         found = {}
@@ -178,6 +178,14 @@ def _equal(one: Any, other: Any) -> bool:
         return type(one) is type(other) and bool(one == other)
     except Exception:  # noqa: BLE001  a comparison of the user's that fails is no sign of equality
         return False
+
+
+def _hashable(value: Any) -> Any:
+    try:
+        hash(value)
+    except TypeError:  # a signaling NaN
+        return repr(value)
+    return value
 
 
 def _plain(value: Any, depth: int = 0) -> Any:

@@ -66,7 +66,12 @@ def standing(name: str, packed: bytes, kind: type[S] = StandIn) -> S:  # type: i
 
 
 def _packed_key(value: Any) -> bytes:
-    return codec.pack_inputs([own_key(value)], {}, owner=f"{IDENTITY} of {type(value).__qualname__}")
+    key, owner = own_key(value), f"{IDENTITY} of {type(value).__qualname__}"
+    try:
+        return codec.pack_inputs([key], {}, owner=owner)
+    except NotStorable:
+        codec.pack_value(key, owner=owner)  # it refuses it too, in words about what a function returns
+        raise
 
 
 def _text(packed: bytes) -> str:

@@ -18,6 +18,7 @@ from perdure.core.exceptions import capture
 from perdure.core.execution.effects import Wait
 from perdure.core.execution.run_effects import Body, Undoable, Unwind
 from perdure.core.records import RunRecord
+from perdure.core.values import codec
 from perdure.engines.events import Observer
 from perdure.engines.local.resources import Resources
 from perdure.errors import PerdureError, StateError, Suspended
@@ -202,6 +203,17 @@ def leaves(resources: Resources, run: RunRecord, status: str) -> None:
             from perdure.core.redaction.printable import one_line
 
             point_out(one_line(f"run {run.id}: {line}"))
+
+
+def done_first(resources: Resources, run: RunRecord) -> None:
+    """A run was asked to end in its last step, and is done: said, and kept with it."""
+    from perdure.core.redaction.printable import one_line
+
+    resources.store.done_first.discard(run.rid)
+    text = f"run {run.id} was asked to end, and was done before its next safe point: nothing of it is undone"
+    fault = capture.encode(capture.to_fault(RuntimeWarning(text)))
+    resources.store.note(run, codec.digest(b"done first"), fault, resources.world.now())
+    point_out(one_line(text))
 
 
 def dead_letters(resources: Resources, run: RunRecord) -> None:

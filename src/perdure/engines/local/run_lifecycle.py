@@ -281,6 +281,8 @@ def ended(resources: Resources, effect: End, parking: Parking | None) -> None:
     if parking is not None:
         resources.letters.parked(parking)
     resources.monitor.ended(effect)
+    if effect.run.rid in resources.store.done_first:
+        notices.done_first(resources, effect.run)
     if effect.status == "done" and effect.run.parent is None:
         notices.dead_letters(resources, effect.run)
     elif effect.status != "done":
