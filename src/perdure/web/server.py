@@ -129,7 +129,29 @@ class _Serving:
         self._outside = ""  # how a proxy is reached
 
     def run(self, hosts: Sequence[str], options: Options, say: Callable[[str], None]) -> None:
-        """Serve until the end."""
+        """Serve until the end. A browser is started first: it takes a while to come, as what answers takes to load."""
+        self._address += options.root_path if self._address else ""
+        named = f"https://{options.allow_hosts[0]}" if options.allow_hosts else "http://localhost:PORT"
+        self._outside = f"{named}{options.root_path}"
+        say(f"state file  {self._location.path}{'  (read-only)' if self._read_only else ''}")
+        if self._address:
+            say(f"listens at  {self._address}/")
+        else:
+            say(f"listens at  {options.socket}")
+        say("ends with   Ctrl-C; no run is affected")
+        page = self._open(say) if options.open and self._address else None
+        if page is None:
+            self._say_link(say)
+        try:
+            with suppress(KeyboardInterrupt):
+                self._answer(hosts, options, say)
+        finally:
+            if page is not None:
+                shutil.rmtree(page.parent, ignore_errors=True)
+
+    def _answer(self, hosts: Sequence[str], options: Options, say: Callable[[str], None]) -> None:
+        # The server raises the signal that ended it once more: as Ctrl-C, so that what was made for it is removed.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         from perdure.web.app import make_app
         from perdure.web.connections import Connection
         from perdure.web.endpoints import Desk
@@ -143,31 +165,12 @@ class _Serving:
             Hosts((*hosts, *options.allow_hosts), any_port=options.socket is not None),
             options.root_path,
         )
-        self._address += options.root_path if self._address else ""
-        named = f"https://{options.allow_hosts[0]}" if options.allow_hosts else "http://localhost:PORT"
-        self._outside = f"{named}{options.root_path}"
         served = server(app, AT_ONCE, http=Connection, timeout_graceful_shutdown=1)
-        say(f"state file  {self._location.path}{'  (read-only)' if self._read_only else ''}")
-        if self._address:
-            say(f"listens at  {self._address}/")
-        else:
-            say(f"listens at  {options.socket}")
-        say("ends with   Ctrl-C; no run is affected")
-        page = self._open(say) if options.open and self._address else None
-        if page is None:
-            self._say_link(say)
         if sys.stdin is not None and sys.stdin.isatty():
             say("            Enter prints another link")
             threading.Thread(target=self._links, args=(say,), name="perdure-ui-links", daemon=True).start()
         threading.Thread(target=self._prepare, args=(desk,), name="perdure-ui-prepare", daemon=True).start()
-        # It raises the signal that ended it once more: as Ctrl-C, so that what was made for it is removed.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            with suppress(KeyboardInterrupt):
-                asyncio.run(served.serve(sockets=[self._listener]))
-        finally:
-            if page is not None:
-                shutil.rmtree(page.parent, ignore_errors=True)
+        asyncio.run(served.serve(sockets=[self._listener]))
 
     def _prepare(self, desk: Desk) -> None:
         """Make what the first page needs, before it is asked for: the script, and the modules behind the overview."""
