@@ -117,9 +117,8 @@ def views(state: Path, rounds: int) -> None:
         began = time.perf_counter()
         client.get(path_of("/")).raise_for_status()
         answered = started + time.perf_counter() - began
-        print(
-            f"start {started:.2f} s, the first answer after {answered:.2f} s, {cpu_of(process):.2f} s CPU, {memory_of(process) / 1e6:.0f} MB"
-        )
+        print(f"start {started:.2f} s, the first answer after {answered:.2f} s")
+        print(f"{cpu_of(process):.2f} s CPU, {memory_of(process) / 1e6:.0f} MB")
         print(f"{'view':<30} {'first':>8} {'wall':>8} {'CPU':>8} {'bytes':>9}")
         for name, addresses in VIEWS:
             walls, size = [], 0
