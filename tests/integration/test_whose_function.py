@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.integration.script_places import JOB, Place
 
+from perdure.config.script_definitions import may_define
+
 WAYS = {
     "python -m": ["-m", "app.job"],
     "python": ["app/job.py"],
@@ -170,6 +172,26 @@ def test_a_workflow_that_was_moved_to_another_module_is_pointed_out(place: Place
     place.write("", "queued")
     place.write(f"from jobs import setup\nsetup{done.rpartition('take that run: ')[2]}()\n", "app.py")
     assert "ACT" not in place.python("app.py", status=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "may"),
+    [
+        ("class Box:\n    @workflow\n    def run(self): ...", True),
+        ("class Box:\n    @workflow(name='Box.run')\n    def go(self): ...", True),
+        ("NAME = 'Box.run'\ngo = workflow(go, name=NAME)", True),
+        ("go = workflow(go, name=f'Box.{go}')", True),
+        ("from boxes import Box\nworkflow(Box.run)", True),
+        ("def run(: not Python", True),
+        ("# def run\nfrom boxes import Box\nBox().run()", False),
+        ("'''def run was moved to boxes; name=\"Box.run\"'''\ndef other(): ...", False),
+    ],
+)
+def test_a_script_may_define_a_workflow_still(tmp_path: Path, text: str, may: bool) -> None:
+    """What a comment or a docstring says of it does not count; nor is it denied where only running it would tell."""
+    script = tmp_path / "boxes_of_before.py"
+    script.write_text(text)
+    assert may_define(str(script), "Box.run") is may
 
 
 def test_other_arguments_beside_an_unfinished_run(place: Place) -> None:

@@ -80,13 +80,9 @@ def _left(run: RunRecord) -> str | None:
     name = run.workflow
     if any(spec.name == name and is_same_file(spec.file, run.path) for spec in every("workflow")):
         return None
-    import re
+    from perdure.config.script_definitions import may_define
 
-    defined = rf"\bdef\s+{re.escape(name)}\b|\bname\s*=\s*(['\"]){re.escape(name)}\1"
-    with suppress(OSError):
-        if re.search(defined, Path(run.path).read_text(errors="replace")) is None:
-            return f"of {run.path}, which defines no {name!r} any more"
-    return None
+    return None if may_define(run.path, name) else f"of {run.path}, which defines no {name!r} any more"
 
 
 def _note_moved(store: Store, start: Start) -> None:
