@@ -11,6 +11,8 @@ import apsw
 import pytest
 from listed_runs import Listed, given
 
+import perdure
+from conftest import Machine
 from perdure.cli import main
 from perdure.operations import doctor, overview, waiting_runs
 from perdure.operations.deeds import list_deeds, note
@@ -18,6 +20,7 @@ from perdure.operations.location import locate
 from perdure.operations.metrics import metrics_of
 from perdure.operations.queues import list_queues
 from perdure.operations.schedules import list_schedules
+from perdure.operations.searching import search
 from perdure.operations.show import details_of
 from perdure.operations.step_rows import StepFilter, step_rows
 from perdure.operations.timeline import timeline_of
@@ -51,13 +54,16 @@ def said(capsys: pytest.CaptureFixture[str], listed: Listed, *words: str) -> Any
 
 
 @pytest.mark.parametrize("of", ["path = 'elsewhere'", f"workflow = {NO_TEXT}", f"id = {NO_TEXT}", "ended = -1e300"])
-def test_runs(listed: Listed, capsys: pytest.CaptureFixture[str], of: str):
+def test_runs(listed: Listed, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, of: str):
     """In the listing, by the filter for them, and as what needs somebody; other filters leave them out."""
     damage(listed, f"UPDATE run SET {of} WHERE rid = 2")
     stands = [run["status"] for run in said(capsys, listed, "ps")["runs"]]
     assert stands == ["done", "done", "damaged", "done"]
     assert len(said(capsys, listed, "ps", "--status", "damaged")["runs"]) == 1
     assert [run["id"] for run in said(capsys, listed, "ps", "--status", "done")["runs"]] == ["run-3", "run-2", "run-0"]
+    monkeypatch.setenv("PERDURE_STATE", str(listed.store.path))
+    assert [run.status for run in perdure.runs()] == stands
+    assert [run.id for run in perdure.runs(status="done", most=2)] == ["run-3", "run-2"]
     assert main(["ps", "--state", str(listed.store.path)]) == 0
     assert "perdure doctor" in capsys.readouterr().out
     (check,) = [one for one in doctor.examine(locate(listed.store.path)).state if one.name == "checksums"]
@@ -188,3 +194,14 @@ def test_schedules_queues_and_deeds(listed: Listed):
     assert [(one.name, one.status) for one in list_schedules(here)] == [("daily", "damaged"), ("hourly", "active")]
     assert [(one.name, one.damaged) for one in list_queues(here)] == [("daily", True), ("hourly", False)]
     assert [(one.what, one.target) for one in list_deeds(here)] == [("cancel", "hourly"), ("damaged", "")]
+
+
+def test_a_text_is_looked_for_beside_a_damaged_run(machine: Machine) -> None:
+    """One of whose inputs a piece is damaged; what it may have is said not to be all."""
+    for text in ("word" * 250_000, "word"):
+        perdure.workflow(len, name="takes-a-text")(text)
+    store = machine.engine.store
+    assert search(store, "takes").complete
+    store.journal.write((), lambda connection: connection.execute("UPDATE piece SET data = zeroblob(9)"))
+    found = search(store, "takes")
+    assert (len(found.runs), found.complete) == (2, False)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from perdure.api.builtin import builtin
 from perdure.api.handle import Handle
 from perdure.api.recorded_answers import answer, asked, find
 from perdure.core.records import RunRecord, RunStatus
 from perdure.errors import NotFound, OptionError
+
+if TYPE_CHECKING:
+    from perdure.store.run_pages import DamagedRun
 
 
 @dataclass(frozen=True)
@@ -21,19 +24,20 @@ class RunInfo:
     Attributes:
         id: the id of the run; `perdure.run(id)` is its handle.
         workflow: the name of its workflow.
-        status: "queued", "running", "suspended", "failed", "parked", "done" or "cancelled".
-        script: where its script was last seen.
-        created: when the run was made, in UTC.
-        started: when it was last begun or resumed, in UTC.
-        ended: when it ended, in UTC; None if it has not.
+        status: "queued", "running", "suspended", "failed", "parked", "done" or "cancelled"; "damaged" if its row in the
+            state file is not as it was written: nothing but its id and its workflow's name is known then.
+        script: where its script was last seen; empty if that is not known.
+        created: when the run was made, in UTC; None if that is not known.
+        started: when it was last begun or resumed, in UTC; None if that is not known.
+        ended: when it ended, in UTC; None if it has not, or that is not known.
     """
 
     id: str
     workflow: str
-    status: RunStatus
+    status: RunStatus | Literal["damaged"]
     script: str
-    created: datetime
-    started: datetime
+    created: datetime | None
+    started: datetime | None
     ended: datetime | None
 
 
@@ -70,7 +74,7 @@ def runs(*, status: RunStatus | None = None, workflow: str | None = None, most: 
     """The newest runs, the newest first; child runs are not among them. In a workflow it is recorded.
 
     Args:
-        status: only runs of that status. None: all.
+        status: only runs of that status. None: all, those that are damaged too.
         workflow: only runs of the workflow of that name. None: all.
         most: so many at most, from 1.
 
@@ -94,10 +98,17 @@ def runs(*, status: RunStatus | None = None, workflow: str | None = None, most: 
 @builtin("perdure.runs", in_place=True)
 def _runs(status: RunStatus | None, workflow: str | None, most: int) -> list[RunInfo]:
     from perdure.engines.selection import records_at
+    from perdure.store import run_pages
 
     url, state = asked()
+    found: list[RunInfo] = []
     with records_at(url, state, most=most) as store:
-        return [_info(each) for each in store.runs(status=status, workflow=workflow, most=most)]
+        before = run_pages.last_number(store) + 1
+        wanted = run_pages.Wanted(status, workflow=workflow)
+        while before > 0 and len(found) < most:
+            some, before = run_pages.chunk(store, wanted, before, most - len(found))
+            found += map(_info, some)
+    return found
 
 
 def _place() -> tuple[str, Path]:
@@ -123,7 +134,9 @@ def _place() -> tuple[str, Path]:
     return url, state
 
 
-def _info(run: RunRecord) -> RunInfo:
+def _info(run: RunRecord | DamagedRun) -> RunInfo:
+    if not isinstance(run, RunRecord):
+        return RunInfo(run.id, run.workflow, "damaged", "", None, None, None)
     ended = None if run.ended is None else _time(run.ended)
     return RunInfo(run.id, run.workflow, run.status, run.path, _time(run.created), _time(run.started), ended)
 

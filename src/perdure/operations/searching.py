@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 
@@ -17,8 +18,9 @@ from perdure.operations.ps import EVERY, RunFilter, each_run, runs_page
 from perdure.operations.run_log import LogView, log_view
 from perdure.operations.run_views import RunView
 from perdure.operations.run_views import view_of as run_view_of
-from perdure.operations.step_rows import StepFilter, StepRow, step_rows
+from perdure.operations.step_rows import StepFilter, StepRow, StepRows, step_rows
 from perdure.store import attempt_logs, dead_letters
+from perdure.store.damaged_rows import if_sound
 from perdure.store.listing import has
 from perdure.store.runs import Store
 
@@ -82,12 +84,15 @@ def search(store: Store, text: str, *, seconds: float = SECONDS, clock: Callable
             break
         if run.status == "damaged":
             continue
-        most = MOST - len(steps)
-        only = StepFilter(text=text)
-        found = step_rows(store, find_run(store, run.id), only, limit=most, seconds=budget.left, clock=clock)
-        steps += [FoundStep(run.id, one) for one in found.steps]
-        complete = complete and found.next is None
+        rows = partial(_steps, store, run.id, text, MOST - len(steps), budget.left, clock)
+        some = if_sound(rows, lambda: None)  # it may have what is looked for
+        steps += [FoundStep(run.id, one) for one in some.steps] if some is not None else []
+        complete = complete and some is not None and some.next is None
     return Found(runs, steps, letters, complete, lines)
+
+
+def _steps(store: Store, run: str, text: str, most: int, seconds: float, clock: Callable[[], float]) -> StepRows:
+    return step_rows(store, find_run(store, run), StepFilter(text=text), limit=most, seconds=seconds, clock=clock)
 
 
 def _lines(store: Store, text: str, budget: Budget) -> tuple[list[FoundLine], bool]:
