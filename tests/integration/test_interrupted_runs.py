@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import linecache
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -67,23 +69,30 @@ WAY_IN = ("local/sync_driver.py", "local/function_body.py", "local/scope.py", "l
 """Where a run is taken and its function begins."""
 
 
+ATTEMPT = ("local/attempt.py", "local/sync_attempts.py", "local/task_attempts.py")
+"""Where an attempt begins and ends."""
+
+
 class CtrlC:
     """A Ctrl-C at a line of the way to a workflow's function, of which `passed` is the number so far.
 
     Args:
         at: at which of these lines, each counted once.
+        way: the files in which that is.
     """
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, way: tuple[str, ...] = WAY_IN) -> None:
         self._at = at
+        self._way = way
         self._seen: set[tuple[str, int]] = set()
         self.passed = 0
 
     def __call__(self, frame: FrameType, event: str, _: object) -> Any:
         where = frame.f_code.co_filename, frame.f_lineno
-        if not where[0].endswith(WAY_IN):
+        if not where[0].endswith(self._way):
             return None
-        if event == "line" and where not in self._seen:
+        # No signal is looked at where a `try:` stands alone: nothing is called there.
+        if event == "line" and where not in self._seen and linecache.getline(*where).strip() != "try:":
             self._seen.add(where)
             self.passed += 1
             if self.passed == self._at:
@@ -125,6 +134,63 @@ def test_ctrl_c_at_any_line_before_the_function_lets_go_of_the_run(machine: Mach
             sys.settrace(known)
     assert at > 100
     assert {status for _, status in machine.runs()} == {"done"}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a coroutine that was not awaited
+@pytest.mark.parametrize("kind", ["step", "item", "deferred", "async"])
+def test_ctrl_c_around_an_attempt_leaves_it(machine: Machine, kind: str) -> None:
+    """At any line of ours: what the workflow calls then is saved, and the thread calls other workflows as before."""
+
+    @step(name="work", retry=None)
+    def work(n: int) -> int:
+        return n
+
+    @step(name="awork", retry=None)
+    async def awork(n: int) -> int:
+        return n
+
+    @workflow(name="flow")
+    def flow(n: int) -> int:
+        if kind == "deferred":
+            perdure.defer(work, n)
+            sys.settrace(ctrl_c)
+            return n
+        with suppress(KeyboardInterrupt):
+            sys.settrace(ctrl_c)
+            work.map([n]) if kind == "item" else work(n)
+        sys.settrace(known)
+        return other(n)
+
+    @workflow(name="aflow")
+    async def aflow(n: int) -> int:
+        sys.settrace(ctrl_c)
+        return await awork(n)
+
+    @workflow(name="other")
+    def other(n: int) -> int:
+        return work(n + 1)
+
+    @workflow(name="another")
+    async def another(n: int) -> int:
+        return await awork(n)
+
+    known, at = sys.gettrace(), -1
+    with asyncio.Runner() as runner:
+        runner.run(asyncio.sleep(0))
+        while True:
+            at += 2
+            ctrl_c = CtrlC(at, ATTEMPT)
+            with suppress(KeyboardInterrupt):
+                try:
+                    value = runner.run(aflow(at)) if kind == "async" else flow(at)
+                finally:
+                    sys.settrace(known)
+            assert here.get() is None
+            assert (runner.run(another(at)) if kind == "async" else other(at)) >= at
+            if ctrl_c.passed < at:
+                break
+    assert at > 30
+    assert value >= at
 
 
 def test_ctrl_c_as_the_first_commit_of_a_process_returns_lets_go_of_the_run(machine: Machine) -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from types import CoroutineType
 from typing import Any
-
-import msgspec
 
 from perdure.core.execution.call import after_first, at_once, perform
 from perdure.core.execution.call_end import Succeeded, first_success
@@ -49,7 +46,7 @@ from perdure.core.execution.spec import Call
 from perdure.core.records import SEQ, Row
 from perdure.engines.events import notify_parked
 from perdure.engines.local import notices, run_lifecycle
-from perdure.engines.local.attempt import Attempt, pauses
+from perdure.engines.local.attempt import pauses
 from perdure.engines.local.broken_off import broken_off
 from perdure.engines.local.driver_interface import Drivers, Program
 from perdure.engines.local.function_body import FunctionBody
@@ -57,13 +54,13 @@ from perdure.engines.local.loop_writes import LoopWrites, Then, WritesOfLoops
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.local.sync_driver import SyncDriver
+from perdure.engines.local.task_attempts import TaskAttempts
 from perdure.engines.local.transactions import operation_of
 from perdure.engines.local.waiting_calls import shown_waiting
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches, in_branch, to_thread_apart, unwatched
 from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.quiescence import settle, until_given_up
-from perdure.engines.runtime.timeouts import NOT_BEGUN, bounded
-from perdure.engines.runtime.tracebacks import from_user_code
+from perdure.engines.runtime.timeouts import bounded
 from perdure.engines.runtime.workflow_timers import own_timers
 from perdure.errors import StateError, StopRun
 from perdure.store.group_commit import Operation
@@ -84,6 +81,7 @@ class AsyncDriver:
         self._sync = sync
         self._commits = WritesOfLoops(resources.store.journal)
         self._more: dict[type, Callable[[Any, Any], Awaitable[Any]]] = {}
+        self.begin = TaskAttempts(resources, sync).begin
 
     def call(self, program: Program, scope: LocalScope, call: Call) -> Awaitable[Any]:
         """A call that the workflow makes: its value, or what it raises."""
@@ -277,52 +275,6 @@ class AsyncDriver:
             await to_thread_apart(letters.parked, parking)  # may have to wait for another process
             notify_parked(self._resources.observer, scope.id, scope.run.workflow, effect, parking.parked)
 
-    def begin(self, effect: Execute, scope: Any) -> Outcome | Awaitable[Outcome]:
-        """Begin an attempt in this task: how it went, if it has not waited for anything; else what comes of it.
-
-        Around a step that does not wait, there is no coroutine of ours, and nothing that keeps its time.
-        """
-        call = effect.call
-        spec = call.spec
-        if not spec.is_async or spec.isolate or effect.alone:
-            return self._execute(effect, scope)
-        attempt = Attempt(self._resources, effect, scope)
-        scope.executing += 1
-        waited_for, value, over = NOT_BEGUN, None, False
-        try:
-            coroutine = spec.fn(*call.args, **call.kwargs)
-            if type(coroutine) is CoroutineType:
-                try:
-                    waited_for = coroutine.send(None)
-                except StopIteration as end:
-                    value, over = end.value, True
-            else:
-                coroutine = _awaited(coroutine)
-        except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
-            scope.executing -= 1
-            return attempt.end(None, from_user_code(raised))  # no variable keeps it, as in the sync driver
-        except BaseException as stop:
-            scope.executing -= 1
-            attempt.break_off(stop, recorded=False)
-            raise
-        if not over:
-            waiting = bounded(coroutine, attempt.seconds, spec.owner, waited_for=waited_for)
-            return _rest_of(attempt, waiting, scope)
-        scope.executing -= 1
-        return attempt.end(value, None)
-
-    async def _execute(self, effect: Execute, scope: Any) -> Outcome:
-        """One attempt of a step that is not async, runs in a process of its own, or is suspected of crashes."""
-        if not effect.call.spec.is_async:
-            return self._sync.execute(effect, scope)  # a clean-up, or the undoing of something
-        if effect.alone:
-            async with scope.suspects.in_loop(effect.alone):
-                begun = self.begin(msgspec.structs.replace(effect, alone=0.0), scope)
-                return begun if type(begun) is Outcome else await begun  # type: ignore[misc]
-        attempt = Attempt(self._resources, effect, scope)
-        scope.executing += 1
-        return await _rest_of(attempt, self._isolated(effect, scope, attempt.seconds), scope)
-
     async def _guarded(self, effect: Guarded, scope: Any) -> Outcome:
         try:
             begun = self.begin(effect.execute, scope)
@@ -330,11 +282,6 @@ class AsyncDriver:
         except BaseException:
             self._resources.guards.give_back(effect.guard, effect.ticket)
             raise
-
-    async def _isolated(self, effect: Execute, scope: Any, seconds: float | None) -> Any:
-        from perdure.engines.processes.isolated_step import run_isolated_in_task
-
-        return await run_isolated_in_task(self._resources.pool.spawn, effect.call, scope.id, effect.attempt, seconds)
 
     async def _make_ready(self, effect: MakeReady, scope: Any) -> None:
         from perdure.engines.processes.template import is_ready, make_ready
@@ -399,24 +346,6 @@ class AsyncDriver:
         else:
             await to_thread_apart(run_lifecycle.ended, resources, effect, parking)  # an alert may go out
         return None
-
-
-async def _rest_of(attempt: Attempt, working: Awaitable[Any], scope: Any) -> Outcome:
-    """The rest of an attempt that has come to wait for something, or that another process makes."""
-    try:
-        value = await working
-    except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
-        return attempt.end(None, from_user_code(raised))
-    except BaseException as stop:
-        attempt.break_off(stop, recorded=False)
-        raise
-    finally:
-        scope.executing -= 1
-    return attempt.end(value, None)
-
-
-async def _awaited(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
 
 
 def _cancelled_from_outside() -> bool:

@@ -22,8 +22,8 @@ from perdure.store.flight_recorder import Slot
 class Attempt:
     """An attempt that is under way; making one begins it.
 
-    `seconds` is how long it may take, None without a bound. Not a context manager: that would cost each step a
-    microsecond.
+    `effect` is what is tried, `seconds` how long it may take, None without a bound. Not a context manager: that would
+    cost each step a microsecond. Whoever makes one calls `leave` should anything come out.
 
     Args:
         resources: the state file and what goes with it.
@@ -39,12 +39,12 @@ class Attempt:
         "_call",
         "_clock",
         "_context",
-        "_effect",
         "_observer",
         "_recorder",
         "_scope",
         "_started",
         "_token",
+        "effect",
         "seconds",
     )
 
@@ -58,7 +58,7 @@ class Attempt:
             scope.left = None
         call = effect.call
         spec = call.spec
-        self._effect = effect
+        self.effect = effect
         self._call = call
         self._scope = scope
         self._observer = observer = resources.observer
@@ -108,7 +108,7 @@ class Attempt:
             self._scope.spending.save(self._call, outcome.seconds, ok=error is None)
         observer = self._observer
         if observer is not None:
-            run, effect = self._scope.run, self._effect
+            run, effect = self._scope.run, self.effect
             observer.notify(attempt_ended(run.id, run.workflow, effect.call, effect.attempt, outcome))
         if error is not None:
             outcome.program = self._context.program
@@ -134,7 +134,7 @@ class Attempt:
             return
         if call.spending is not None or call.ledgers:
             self._scope.spending.save(call, self._clock() - self._at, ok=False)
-        self._scope.cut_off(Cut(call.spec.name, call.key, call.n, self._effect.attempt, self._started))
+        self._scope.cut_off(Cut(call.spec.name, call.key, call.n, self.effect.attempt, self._started))
         if self._recorder is not None:
             self._recorder.end(self._context.slot, done=True)
 
@@ -145,8 +145,8 @@ class Attempt:
         if not scope.in_function or call.spec.record_kind != "step" or not is_exit(type(error)):
             scope.left = call.spec.owner, type(error).__name__
             return
-        left = call, error, self._started, self._clock() - self._at, self._effect.attempt
-        if self._effect.parked or (call.extras is not None and call.extras.batch is not None):
+        left = call, error, self._started, self._clock() - self._at, self.effect.attempt
+        if self.effect.parked or (call.extras is not None and call.extras.batch is not None):
             scope.left_items.append(left)  # an item: its map says so, when no other one is under way
             return
         with scope.deciding or nullcontext():
@@ -155,6 +155,19 @@ class Attempt:
 
 _ENDS = (StopRun, Abandoned, GeneratorExit)
 """What leaves a step because its run, or its branch, is over: the workflow does not handle that and go on."""
+
+
+def leave(effect: Execute, scope: LocalScope) -> None:
+    """Something has left an attempt: the thread is inside of it no more, also if Ctrl-C came between two lines of ours.
+
+    It comes as the attempt begins, say, or as its function has returned, where nothing else notices.
+    """
+    inside = here.get()
+    if type(inside) is StepContext and inside.call is effect.call:
+        here.set(scope if scope.in_function else scope.outside)
+        recorder = scope.resources.monitor.recorder
+        if recorder is not None and inside.slot is not None:
+            recorder.end(inside.slot, done=True)
 
 
 def given_up(resources: Resources, effect: Execute, scope: LocalScope, slot: Slot, outcome: Outcome) -> None:

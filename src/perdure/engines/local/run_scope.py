@@ -113,6 +113,7 @@ class RunScope(BaseScope):
         self.left: tuple[str, str] | None = None  # a step that has no outcome, and what it was left by
         self.left_items: list[Exit] = []  # of maps under way
         self.in_function = spec is not None
+        self.outside = here.get() if spec is None else None  # where the clean-ups of a run are made
         self._batches: dict[int, BatchRow] = {}  # maps under way
         self._tick: list[RunTick | None] = []  # once it was looked for
         self._map_numbers = count(1)

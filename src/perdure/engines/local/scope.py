@@ -20,7 +20,7 @@ from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import ledgers
 from perdure.core.records import KEY, NAME, OUTPUT, SEQ, Row, RunRecord
 from perdure.engines import functions
-from perdure.engines.interface import Enqueued, Given
+from perdure.engines.interface import Enqueued, Given, here
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_lifecycle import start_of
 from perdure.engines.local.run_scope import RunScope
@@ -204,6 +204,7 @@ class LocalScope(RunScope):
         try:
             end = self.drivers.sync.drive(self._decide_child(call), self)
         except BaseException as error:
+            here.set(self)  # the run that was called may have been left as it began
             self.called_run_left_by(call, error)
             raise
         if type(end) is Failed:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.effects import Execute, Outcome
 from perdure.core.execution.spec import Call
-from perdure.engines.local.attempt import Attempt, given_up
+from perdure.engines.local.attempt import Attempt, given_up, leave
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.runtime.own_loop import OwnLoop
@@ -41,18 +41,22 @@ class SyncAttempts:
                 return self.execute(effect, scope, in_turn=True)
             finally:
                 scope.suspects.leave(effect)
-        attempt = Attempt(self._resources, effect, scope)
         try:
-            value = self._call_function(effect, scope, attempt)
-        except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
-            # No variable of this frame keeps it: its traceback leads here, and what it holds would outlive the attempt.
-            from perdure.engines.runtime.tracebacks import from_user_code
+            attempt = Attempt(self._resources, effect, scope)
+            try:
+                value = self._call_function(effect, scope, attempt)
+            except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
+                # No variable of this frame keeps it: its traceback leads here, and what it holds would outlive it.
+                from perdure.engines.runtime.tracebacks import from_user_code
 
-            return attempt.end(None, from_user_code(raised))
-        except BaseException as stop:
-            attempt.break_off(stop, recorded=isinstance(stop, Abandoned))
+                return attempt.end(None, from_user_code(raised))
+            except BaseException as stop:
+                attempt.break_off(stop, recorded=isinstance(stop, Abandoned))
+                raise
+            return attempt.end(value, None)
+        except BaseException:
+            leave(effect, scope)
             raise
-        return attempt.end(value, None)
 
     def _call_function(self, effect: Execute, scope: LocalScope, attempt: Attempt) -> Any:
         call, seconds = effect.call, attempt.seconds
