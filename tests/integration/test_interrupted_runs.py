@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import linecache
 import signal
 import sys
@@ -71,6 +72,18 @@ WAY_IN = ("local/sync_driver.py", "local/function_body.py", "local/scope.py", "l
 
 ATTEMPT = ("local/attempt.py", "local/sync_attempts.py", "local/task_attempts.py")
 """Where an attempt begins and ends."""
+
+
+WAY_OUT = (
+    "local/sync_driver.py",
+    "local/async_driver.py",
+    "local/loop_writes.py",
+    "local/run_lifecycle.py",
+    "local/closing.py",
+    "execution/run.py",
+    "store/group_commit.py",
+)
+"""Where a run ends whose function has returned."""
 
 
 class CtrlC:
@@ -191,6 +204,46 @@ def test_ctrl_c_around_an_attempt_leaves_it(machine: Machine, kind: str) -> None
                 break
     assert at > 30
     assert value >= at
+    gc.collect()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_ctrl_c_at_the_end_of_a_run_says_whether_it_is_done(
+    machine: Machine, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that is done begins anew if the script is run again: the line says where its result is."""
+
+    @workflow(name="flow")
+    def flow(n: int) -> int:
+        sys.settrace(ctrl_c)
+        return n
+
+    @workflow(name="aflow")
+    async def aflow(n: int) -> int:
+        sys.settrace(ctrl_c)
+        return n
+
+    known, at, seen = sys.gettrace(), 0, set[str]()
+    while True:
+        at += 3
+        ctrl_c = CtrlC(at, WAY_OUT)
+        try:
+            asyncio.run(aflow(at)) if kind == "async" else flow(at)
+            break
+        except KeyboardInterrupt as error:
+            left: BaseException = error
+        finally:
+            sys.settrace(known)
+        assert here.get() is None
+        assert not machine.engine.store.has_taken()
+        run = machine.engine.store.runs()[0]
+        seen.add(run.status)
+        done = f"run {run.id} is done, and its result was not returned; print it: perdure resume"
+        said = done if run.status == "done" else "run the script again to go on from here"
+        lines = [*getattr(left, "__notes__", ()), *capsys.readouterr().err.splitlines()]
+        assert [said in line for line in lines] == [True]
+    assert at > 20
+    assert seen == {"done", "running"}
 
 
 def test_ctrl_c_as_the_first_commit_of_a_process_returns_lets_go_of_the_run(machine: Machine) -> None:

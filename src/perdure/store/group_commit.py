@@ -264,12 +264,16 @@ class Journal:
                 waiting = self._waiting
                 waiting.extend(more)
                 while waiting:
-                    batch.append(waiting.popleft())
+                    batch.append(waiting[0])  # first: it is not to be lost in between
+                    waiting.popleft()
                 if batch:
                     self._commit(batch)
         except BaseException as error:  # a signal's handler has raised something: nobody may wait for ever
             for entry in batch:
                 entry.error = entry.error or error
+            for entry in (*batch, *more):  # nobody waits for it any more: it is not to be committed later
+                with suppress(ValueError):
+                    self._waiting.remove(entry)
             raise
         finally:
             for entry in batch:

@@ -47,7 +47,7 @@ from perdure.core.records import SEQ, Row
 from perdure.engines.events import notify_parked
 from perdure.engines.local import notices, run_lifecycle
 from perdure.engines.local.attempt import pauses
-from perdure.engines.local.broken_off import broken_off
+from perdure.engines.local.broken_off import broken_off, broken_off_at_end
 from perdure.engines.local.driver_interface import Drivers, Program
 from perdure.engines.local.function_body import FunctionBody
 from perdure.engines.local.loop_writes import LoopWrites, Then, WritesOfLoops
@@ -341,6 +341,9 @@ class AsyncDriver:
         except StateError as trouble:
             run_lifecycle.not_ended(resources, effect, trouble)
             return trouble
+        except BaseException as error:
+            broken_off_at_end(resources, effect, error)
+            raise
         if parking is None and not resources.monitor.monitors(effect.run):
             run_lifecycle.ended(resources, effect, None)
         else:

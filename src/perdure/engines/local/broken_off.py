@@ -6,14 +6,16 @@ would look as if its process had died.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from perdure.config.script_identity import point_out
 from perdure.core.exceptions.exits import is_exit
 from perdure.core.execution.history import RootCause
-from perdure.core.execution.run_effects import Start
+from perdure.core.execution.run_effects import End, Start
 from perdure.core.records import RunRecord
 from perdure.engines.interface import here, under_way
 from perdure.engines.local import notices, run_lifecycle
@@ -51,24 +53,48 @@ def broken_off_outside(resources: Resources, run: RunRecord, error: BaseExceptio
         _note_way_on(resources, run, error)
 
 
+def broken_off_at_end(resources: Resources, effect: End, error: BaseException) -> None:
+    """The same for what comes while the end of a run is written: it may be on the disk."""
+    from perdure.engines.runtime.ctrl_c import noting_interrupt
+
+    with noting_interrupt():
+        if _status(resources, effect.run.id) == effect.status:
+            run_lifecycle.ended(resources, effect, None)
+        else:
+            _stop(resources, effect.run, error, lambda release: release())
+            _note_way_on(resources, effect.run, error)
+
+
 class LettingGo:
     """Around a call of a workflow: what it has taken is let go also if Ctrl-C comes where nothing else does that.
 
-    It may come between any two lines, such as when a run is taken and its function has not begun.
+    It may come between any two lines, such as when a run is taken and its function has not begun. If it comes when the
+    run is done, and nobody gets its result, that is said.
     """
 
-    __slots__ = ("_caller", "_resources", "_start")
+    __slots__ = ("_began", "_caller", "_id", "_resources", "_start")
 
-    def __init__(self, resources: Resources, start: Start) -> None:
+    def __init__(self, resources: Resources, start: Start, began: Callable[[str], None] | None = None) -> None:
         self._resources, self._start, self._caller = resources, start, here.get()
+        self._began, self._id = began, ""
 
-    def __enter__(self) -> None:
-        pass
+    def began(self, id: str) -> None:
+        """The run of that id is taken."""
+        self._id = id
+        if self._began is not None:
+            self._began(id)
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if error is not None and not isinstance(error, Exception) and self._resources.store.has_taken():
+        if error is None or isinstance(error, Exception):
+            return
+        if self._resources.store.has_taken():
             here.set(self._caller)
             _let_go(self._resources, self._start, error)
+        if self._id and not isinstance(error, StopRun):
+            _say_if_done(self._resources, self._id, error)
 
 
 def _let_go(resources: Resources, start: Start, error: BaseException) -> None:
@@ -77,14 +103,37 @@ def _let_go(resources: Resources, start: Start, error: BaseException) -> None:
     scopes = [(key, scope) for key, scope in list(under_way.items()) if isinstance(scope, RunScope)]
     others = {scope.run.rid for _, scope in scopes if scope.is_async or scope.ident != get_ident()}
     others |= resources.letting_go
+    from perdure.store.rows import ENDED
+
     with noting_interrupt(), suppress(StateError):  # after a fork the runs are the parent's
         left = [run for run in resources.store.taken_for(start) if run.rid not in others]
         for run in left:
+            if run.status in ENDED:  # the end is on the disk
+                resources.store.let_go(run)
+                resources.monitor.suspended(run)
+                continue
             _stop(resources, run, error, lambda release: release())
             _note_way_on(resources, run, error)
         for key, scope in scopes:
             if any(scope.run.rid == run.rid for run in left):
                 under_way.pop(key, None)
+
+
+def _status(resources: Resources, id: str) -> str:
+    with suppress(StateError):
+        return resources.store.run(id).status
+    return ""
+
+
+def _say_if_done(resources: Resources, id: str, error: BaseException) -> None:
+    from perdure.core.commands import located
+    from perdure.engines.runtime.ctrl_c import noting_interrupt
+
+    with noting_interrupt():
+        if _status(resources, id) == "done":
+            way = located(f"perdure resume {shlex.quote(id)}", resources.option)
+            text = f"is done, and its result was not returned; print it: {way}"
+            _note_way_on(resources, resources.store.run(id), error, text)
 
 
 def _broken_off(resources: Resources, scope: LocalScope, error: BaseException) -> None:
@@ -146,13 +195,13 @@ def _give_back(resources: Resources, run: RunRecord, scope: LocalScope | None) -
         give_back(resources.store, run, resources.world.now(), cut=() if scope is None else scope.cut)
 
 
-def _note_way_on(resources: Resources, run: RunRecord, error: BaseException) -> None:
+def _note_way_on(resources: Resources, run: RunRecord, error: BaseException, done: str = "") -> None:
     """Say how to go on: below the error that the script ends with, or at once if it may end without a word."""
     from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 
     if run.parent is not None or isinstance(error, StopRun | StateError):
         return
-    text = f"perdure: run {run.id} is interrupted; run the script again to go on from here"
+    text = f"perdure: run {run.id} {done or 'is interrupted; run the script again to go on from here'}"
     if not isinstance(error, SystemExit | GeneratorExit) and type(error).__name__ != "CancelledError":
         from perdure.core.exceptions import notes
 
@@ -163,5 +212,7 @@ def _note_way_on(resources: Resources, run: RunRecord, error: BaseException) -> 
         from perdure.engines.runtime.ctrl_c import say_below_traceback
 
         say_below_traceback(text)  # the loop raises a KeyboardInterrupt of its own, which takes no notes from here
+    elif done:
+        point_out(text.removeprefix("perdure: "))
     else:
         notices.left(run, error)

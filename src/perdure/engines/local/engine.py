@@ -119,8 +119,8 @@ class LocalEngine:
         self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
             start = start_of(self.resources, call, script, id, resume, attach=attach)
-            with LettingGo(self.resources, start):
-                return result(self.drivers.sync.drive(live(call, start, began), None))
+            with LettingGo(self.resources, start, began) as letting:
+                return result(self.drivers.sync.drive(live(call, start, letting.began), None))
 
     async def arun(
         self,
@@ -136,8 +136,8 @@ class LocalEngine:
         self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
             start = start_of(self.resources, call, script, id, resume, attach=attach)
-            with LettingGo(self.resources, start):
-                return result(await self.drivers.tasks.drive(live(call, start, began), None))
+            with LettingGo(self.resources, start, began) as letting:
+                return result(await self.drivers.tasks.drive(live(call, start, letting.began), None))
 
     def carry_on(self, call: Call, taken: Taken) -> Closing:
         """Execute a run that this process has taken already, on this thread, up to what is to be written of its end.
@@ -184,11 +184,11 @@ class LocalEngine:
         self.resources.monitor.ready(call.spec)
         with self._outside(call.spec):
             start = start_of(self.resources, call, script, id, None, attach=True)
-            with LettingGo(self.resources, start):
-                rest = self.drivers.sync.until(live(call, start, began), Body)
+            with LettingGo(self.resources, start, began) as letting:
+                rest = self.drivers.sync.until(live(call, start, letting.began), Body)
 
         async def go_on() -> Any:
-            with self._outside(call.spec), LettingGo(self.resources, start):
+            with self._outside(call.spec), letting:
                 return result(await self.drivers.tasks.drive(rest, None))
 
         return go_on()

@@ -47,7 +47,7 @@ from perdure.core.execution.spec import Call, Spec
 from perdure.engines.events import RunResumed, RunStarted, RunWaits, StepReplayed, notify_parked
 from perdure.engines.local import notices, run_lifecycle
 from perdure.engines.local.attempt import pauses
-from perdure.engines.local.broken_off import broken_off, broken_off_outside
+from perdure.engines.local.broken_off import broken_off, broken_off_at_end, broken_off_outside
 from perdure.engines.local.function_body import FunctionBody
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
@@ -393,7 +393,7 @@ class SyncDriver:
             run_lifecycle.not_ended(resources, effect, trouble)
             return trouble
         except BaseException as error:
-            broken_off_outside(resources, effect.run, error)
+            broken_off_at_end(resources, effect, error)
             raise
         run_lifecycle.ended(resources, effect, parking)
         return None
