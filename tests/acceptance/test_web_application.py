@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -23,8 +24,9 @@ import warm
 from conftest import SOURCE
 from waiting import until
 
-pytest.importorskip("fastapi")
-pytest.importorskip("uvicorn")
+pytestmark = pytest.mark.skipif(
+    not (find_spec("fastapi") and find_spec("uvicorn")), reason="fastapi or uvicorn is not installed"
+)
 
 ROOT = Path(__file__).parents[2]
 ORDERS = 60

@@ -30,15 +30,15 @@ def test_clean_ups_go_on_in_new_records(bench: Bench) -> None:
             make(f"{n}")
         return fragile()
 
-    names = [str(n) for n in range(25)]
-    error = bench.run(crowded, 25)
+    names = [str(n) for n in range(14)]
+    error = bench.run(crowded, 14)
     assert isinstance(error, ConnectionError)
     made = [("make", n) for n in names]
     away = [each for n in reversed(names) for each in (("close", n), ("close", f"deferred {n}"))]
     assert steps() == [*made, "fragile", *away]
     broken[0] = False
     ledger.clear()
-    assert bench.run(crowded, 25) == "up"
+    assert bench.run(crowded, 14) == "up"
     assert steps() == [*made, "fragile", *(each for each in away if each[1].startswith("deferred"))]
 
 
@@ -60,8 +60,8 @@ def test_clean_ups_in_new_records_are_those_of_the_run(bench: Bench) -> None:
         raise ConnectionError("down")
 
     assert of_another_workflow is not put_away
-    assert isinstance(bench.run(crowded_too, 25), ConnectionError)
-    assert steps() == [("put away", f"{n}") for n in reversed(range(25))]
+    assert isinstance(bench.run(crowded_too, 14), ConnectionError)
+    assert steps() == [("put away", f"{n}") for n in reversed(range(14))]
 
 
 def test_replayed_clean_ups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,12 +75,12 @@ def test_replayed_clean_ups(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
             make(f"{n}.{part}")
         raise ConnectionError(f"{n}")
 
-    handles = [squeezed.start(n) for n in range(6)]
+    handles = [squeezed.start(n) for n in range(4)]
     for handle in handles:
         with pytest.raises(ConnectionError):
             handle.result(60)
-    assert len(ledger) == 6 * 3 * 3
-    assert len([each for each in steps() if each[0] == "make"]) == 6 * 3
+    assert len(ledger) == 4 * 3 * 3
+    assert len([each for each in steps() if each[0] == "make"]) == 4 * 3
 
 
 def test_a_run_that_was_terminated_while_it_cleaned_up(bench: Bench, entered: threading.Semaphore) -> None:

@@ -132,7 +132,7 @@ def test_a_worker_without_the_key(
             handle = client.get_workflow_handle(found.workflow_id)
             while True:
                 pending = (await handle.describe()).raw_description.pending_activities
-                if pending and pending[0].attempt > 15:
+                if pending and pending[0].attempt > 11:
                     return
 
     with caplog.at_level(logging.ERROR, "perdure"):

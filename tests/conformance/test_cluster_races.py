@@ -19,7 +19,7 @@ from perdure.operations.scripts import find_workflow
 from waiting import until
 
 RACER = Path(__file__).parent / "racer.py"
-ROUNDS = 6
+ROUNDS = 4
 
 
 @step(retry=None)
@@ -85,7 +85,7 @@ def test_workers_are_killed_in_races(server: Server, tmp_path: Path) -> None:
     with workers(url, ledger, script) as crew:
         crew.start()
         engine.cluster.wait(engine._starter.take(call, str(script), "races", None))
-        for _ in range(3):
+        for _ in range(2):
             further = size(ledger) + 150
             until(lambda to=further: size(ledger) >= to or engine.status("races") != "running")
             crew.start()

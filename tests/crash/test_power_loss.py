@@ -12,7 +12,7 @@ from .cases import Ground
 from .conftest import SEED
 from .shape import RECORDED, SHAPES
 
-CUTS = 3
+CUTS = 2
 """Of each shape; the long run makes ten, and again."""
 
 

@@ -56,7 +56,7 @@ def test_each_call_fails_once_for_a_script(scripts: Scripts, call: str) -> None:
     lines = trace.read_text().splitlines()
     numbers = [number for number, line in enumerate(lines, start=1) if ".perdure" in line or call == "flock"]
     hit = 0
-    for number in numbers[:: max(1, len(numbers) // 6)]:
+    for number in numbers[:: max(1, len(numbers) // 3)]:
         shutil.rmtree(state, ignore_errors=True)  # what was hit may have come before it was made
         said = run("-e", f"trace=?{name}", "-e", f"inject=?{name}:error=EIO:when={number}")
         failed = next((line for line in trace.read_text().splitlines() if "INJECTED" in line), "")

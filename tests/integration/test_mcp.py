@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.mcp_shop import CANARIES, HOSTILE, MANY, Answered, Shop, outside_of
 
 import warm
 
-pytest.importorskip("mcp")
-
-from tests.integration.mcp_shop import CANARIES, HOSTILE, MANY, Answered, Shop, outside_of
+pytestmark = pytest.mark.skipif(find_spec("mcp") is None, reason="mcp is not installed")
 
 READ = {
     "list_runs",
