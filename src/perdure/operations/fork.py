@@ -19,14 +19,21 @@ from perdure.store.forks import Forked
 from perdure.store.forks import fork as forking
 from perdure.store.kept_runs import enqueued_again
 from perdure.store.listing import holder_of
+from perdure.store.unknown_calls import unknown_calls
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A fork, what it has taken over, and in a line which runs of its source it enqueues again, if there are such."""
+    """A fork, and what it has taken over.
+
+    Attributes:
+        again: which runs of its source it enqueues again, in a line; None if there are none.
+        unknown: which calls of its source were under way when a process died, in a line; None if there are none.
+    """
 
     run: RunRecord
     forked: Forked
     again: str | None = None
+    unknown: str | None = None
 
 
 def fork(location: Location, run: RunRecord, step: str, now: float) -> Made:
@@ -58,4 +65,5 @@ def fork(location: Location, run: RunRecord, step: str, now: float) -> Made:
         if holder is not None and holder.host == os.uname().nodename:
             orphans.end_left(run.id, died=holder.pid)
         again = enqueued_again(store, run, before, location.option)
-        return Made(store.run(new_id), forked, again)
+        made = store.run(new_id)
+        return Made(made, forked, again, unknown_calls(store, made, made.status))

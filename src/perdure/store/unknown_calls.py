@@ -12,6 +12,7 @@ from perdure.core.records import CLEAN_UPS, RESERVED, RunRecord
 from perdure.core.timestamps import moment
 from perdure.store import lives
 from perdure.store.lives import CutLife
+from perdure.store.rows import GONE_ON_WITH
 from perdure.store.runs import Store
 from perdure.store.statements import load
 
@@ -25,34 +26,37 @@ def unknown_calls(store: Store, run: RunRecord, status: str, *, children: bool =
     """That such calls may have been executed, and are not undone, in a line.
 
     A run that is gone on with makes them again. So this is about one that was cancelled, or has failed and undone what
-    it had completed. A fork makes them under other idempotency keys: those of its source are named with it.
+    it had completed. A fork makes them under other idempotency keys: those of its source are named with it, however it
+    stands.
 
     Args:
         store: the state file.
-        run: a run that has ended.
-        status: how.
+        run: which.
+        status: how it stands, or ends now.
         children: look at its child runs too.
 
     Raises:
         StateError: the file cannot be read.
     """
-    if status not in ("cancelled", "failed", "parked"):
-        return None
-    if status != "cancelled" and store.journal.read(lambda at: at.execute(_KEPT["undone"], (run.rid,)).fetchall()) != [
-        (1,)
-    ]:
-        return None
     sources = _sources(store, run)
+    own = []
+    if status == "cancelled" or (status in GONE_ON_WITH and _has_undone(store, run)):
+        own = store.family(run.rid) if children else [run]
     found = Counter(
         f"{one.name}{'' if each.rid == run.rid else f' of {each.id}'} ({how_cut(one)})"
-        for each in [*(store.family(run.rid) if children else [run]), *sources]
-        for one in _of_run(store, each.rid, redriven=status == "cancelled" and each not in sources)
+        for each in [*own, *sources]
+        for one in _of_run(store, each.rid, redriven=status == "cancelled" and each in own)
     )
     if not found:
         return None
     alike = [text if number == 1 else f"{number:,} calls of {text}" for text, number in found.items()]
     more = f", and {found.total() - sum(list(found.values())[:NAMED]):,} more" if len(found) > NAMED else ""
     return f"whether it was done is not known, and it is not undone: {', '.join(alike[:NAMED])}{more}"
+
+
+def _has_undone(store: Store, run: RunRecord) -> bool:
+    found: list[Any] = store.journal.read(lambda at: at.execute(_KEPT["undone"], (run.rid,)).fetchall())
+    return found == [(1,)]
 
 
 def _sources(store: Store, run: RunRecord) -> list[RunRecord]:

@@ -31,6 +31,5 @@ def fork_lines(made: Made, source: RunRecord, step: str) -> str:
             f"{count(forked.below, 'call')} with undo= of child runs that {source.id} called after that point: "
             "undone if this run is cancelled"
         )
-    if made.again:
-        lines.append(made.again)
+    lines += [line for line in (made.again, made.unknown) if line is not None]
     return "".join(f"{line}\n" for line in lines)
