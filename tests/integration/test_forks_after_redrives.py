@@ -32,6 +32,21 @@ def test_a_fork_sees_what_was_redriven(etl: Shop) -> None:
     assert [run["status"] for run in etl.runs()] == ["done", "done"]
 
 
+def test_a_fork_publishes_again_what_is_made_of_redriven_results(etl: Shop) -> None:
+    """What lies before them stays as it is."""
+    text = ETL.replace("rows = list(", 'perdure.publish("first", os.getpid()); rows = list(').replace(
+        'log("parsed")', 'perdure.publish("rows", rows)'
+    )
+    etl.script.write_text(text)
+    assert etl.run("etl") == 0
+    first = etl.json("get", "last", "first")["value"]
+    etl.file("fixed").touch()
+    assert etl("dlq", "redrive", "--all") == 0
+    assert etl("fork", "last", "--from", "last") == 0, etl.said
+    assert etl.json("get", "last", "rows")["value"] == [10, 20, 30, 40]
+    assert etl.json("get", "last", "first")["value"] == first
+
+
 def test_a_fork_sees_an_edited_letter_that_was_redriven(etl: Shop) -> None:
     """The record keeps the input by which the map finds it."""
     assert etl.run("etl") == 0

@@ -152,6 +152,8 @@ class _Fork:
                     for one in self._family(child.rid) if source.status == "cancelled" else ():
                         due_letters.revive(self._store, self._connection, one, self._now)
                     spending.count_for(self._connection, child.rid, forks, self._store.path)
+        if seen:  # what is published may be made of the results, and is no input by which that would be seen
+            self._execute(_SQL["drop_publishings"], (rid, min(seen)))
         calls = {(name, key, n) for _, name, key, n, *_ in self._store.index_in(self._connection, rid)}
         spending.copy(self._connection, source.rid, rid, calls, forks, self._store.path)
         point = self._execute(_SQL["next_number"], (rid,)).fetchone()[0]
