@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 import perdure
-from conftest import Died, Machine
+from conftest import Died, Machine, Trouble
 from perdure import step, workflow
 from perdure.cli import main
 from perdure.core.execution.idempotency import child_id
@@ -84,6 +84,33 @@ def test_a_resumed_run_does_not_publish_again_what_it_has(machine: Machine) -> N
     values[:] = ["edited", "too"]
     publishes_twice()
     assert shown(machine, newest(machine), "phase") == "two"
+
+
+def test_what_is_made_of_an_undone_result_is_published_again(machine: Machine) -> None:
+    """The call is made again, and has another result; what was published before it stays."""
+    booked: list[int] = []
+
+    @step(name="published.release")
+    def release(place: int) -> None:
+        pass
+
+    @step(name="published.book", undo=release)
+    def book() -> int:
+        booked.append(len(booked))
+        return len(booked)
+
+    @workflow(name="published.of undone")
+    def trip() -> None:
+        perdure.publish("lives", len(booked))
+        perdure.publish("place", book())
+        if len(booked) == 1:
+            raise Trouble
+
+    with pytest.raises(Trouble):
+        trip()
+    machine.boot()
+    trip()
+    assert [shown(machine, newest(machine), name) for name in ("lives", "place")] == [0, 2]
 
 
 def test_async_workflows_publish(machine: Machine) -> None:

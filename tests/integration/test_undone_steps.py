@@ -10,7 +10,9 @@ import pytest
 
 from conftest import Machine, Trouble
 from perdure import idempotency_key, step, workflow
+from perdure.core.execution.idempotency import child_id
 from perdure.operations.dead_letters import Selection, list_letters
+from perdure.store import forks
 
 
 def test_what_was_undone_is_done_again_under_another_key(machine: Machine) -> None:
@@ -55,6 +57,11 @@ def test_what_was_undone_is_done_again_under_another_key(machine: Machine) -> No
     assert flow() == ["receipt a", "receipt b", "receipt c"]
     assert machine.ran == ["charge a", "charge b", "charge c"]
     assert len(set(keys)) == 6
+    store = machine.engine.store
+    (run,) = store.runs()
+    again = store.journal.write((), forks.fork(store, run, "fork", 1, machine.world.now(), child_id))
+    behind = store.journal.write((), forks.fork(store, run, "other", 1_000, machine.world.now(), child_id))
+    assert (again.remade, behind.remade) == (3, 0), "a fork says how many of them it makes once more"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import msgspec
 
 from perdure.core import records
 from perdure.core.execution.already_running import being_redriven
+from perdure.core.execution.cleanup_records import undone_key
 from perdure.core.execution.run_refusals import superseded
 from perdure.core.letter_record import LetterRecord
 from perdure.core.records import UNDO_NOTE, AttemptRecord, FunctionRecord, Row, RunRecord, StepRecord
@@ -44,6 +45,8 @@ class Forked(msgspec.Struct, frozen=True):
         again: how many parked letters are of calls that it makes again.
         undoable: how many calls behind its point can be undone; they are if it fails or is cancelled.
         below: how many calls of child runs behind its point can be undone; they are if it is cancelled.
+        remade: how many calls behind its point the source had undone, and made again: by their numbers alone it is not
+            known whether they stand before it in the script.
     """
 
     rid: int
@@ -52,6 +55,7 @@ class Forked(msgspec.Struct, frozen=True):
     again: int = 0
     undoable: int = 0
     below: int = 0
+    remade: int = 0
 
     def __add__(self, other: Forked) -> Forked:
         """Both, under the number of this one."""
@@ -152,8 +156,6 @@ class _Fork:
                     for one in self._family(child.rid) if source.status == "cancelled" else ():
                         due_letters.revive(self._store, self._connection, one, self._now)
                     spending.count_for(self._connection, child.rid, forks, self._store.path)
-        if seen:  # what is published may be made of the results, and is no input by which that would be seen
-            self._execute(_SQL["drop_publishings"], (rid, min(seen)))
         calls = {(name, key, n) for _, name, key, n, *_ in self._store.index_in(self._connection, rid)}
         spending.copy(self._connection, source.rid, rid, calls, forks, self._store.path)
         point = self._execute(_SQL["next_number"], (rid,)).fetchone()[0]
@@ -166,6 +168,7 @@ class _Fork:
             stretches.append((point, last))
         if seen and min(seen) + 1 < point:
             stretches.append((min(seen) + 1, point - 1))
+            self._store.publish_again_in(self._connection, rid, stretches[-1:])
         self._store.exempt_in(self._connection, rid, stretches)
         made += self._letters(rid)
         made += self._children(rid)
@@ -178,7 +181,7 @@ class _Fork:
         self._store.put_run(self._connection, run, forked_at=point, forked_last=last, holder=None)
         run = self._store.run_in(self._connection, source.rid)
         self._store.put_run(self._connection, run, superseded_by=rid, holder=None, stop=None)
-        return made + Forked(0, results=results, undoable=undoable)
+        return made + Forked(0, results=results, undoable=undoable, remade=self._remade())
 
     def _add(self) -> int:
         source = self._source
@@ -297,6 +300,14 @@ class _Fork:
                 rows[about] = _row(rid, _unclaimed(made))
             rows[seq] = _row(rid, _unclaimed(record))
         return [rows[seq] for seq in sorted(rows)], undoable
+
+    def _remade(self) -> int:
+        """How many calls behind the point were undone before."""
+        undone = {key for _, _, key, _, _, kind in self._index if kind == "undone"}
+        return sum(
+            bool(undone) and seq >= self._before and kind == "step" and undone_key(name, key, n) in undone
+            for seq, name, key, n, _, kind in self._index
+        )
 
     # -- dead letters -------------------------------------------------------------------------------------------------
 

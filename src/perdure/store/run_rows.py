@@ -88,6 +88,13 @@ class RunRows(RunQueries):
         connection.executemany(self._sql["widen_exempt"], [(rid, *stretch) for stretch in stretches])
         connection.executemany(self._sql["exempt"], [sealed(rid, *stretch) for stretch in stretches])
 
+    def publish_again_in(self, connection: apsw.Connection, rid: int, stretches: Sequence[tuple[int, int]]) -> None:
+        """Have what was published in these stretches published again by the next life.
+
+        It may be made of results that are others then, and is no input by which that would be seen.
+        """
+        connection.executemany(self._sql["drop_publishings"], [(rid, *stretch) for stretch in stretches])
+
     def insert_run(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
         """Add a run; returns it with its checksum. A run without a number gets the next one."""
         rid = run.rid or self._next_run(connection)
@@ -159,6 +166,7 @@ class RunRows(RunQueries):
         if seqs:
             (last,) = self._one(connection, "last_number", rid)
             self._take_back(connection, rid, seqs, (min(seqs) + 1, last) if min(seqs) < last else None)
+            self.publish_again_in(connection, rid, [(min(seqs) + 1, last)])
 
     def add_row(self, connection: apsw.Connection, row: Row) -> None:
         """Add a record to a run that is not executed."""

@@ -16,6 +16,7 @@ from perdure.core.execution.run_effects import End, Forget, HolderInfo, Locked, 
 from perdure.core.execution.spending import Bounds
 from perdure.core.function_code import Code
 from perdure.core.records import (
+    KIND,
     NOTED,
     OUTPUT,
     RUN,
@@ -86,6 +87,7 @@ class Store(RunBegin):
                 self.done_first.add(run.rid)
             self._take_back(connection, run.rid, effect.forget, effect.aftermath)
             if effect.aftermath is not None and status in GONE_ON_WITH:
+                self.publish_again_in(connection, run.rid, [effect.aftermath])
                 self.given_up_waits.restore(connection, run.rid, effect.aftermath)
             crashed, waits, letter, follows, changed["steps"] = self._one(connection, "beside", run.rid)
             self._rings = self._rings or follows == 1  # a run of a schedule, after which the next one begins
@@ -272,6 +274,7 @@ class Store(RunBegin):
                 last = self._one(connection, "last_number", one)[0]
                 if last is not None:
                     self.exempt_in(connection, one, [(0, last)])
+                    self.publish_again_in(connection, one, [(0, last)])
 
         self.journal.write((), operation)
 
@@ -318,6 +321,8 @@ class Store(RunBegin):
                 record = msgspec.structs.replace(self.record_in(connection, rid, mark.seq), **added)
                 connection.execute(self._sql["mark_step"], (*added.values(), record.checksum(rid), rid, mark.seq))
             self._take_back(connection, rid, effect.drop, effect.aftermath)
+            if effect.aftermath is not None and effect.rows[0][KIND] == "undone":
+                self.publish_again_in(connection, rid, [effect.aftermath])
             if effect.attempt is not None:
                 self._add_attempt(connection, rid, effect.attempt)
             if effect.enqueue:

@@ -21,6 +21,12 @@ def fork_lines(made: Made, source: RunRecord, step: str) -> str:
     if forked.again:
         calls = "call is" if forked.again == 1 else "calls are"
         lines.append(f"{count(forked.again, 'parked dead letter')} superseded: the {calls} made again")
+    if forked.remade:
+        calls = "it counts" if forked.remade == 1 else "they count"
+        lines.append(
+            f"{source.id} had undone {count(forked.remade, 'call')} and made them again behind that point: "
+            f"{calls} as what follows, also if the script makes them before {step}, and are made once more"
+        )
     if forked.undoable:
         lines.append(
             f"{count(forked.undoable, 'call')} with undo= that {source.id} made after that point: "

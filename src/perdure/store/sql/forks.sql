@@ -12,10 +12,6 @@ UPDATE step SET status = ?, output = ?, crc = ? WHERE run = ? AND seq = ?
 -- name: drop_step
 DELETE FROM step WHERE run = ? AND seq = ?
 
--- name: drop_publishings
-DELETE FROM step
-WHERE run = ? AND seq > ? AND kind = 'builtin' AND name IN ('perdure.publish', 'perdure.aio.publish')
-
 -- name: next_number
 SELECT coalesce(max(seq), 0) + 1 FROM step WHERE run = ?
 

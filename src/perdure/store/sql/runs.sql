@@ -101,6 +101,10 @@ WITH RECURSIVE up (rid, parent, stop) AS (
 )
 SELECT count(stop) FROM up
 
+-- name: drop_publishings
+DELETE FROM step
+WHERE run = ? AND seq BETWEEN ? AND ? AND kind = 'builtin' AND name IN ('perdure.publish', 'perdure.aio.publish')
+
 -- name: widen_exempt
 DELETE FROM exempt WHERE run = ? AND first >= ? AND last <= ?
 
