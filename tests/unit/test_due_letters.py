@@ -522,6 +522,18 @@ def test_a_fork_makes_nothing_twice_whose_undoing_has_failed(machine: Machine, f
     assert [what for what in done if what != "clean"] == ["book seat", "cancel seat", "book seat", "pay"]
 
 
+def test_a_fork_of_a_cancelled_run_does_not_stand_on_what_could_not_be_undone(machine: Machine) -> None:
+    """It would not undo that, and the letter that does would be superseded."""
+    run = end(machine, flat, "pay", "cancel")
+    assert machine.engine.cancel(run.id, lambda run: None).outcome == "ended"
+    with pytest.raises(RunError, match="a fork would never take that back"):
+        fork(machine, run)
+    assert redrive(machine).status == "resolved"
+    fork(machine, run)
+    assert flat() == "seat"
+    assert done == ["book seat", "cancel seat", "book seat", "pay"]
+
+
 def test_a_fork_that_fails_undoes_what_its_source_could_not(machine: Machine) -> None:
     """It answers for all that both stand on."""
     run = end(machine, flat, "pay", "cancel")

@@ -183,7 +183,7 @@ def undoing_forked(
         fork makes the call again, and the letter takes back what the source has left.
 
     Raises:
-        RunError: it is, and the fork would make again what stands still.
+        RunError: it is, and the fork would make again what stands still, or stand on it and not undo it.
     """
     if _kind(store, connection, letter) != "undone":
         return "call"
@@ -191,10 +191,12 @@ def undoing_forked(
     if store.record_in(connection, letter.run, letter.seq).status == "abandoned":
         return "in part"
     run = store.run_in(connection, letter.run)
-    if run.status != "done" and not 0 < _undoes(store, connection, letter) < before:
+    stood_on = 0 < _undoes(store, connection, letter) < before
+    if run.status == "cancelled" or (run.status != "done" and not stood_on):
+        then = "never take that back" if stood_on else "make it once more"
         raise RunError(
             f"dead letter {letter.lid} is an undoing of run {run.id} that has failed: what it takes back stands still, "
-            "and a fork would make it once more",
+            f"and a fork would {then}",
             f"run `perdure dlq redrive {letter.lid}` first, or leave it: perdure dlq drop {letter.lid}",
         )
     supersede(store, connection, letter, now)
