@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import suppress
 
 import pytest
 
-from conftest import Machine, Scripts
+from conftest import Machine, Scripts, Trouble
 from perdure import step, workflow
 
 RACE = """
@@ -193,3 +194,41 @@ def test_what_a_given_up_child_run_has_done_is_undone(machine: Machine) -> None:
 
     assert asyncio.run(plan()) == "by bus"
     assert machine.ran == ["book hotel", "book train", "unbook train"]
+
+
+def test_what_a_timeout_gave_up_is_not_made_again_when_other_calls_are_undone(machine: Machine) -> None:
+    """The timer is real then, and gives it up once more; what was undone is made again."""
+
+    @step
+    async def unbook(what: str) -> None:
+        machine.ran.append(f"unbook {what}")
+
+    @step(undo=unbook)
+    async def book(what: str) -> str:
+        machine.ran.append(f"book {what}")
+        return what
+
+    @step(retry=None)
+    async def pay() -> None:
+        if machine.ran.count("book hotel") == 1:
+            raise Trouble
+
+    @workflow
+    async def journey() -> None:
+        await book("train")
+        await asyncio.Event().wait()
+
+    @workflow
+    async def plan() -> str:
+        await book("hotel")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(journey(), 0.05)
+        await pay()
+        return "by bus"
+
+    with pytest.raises(Trouble):
+        asyncio.run(plan())
+    machine.boot()
+    before = list(machine.ran)
+    assert asyncio.run(plan()) == "by bus"
+    assert machine.ran[len(before) :] == ["book hotel"]

@@ -258,9 +258,15 @@ class EventOrder(EventTurns):
         return True
 
     def _come_to_rest(self) -> bool:
-        """Nothing moves: calls that have no record are judged, and those that were given up are made after all."""
+        """Nothing moves: calls that have no record are judged, and those that were given up are made after all.
+
+        Not while a timer of the workflow is pending that was there when such a call came to rest first: it may be what
+        gives the call up again.
+        """
+        pending = [timer for timer in self._timers.values() if timer.pending()]
         for future in self._given_up:
-            release(future)
+            if not any(timer.pending() for timer in self._before.setdefault(future, pending)):
+                release(future)
         for _, future in self._resting:
             release(future)
         return False

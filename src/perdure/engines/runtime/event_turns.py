@@ -125,6 +125,7 @@ class EventTurns(ABC):
         self._waiting: dict[float, asyncio.Future[None]] = {}
         self._resting: list[tuple[str, asyncio.Future[None]]] = []
         self._given_up: list[asyncio.Future[None]] = []
+        self._before: dict[asyncio.Future[None], list[Timer]] = {}  # timers, when it came to rest first
         self._parked: set[asyncio.Task[Any] | None] = set()
         self._queue: deque[Event] = deque()
         self._timers: dict[int, Timer] = {}
@@ -301,6 +302,7 @@ class EventTurns(ABC):
             await self._park(future)
         finally:
             self._given_up.remove(future)
+            self._before.pop(future, None)
 
     @contextmanager
     def parked(self) -> Iterator[None]:
