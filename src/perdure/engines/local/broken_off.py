@@ -206,7 +206,7 @@ def _note_way_on(resources: Resources, run: RunRecord, error: BaseException, don
         from perdure.core.exceptions import notes
 
         notes.add(error, text)
-    elif notices.is_shown(resources.observer):
+    elif resources.is_shown:
         return
     elif ctrl_c_in_loop():
         from perdure.engines.runtime.ctrl_c import say_below_traceback

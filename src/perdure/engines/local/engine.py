@@ -227,7 +227,7 @@ class LocalEngine:
                 alert_unusable_state(spec, error)
         elif isinstance(error, Suspended):
             notices.suspended(self.resources, error, spec.file)
-        elif isinstance(error, Skipped) and not getattr(self.observer, "shows", self.observer is not None):
+        elif isinstance(error, Skipped) and not self.resources.is_shown:
             # Without an observer nothing else says so: uncaught, it ends a script without a word.
             from perdure.config.stderr_line import say
             from perdure.core.redaction.printable import one_line

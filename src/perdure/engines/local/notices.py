@@ -19,7 +19,6 @@ from perdure.core.execution.effects import Wait
 from perdure.core.execution.run_effects import Body, Undoable, Unwind
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
-from perdure.engines.events import Observer
 from perdure.engines.local.resources import Resources
 from perdure.errors import PerdureError, StateError, Suspended
 from perdure.store import parking
@@ -35,15 +34,10 @@ NAMED = 5
 """Dead letters whose numbers are said."""
 
 
-def is_shown(observer: Observer | None) -> bool:
-    """Does an observer show a person what happens, so that it need not be printed as well?"""
-    return bool(getattr(observer, "shows", observer is not None))
-
-
 def resumes(resources: Resources, effect: Body) -> None:
     """A run goes on that an earlier process, or an earlier call, has begun."""
     run, history = effect.run, effect.history
-    if not history.resumed or run.parent is not None or is_shown(resources.observer):
+    if not history.resumed or run.parent is not None or resources.is_shown:
         return
     if _first_time(resources, ("resumed", run.rid, run.started)):
         from perdure.core.redaction.printable import one_line
@@ -90,7 +84,7 @@ def suspended(resources: Resources, left: Suspended, script: str) -> None:
             "nobody wakes it by itself; run the script again then, or: "
             f"perdure resume --wait{at} {shlex.quote(left.run)}, perdure worker{at} {quoted}"
         )
-    if not is_shown(resources.observer):
+    if not resources.is_shown:
         from perdure.config.stderr_line import say
 
         say(f"perdure: {one_line(left.what)}\n  {one_line(left.hint)}")
@@ -118,7 +112,7 @@ def waits(resources: Resources, wait: Wait) -> None:
     """A call waits for more than a few seconds."""
     from perdure.core.redaction.printable import one_line
 
-    if wait.seconds <= LONG or is_shown(resources.observer):
+    if wait.seconds <= LONG or resources.is_shown:
         return
     spec, now = wait.call.spec, resources.world.clock()
     last = resources.said.get(("waits", spec.name))
@@ -136,7 +130,7 @@ def waits(resources: Resources, wait: Wait) -> None:
 
 def undoes(resources: Resources, effect: Unwind) -> None:
     """A run that has failed, or was cancelled, takes back what it has done."""
-    if effect.ok or is_shown(resources.observer):
+    if effect.ok or resources.is_shown:
         return
     count = effect.history.to_undo()
     if count > 0:
@@ -148,7 +142,7 @@ def undoes(resources: Resources, effect: Unwind) -> None:
 
 def say_of_undoings(resources: Resources, lines: Sequence[str]) -> None:
     """A run is gone on with whose undoing had failed."""
-    if not lines or is_shown(resources.observer):
+    if not lines or resources.is_shown:
         return
     from perdure.core.redaction.printable import one_line
 
@@ -218,7 +212,7 @@ def done_first(resources: Resources, run: RunRecord) -> None:
 
 def dead_letters(resources: Resources, run: RunRecord) -> None:
     """A run is done, and has dead letters, or misses what was re-driven: said also if PERDURE_QUIET is set."""
-    if is_shown(resources.observer) or not resources.store.journal.read(parking.are_there):
+    if resources.is_shown or not resources.store.journal.read(parking.are_there):
         return
     from perdure.config.stderr_line import say
     from perdure.core.redaction.printable import one_line

@@ -56,6 +56,11 @@ class Resources:
         self._lock = threading.Lock()
 
     @property
+    def is_shown(self) -> bool:
+        """Does an observer show a person what happens, or is this a worker, so that it need not be printed?"""
+        return self.gives_back or bool(getattr(self.observer, "shows", self.observer is not None))
+
+    @property
     def guards(self) -> Guards:
         """What is known of the services that steps call; made at the first guarded step."""
         with self._lock:

@@ -179,7 +179,9 @@ class Executor:
             found = dict.fromkeys(
                 each for path in {offer.path for offer in program.served.values()} for each in observers_of(path)
             )
-            engine.observer = FanOut(*found, shows=True)
+            engine.observer = (
+                FanOut(*found, shows=True) if found else None
+            )  # without one, a replay asks nothing of each record
             engine.resources.suspend_after = 0.0
             engine.resources.gives_back = True
             engine.store.journal.write((), lambda connection: engine.store.holder.hid(connection, engine.world.now()))
