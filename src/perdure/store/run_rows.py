@@ -98,7 +98,10 @@ class RunRows(RunQueries):
     def insert_run(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
         """Add a run; returns it with its checksum. A run without a number gets the next one."""
         rid = run.rid or self._next_run(connection)
-        run = msgspec.structs.replace(run, rid=rid, input=pieces.keep(connection, rid, run.input)).sealed()
+        given = pieces.keep(connection, rid, run.input)
+        if rid != run.rid or given is not run.input:
+            run = msgspec.structs.replace(run, rid=rid, input=given)
+        run = run.sealed()
         if run.wake is not None:
             _refuse_what_no_date_shows(run)
         connection.execute(self._sql["add_run"], msgspec.structs.astuple(run))
