@@ -9,7 +9,7 @@ from ruled import a_spec
 
 import perdure
 from conftest import Died, Machine, Trouble
-from perdure import workflow
+from perdure import Retry, workflow
 from perdure.api.step import step
 from perdure.core.exceptions.attempt_notes import AttemptNote, cut, note
 from perdure.core.execution import crash_loop
@@ -389,3 +389,27 @@ def test_an_argument_that_equals_its_default_is_none() -> None:
     assert pack(signature, (1, [1, 2]), {}) == pack(signature, (1, [1, 2], float("1.5")), {}) == left_out
     assert pack(signature, (1, [1, 3]), {}) != left_out
     assert pack(signature, (1, [1, 2], 1), {}) != left_out
+
+
+def test_the_backoff_begins_anew_in_the_next_life(machine: Machine) -> None:
+    """What failed before the process died may have healed; how many attempts there are in all stays."""
+    tries: list[int] = []
+
+    @step(name="backs off", retry=Retry(attempts=6, delay=1, factor=3, jitter=0, on=Trouble))
+    def backs_off() -> int:
+        tries.append(len(tries) + 1)
+        if tries[-1] == 3:
+            raise Died
+        if tries[-1] < 6:
+            raise Trouble(f"attempt {tries[-1]}")
+        return tries[-1]
+
+    @workflow(name="backing_off")
+    def backing_off() -> int:
+        return backs_off()
+
+    with pytest.raises(Died):
+        backing_off()
+    machine.boot()
+    assert backing_off() == 6
+    assert machine.world.slept == [1.0, 3.0, 1.0, 3.0]

@@ -20,6 +20,7 @@ from perdure.core.execution.spending import Bounds
 from perdure.errors import StateCorrupt
 from perdure.store import (
     bell,
+    dead_letter_file,
     dead_letters,
     keyed_requests,
     listing,
@@ -112,6 +113,8 @@ def test_why_a_run_was_left_is_kept_beside_the_file(tmp_path: Path) -> None:
     assert not note.exists()
     stop_notes.remove(state, "r-2")
     assert list(tmp_path.iterdir()) == []
+    assert stop_notes.put(state, "r-3", b"w")
+    assert stop_notes.get(state, "r-3") == b"w"
 
 
 def test_a_note_that_cannot_be_written_is_said_to_be_none(tmp_path: Path) -> None:
@@ -356,6 +359,33 @@ def test_letters_that_are_exported_already_are_not_exported_again(machine: Machi
     assert letters.catch_up() == 1
     assert out.read_bytes() == other + b"\n" + lines[0] + b"\n" + lines[1][:-1] + b"\n" + lines[1] + b"\n"
     assert letters.catch_up() == 0
+
+
+def test_a_file_of_exports_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process writes for milliseconds; a stopped one keeps its lock."""
+    clock = iter(range(0, 100, 4))
+    monkeypatch.setattr(dead_letter_file, "steady", lambda: next(clock))
+    answers = iter([False, False, True])
+    dead_letter_file._patiently(lambda: next(answers))
+    assert next(clock) == 12, "it was looked at twice in vain"
+    with pytest.raises(OSError, match="has kept it locked for 10 s"):
+        dead_letter_file._patiently(lambda: False)
+    assert next(clock) == 32, "12 s after it was asked for"
+
+
+def test_a_link_is_not_appended_to(tmp_path: Path) -> None:
+    """Nor is a folder: where it leads may be another user's choice."""
+    store = Store(tmp_path / "state.db")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "folder").mkdir()
+    try:
+        with pytest.raises(OSError, match="it is a link, to"):
+            LetterFile(tmp_path / "link", store).catch_up()
+        with pytest.raises(IsADirectoryError):
+            LetterFile(tmp_path / "folder", store).catch_up()
+    finally:
+        store.close()
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_tick_that_waited_for_a_removed_schedule_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

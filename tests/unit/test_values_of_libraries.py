@@ -223,6 +223,9 @@ def test_addresses_and_times_of_pydantic_come_back() -> None:
     """Its URLs, and the fixed offsets that it reads."""
     pydantic = pytest.importorskip("pydantic")
 
+    mail = pydantic.NameEmail("Ann Lee", "ann@example.org")
+    assert (back(mail), back([mail])) == (mail, [mail])
+
     class Page(pydantic.BaseModel):
         url: pydantic.HttpUrl
         any: pydantic.AnyUrl
