@@ -11,7 +11,10 @@ import pytest
 from tests.conformance.bench import Bench
 
 from perdure import step, workflow
-from perdure.engines.temporal import courier
+from perdure.engines.selection import cluster_at
+from perdure.engines.temporal import courier, lookout
+from perdure.engines.temporal.executions import find
+from perdure.errors import RunError
 from sinks import Sink, serving
 
 
@@ -112,3 +115,37 @@ def test_a_run_that_hangs_is_alerted(bench: Bench, sink: Post) -> None:
     assert (hung["what"], moving["what"]) == ("hung", "recovered")
     assert hung["run"] == moving["run"] == handle.id
     assert hung["notes"][0].startswith("in flight: stuck, attempt 1")
+
+
+def test_a_run_that_was_terminated_is_alerted(bench: Bench, sink: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of its code runs then: a worker finds it, and tells it once however often it looks."""
+    monkeypatch.setattr(lookout, "EVERY", 0.01)
+    over, entered, end = threading.Event(), threading.Event(), threading.Event()
+
+    @step(retry=None)
+    def gate() -> None:
+        entered.set()
+        over.wait(60)
+
+    @workflow(alert=f"http://{sink.address}/")
+    def terminated() -> None:
+        gate()
+
+    engine = cluster_at(bench.engine)
+
+    async def terminate(id: str) -> None:
+        client = await engine.cluster.client()
+        await client.get_workflow_handle((await find(engine.cluster, id)).workflow_id).terminate()
+
+    handle = terminated.start()
+    assert entered.wait(60)
+    worker = threading.Thread(target=engine.serve, args=([__name__], end, 0.0))
+    worker.start()
+    engine.cluster.wait(terminate(handle.id))
+    with pytest.raises(RunError, match="was terminated"):
+        handle.result(60)
+    assert sink.wait(1)
+    over.set()
+    end.set()
+    worker.join(60)
+    assert [(alert["what"], alert["run"]) for alert in sink.alerts] == [("failed", handle.id)]

@@ -89,6 +89,12 @@ class AlertActivities:
             await self._hand_over(Sender(notice.workflow, notice.place, path), alert)
         return 0.0
 
+    def has_targets(self, notice: RunNotice) -> bool:
+        """Is there somebody here to be alerted of it?"""
+        alerts, _, path = _rules(notice)
+        nobody: tuple[str, ...] = ()
+        return bool(_read(lambda: recipients.addresses(alerts, path), nobody))
+
     async def _under_way(self, notice: RunNotice) -> tuple[list[str], float]:
         """The steps that an execution waits for, and when one of them has last reported how far it is."""
         id, run = notice.execution

@@ -31,6 +31,8 @@ SENDING = timedelta(minutes=5)
 """What one try may take: 5 s a target, and a moment more."""
 BEATING = timedelta(minutes=1)
 """What one target may take."""
+MOST_IDS = 1_000
+"""Alerts of one window that are known by their ids."""
 MOST_EVENTS = 2_000
 """Of Temporal's record of a courier."""
 
@@ -44,11 +46,15 @@ class Sender(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Window(msgspec.Struct, array_like=True):
-    """A failure that was sent at `began` (epoch seconds), and happened `count` times since; the latest of them."""
+    """A failure that was sent at `began` (epoch seconds), and happened `count` times since; the latest of them.
+
+    `ids` are those of the alerts that were handed over: each is counted once, whoever hands it over again.
+    """
 
     alert: bytes
     began: float
     count: int = 0
+    ids: list[str] = []
 
 
 def id_of(sender: Sender) -> str:
@@ -107,10 +113,11 @@ class Courier:
         window = self._windows.get(alert.key)
         if window is None:
             if len(self._windows) < MOST:
-                self._windows[alert.key] = Window(data, workflow.time())
+                self._windows[alert.key] = Window(data, workflow.time(), ids=[alert.id])
             self._send(alert)
-        elif msgspec.msgpack.decode(window.alert, type=Alert).id != alert.id:  # else it was handed over twice
+        elif alert.id not in window.ids:
             window.alert, window.count = data, window.count + 1
+            window.ids = [*window.ids[-MOST_IDS:], alert.id]
 
     def _closing(self, alert: Alert) -> Alert:
         """Close the windows of the failures that an alert reports the recovery from; it gets their counts."""

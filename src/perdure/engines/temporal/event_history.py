@@ -347,19 +347,24 @@ class EventHistory:
     def _is_over(self) -> bool:
         return self.failed is not None or self._carry is not None
 
+    def _goes_on(self) -> bool:
+        """Does the run go on after it had ended, rather than in a new record?"""
+        return self._carry is None or self._carry.before is None
+
     def portion(self, first: int, most: int) -> Portion:
         """The records and letters from number `first` on, up to `most` bytes of them."""
+        kept = [record for record in self.records if not (self._goes_on() and _is_given_up(record))]
         taken: list[Carried] = []
         letters: list[Letter] = []
         size = 0
         unwound = self._cancelled or (self.failed is not None and self.failed.unwound)
         epoch = self.epoch + unwound
-        for number, record in enumerate(self.records[first:], start=first):
+        for number, record in enumerate(kept[first:], start=first):
             size += len(record.input) + len(record.output) + 100 + 200 * len(record.tried)
             if taken and size > most:
                 return Portion(taken, number, epoch=epoch)
             taken.append(record)
-        count = len(self.records)
+        count = len(kept)
         for number, letter in enumerate(self.mailbox.letters[max(first - count, 0) :], start=max(first, count)):
             size += len(letter.value) + OVERHEAD
             if (taken or letters) and size > most:
@@ -371,6 +376,11 @@ class EventHistory:
         )  # of one that has failed, those go on that are open
         handed, awaiting = list(self.mailbox.handed.items()), [] if over else list(self.mailbox.awaiting)
         return Portion(taken, None, self.children, self.exempt, epoch, letters, waits, handed, awaiting)
+
+
+def _is_given_up(record: Carried) -> bool:
+    """Is it an undoing that has failed for good? A run that goes on has it tried again at its next end."""
+    return record.kind == "undone" and record.status == "dead"
 
 
 async def read_whole(client: Any, id: str, run: str | None, carry: Carry | None = None) -> EventHistory:

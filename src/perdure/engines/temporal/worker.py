@@ -15,6 +15,7 @@ from perdure.engines.temporal.activities import StepActivities
 from perdure.engines.temporal.commands import queue_of, task_timeout
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.courier import Courier
+from perdure.engines.temporal.lookout import Lookout
 from perdure.engines.temporal.ticker import Ticker
 from perdure.engines.temporal.worker_logs import quieten
 from perdure.engines.temporal.workflow import DynamicWorkflow
@@ -47,8 +48,11 @@ class Workers:
             grace: seconds that steps in flight have to end then.
         """
         async with AsyncExitStack() as stack:
-            for module in sorted(set(modules)):
+            stems = sorted(set(modules))
+            for module in stems:
                 await stack.enter_async_context(self.working(queue_of(module), grace))
+            lookout = Lookout(self._cluster, (await self.step_activities()).alerts, stems)
+            stack.push_async_callback(_end, asyncio.create_task(lookout.look_on()))
             while not until.is_set():
                 await asyncio.sleep(POLL)
 
@@ -116,6 +120,11 @@ class Workers:
         )
         patient(worker, task_timeout(dead_after).total_seconds())
         return worker
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def patient(worker: Any, seconds: float) -> None:
