@@ -20,6 +20,7 @@ from perdure.core.durations import show
 from perdure.core.execution.run_refusals import ANEW, ITS_ID
 from perdure.core.execution.spec import spec_of
 from perdure.core.records import RunRecord
+from perdure.engines.features import Feature
 from perdure.errors import EngineError, PerdureError, RunError, Skipped, Suspended
 from perdure.operations.deeds import VIA
 from perdure.operations.location import Location, pin
@@ -173,7 +174,10 @@ def _print_summary(finish: Finish, seen: ProgressLines, location: Location) -> N
     if seen.run_id is None:
         printer.line(f"run {finish.run} was done before; this is its result")
         return
-    text = f"run {finish.run} done in {show(seen.seconds)}: {count(seen.executed, 'step')} executed"
+    executed = seen.executed
+    if not location.supports(Feature.PROCESSES):  # others may have executed it, and this process other runs
+        executed = max(finish.steps - seen.recorded, 0)
+    text = f"run {finish.run} done in {show(seen.seconds)}: {count(executed, 'step')} executed"
     if seen.recorded:
         text += f", {seen.recorded} from before"
     if finish.dead_letters:

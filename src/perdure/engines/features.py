@@ -196,14 +196,14 @@ TEMPORAL = Capabilities(
             "give --engine local for the state file of this machine's workflows",
         ),
         Feature.PROCESSES: Missing(
-            "the cluster does not say what its workers do at this moment; without a worker, nothing moves",
+            "a worker that has died is noticed when it was silent for a while; without a worker, nothing moves",
             "see the logs of the workers",
         ),
         Feature.EARLIER_ATTEMPTS: Missing(
             "a cluster keeps the failed attempts of a run only since it was last resumed", "see the logs of the workers"
         ),
         Feature.EXECUTIONS: Missing(
-            "a cluster does not keep how often a call was executed, nor how long its failed attempts took",
+            "a cluster does not keep how often a call was executed over the deaths of workers",
             "send perdure.idempotency_key() with each request that changes something",
         ),
         Feature.LETTER_NUMBERS: Missing(
@@ -215,7 +215,7 @@ TEMPORAL = Capabilities(
         ),
         Feature.FORK: Missing(
             "fork is not supported on a cluster",
-            "keep what run {run} has and execute the rest again: perdure resume {typed} --accept-changes",
+            "{way}",
         ),
         Feature.SERVICE_LISTING: Missing(
             "there are no breakers on a cluster", "give --engine local for the state file of this machine's workflows"

@@ -29,7 +29,8 @@ LONGEST = 100_000
 class Finish(msgspec.Struct, frozen=True):
     """A run that is done: its result as plain data and as Python shows it; its dead letters, and its children's.
 
-    `unseen` is what it does not contain, since it had gone on when that was re-driven.
+    `unseen` is what it does not contain, since it had gone on when that was re-driven. `steps` is how many it has come
+    past, whichever process has executed them.
     """
 
     run: str
@@ -38,6 +39,7 @@ class Finish(msgspec.Struct, frozen=True):
     shown: str | None
     dead_letters: int
     unseen: Unseen | None = None
+    steps: int = 0
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -141,6 +143,7 @@ def finish_of(store: Store, run_id: str, value: Any) -> Finish:
         shown=None if value is None else _repr(value, run.output or b""),
         dead_letters=listing.dead_letters(store, run.rid),
         unseen=unseen(store, run) if run.parent is None else None,
+        steps=sum(store.counts(run.rid).values()),
     )
 
 

@@ -36,6 +36,7 @@ from perdure.operations.processes import (
 from perdure.operations.run_views import BEING_CANCELLED, Standing, view_of
 from perdure.operations.step_views import error_view
 from perdure.operations.stored_failures import assessment_of, restored
+from perdure.operations.why_pending import pending_lines, pending_of
 from perdure.operations.why_sentences import SHOWN, Inquiry, code_of, line_of, sure, suspicion, time_left
 from perdure.operations.why_waiting import Waiting, Way
 from perdure.store import claims, crashes, dead_letters
@@ -191,10 +192,14 @@ class _Answer(Inquiry):
     def _on_cluster(self) -> None:
         stop = self.run.stop is not None
         self._say(f"it is under way at {self.location.engine}" + (", and was asked to end" if stop else ""))
-        waiting = self._open_calls([])
+        pending = pending_lines(self.store, self.run, self.now)
+        for line in pending:
+            self._say(line)
+        begun = {(one.name, one.key, one.n) for one in pending_of(self.store, self.run) if one.begun}
+        waiting = [one for one in self._open_calls([]) if (one.name, one.key, one.n) not in begun]
         self._waiting(waiting)
         waits = self._waits().under_way()
-        if not waiting and not waits:
+        if not pending and not waiting and not waits:
             self._between_steps()
         self._say(capabilities_at(self.location.engine).reason(Feature.PROCESSES))
         script = shlex.quote(self.run.path) if self.run.path else "FILE"
@@ -396,10 +401,12 @@ class _Answer(Inquiry):
     def _dead_letters(self) -> None:
         if self.view.dead_letters:
             many = "1 dead letter is" if self.view.dead_letters == 1 else f"{self.view.dead_letters:,} dead letters are"
-            self._say(f"{many} left: what failed for good waits to be re-driven or dropped")
+            changes = self.location.supports(Feature.CHANGE_DEAD_LETTERS)
+            rest = ": what failed for good waits to be re-driven or dropped" if changes else ""
+            self._say(f"{many} left{rest}")
             run = shlex.quote(self.run.id)
             self.ways.append(Way("look at them", f"perdure dlq ls --run {run}{self.location.option}"))
-            if self.location.supports(Feature.CHANGE_DEAD_LETTERS):
+            if changes:
                 self.ways.append(Way("re-drive them", f"perdure dlq redrive --run {run}{self.location.option}"))
 
     def _parent(self) -> None:

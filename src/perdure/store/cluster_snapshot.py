@@ -48,6 +48,24 @@ class ListedLetter(msgspec.Struct, frozen=True):
     reason: str | None
 
 
+class PendingCall(msgspec.Struct, frozen=True):
+    """A call that a run waits for: its name, key, occurrence and inputs, and the number of the attempt.
+
+    `begun`: a worker has it, since that moment; else it waits since then for one, or `due` is when it is to be tried
+    again, in seconds since the epoch. `note` is how far it is, by its own account.
+    """
+
+    name: str
+    key: bytes
+    n: int
+    input: bytes
+    attempt: int
+    begun: bool
+    since: float
+    due: float | None = None
+    note: str = ""
+
+
 class ListedRun(msgspec.Struct, frozen=True):
     """A run as another engine describes it; `parent` is the id of the run whose child it is.
 
@@ -71,6 +89,7 @@ class ListedRun(msgspec.Struct, frozen=True):
     attempts: Sequence[AttemptRecord] = ()
     waits: Sequence[ListedWait] = ()
     letters: Sequence[ListedLetter] = ()
+    pending: Sequence[PendingCall] = ()
     published: Sequence[tuple[str, bytes, float]] = ()
     queue: str | None = None
     wake: float | None = None
@@ -84,11 +103,14 @@ class Snapshot(Store):
         path: where; nothing is there yet.
         runs: what it holds, parents before their children.
         origin: who runs those that are under way.
+
+    `pending` are the calls that a run waits for, by its id.
     """
 
     def __init__(self, path: Path, runs: Sequence[ListedRun], origin: str) -> None:
         super().__init__(path)
         self._origin = origin
+        self.pending = {run.id: run.pending for run in runs if run.pending}
         statements = load("cluster_snapshot.sql")
         add_wait, add_letter = load("waits.sql")["add"], load("signals.sql")["add"]
 

@@ -15,12 +15,15 @@ _NOTED = 8
 class AttemptNote(msgspec.Struct, frozen=True):
     """One failed attempt in short: the name of the error's class, and its message.
 
-    `verdict` is what was known of it when it happened, packed (`core/policies/verdicts.py`).
+    `verdict` is what was known of it when it happened, packed (`core/policies/verdicts.py`). It began at `started`, in
+    seconds since the epoch, and took `seconds`; None if that was not kept.
     """
 
     error: str
     message: str
     verdict: bytes | None = None
+    started: float = 0.0
+    seconds: float | None = None
 
 
 def note(owner: str, attempts: Sequence[AttemptNote], took: float, why: str = "") -> list[str]:

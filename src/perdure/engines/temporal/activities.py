@@ -35,7 +35,7 @@ from perdure.engines import registry
 from perdure.engines.events import AttemptStarted, Observer, RetryScheduled, attempt_ended
 from perdure.engines.interface import StepContext, here
 from perdure.engines.runtime.threads import Pool
-from perdure.engines.runtime.timeouts import bounded, timed_out
+from perdure.engines.runtime.timeouts import bounded, broken_off, timed_out
 from perdure.engines.runtime.tracebacks import from_user_code
 from perdure.engines.temporal.alert_activities import AlertActivities
 from perdure.engines.temporal.awaited_runs import LOOK
@@ -43,7 +43,8 @@ from perdure.engines.temporal.commands import RECALL
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.courier import DELIVER, Sender
 from perdure.engines.temporal.encryption import is_unread, key_ring
-from perdure.engines.temporal.event_history import EventHistory, read_history
+from perdure.engines.temporal.event_history import EventHistory
+from perdure.engines.temporal.history_reader import read_history
 from perdure.engines.temporal.in_place import IN_PLACE
 from perdure.engines.temporal.open_waits import NOTE
 from perdure.engines.temporal.payloads import (
@@ -199,7 +200,7 @@ class StepActivities:
         spec = call.spec
         judged = series.judge(spec.retry, spec.owner, number, error, outcome, random, spec.failures())
         decision, fault = judged.decision, judged.fault
-        tried = [*progress.tried, note_of(judged)][-NOTED:]
+        tried = [*progress.tried, note_of(judged, outcome)][-NOTED:]
         if isinstance(decision, Again):
             progress.made, progress.tried = number, tried
             progress.counted, progress.first = series.counted, series.first
@@ -255,6 +256,8 @@ class StepActivities:
             error, packed = refusal, None
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
             error = from_user_code(raised)
+            if isinstance(error, StepTimeout) and left is not None and seconds == left:
+                error = broken_off(spec.owner)
         with suppress(RPCError):
             await side.aend()
         outcome = Outcome(value, error, started, time() - started, program=step.program)

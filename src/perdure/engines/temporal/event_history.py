@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 from temporalio.api.common.v1 import Payload
@@ -15,7 +14,7 @@ from perdure.core.exceptions.attempt_notes import AttemptNote
 from perdure.core.records import CLEAN_UPS, TIMERS_NOTE
 from perdure.core.values import codec
 from perdure.engines.temporal.commands import RECALL
-from perdure.engines.temporal.encryption import KeyRing, key_ring
+from perdure.engines.temporal.encryption import KeyRing
 from perdure.engines.temporal.in_place import IN_PLACE
 from perdure.engines.temporal.mailbox import OVERHEAD, Mailbox
 from perdure.engines.temporal.messages import Awaiting, ChildAnswer, ChildAsk, message_of
@@ -38,7 +37,6 @@ from perdure.engines.temporal.payloads import (
     decode,
 )
 from perdure.engines.temporal.run_notices import NOTICE
-from perdure.errors import RunError
 
 NO_INPUTS = codec.pack_inputs([], {}, owner="")
 NOTHING = b"\xc0"
@@ -47,7 +45,10 @@ NOTES = (NOTE, IN_PLACE)
 
 
 class OpenCall(msgspec.Struct):
-    """A call that has not ended, or failed without the workflow having moved past it."""
+    """A call that has not ended, or failed without the workflow having moved past it.
+
+    `activity` is what Temporal knows one by that has not ended.
+    """
 
     name: str
     key: bytes
@@ -57,6 +58,7 @@ class OpenCall(msgspec.Struct):
     tried: list[AttemptNote] = []
     fault: bytes = b""
     seconds: float = 0.0
+    activity: str = ""
 
 
 class EventHistory:
@@ -114,6 +116,12 @@ class EventHistory:
             else:
                 self._child_noted(note)
         self.records, self.open = self._judge()
+
+    @property
+    def resumed(self) -> bool:
+        """Does the execution go on with a run that had ended before, rather than with one in a record that was full?"""
+        carry = None if self.command is None else self.command.carry
+        return carry is not None and (carry.before is None or carry.before > 0)
 
     # -- the events ---------------------------------------------------------------------------------------------------
 
@@ -187,7 +195,8 @@ class EventHistory:
         if call.undoes is not None:
             self._undoes[call.name, call.key, call.n] = call.undoes
         at = event.event_time.ToMicroseconds() / 1e6
-        self._underway[event.event_id] = OpenCall(call.name, call.key, call.n, call.input, at)
+        who = (call.name, call.key, call.n, call.input)
+        self._underway[event.event_id] = OpenCall(*who, at, activity=scheduled.activity_id)
 
     def _marked(self, event: HistoryEvent) -> None:
         details = event.marker_recorded_event_attributes.details
@@ -381,35 +390,3 @@ class EventHistory:
 def _is_given_up(record: Carried) -> bool:
     """Is it an undoing that has failed for good? A run that goes on has it tried again at its next end."""
     return record.kind == "undone" and record.status == "dead"
-
-
-async def read_whole(client: Any, id: str, run: str | None, carry: Carry | None = None) -> EventHistory:
-    """The same, also of an execution that has just begun, and has not taken over yet what earlier ones have done."""
-    history = await read_history(client, id, run, carry)
-    if not history.recalled and history.command is not None and (before := history.command.carry) is not None:
-        earlier = await read_whole(client, id, before.run, before)
-        history.mailbox.take_over(earlier.mailbox.letters)
-        history.waits = {**earlier.waits, **history.waits}
-        history.records = [*earlier.records, *history.records]
-    return history
-
-
-async def read_history(client: Any, id: str, run: str | None, carry: Carry | None = None) -> EventHistory:
-    """What an execution has done.
-
-    Raises:
-        RunError: the cluster does not keep it any more.
-        DecryptionError: it is encrypted with a key that this process does not have.
-    """
-    from temporalio.service import RPCError, RPCStatusCode
-
-    try:
-        handle = client.get_workflow_handle(id, run_id=run)
-        return EventHistory([event async for event in handle.fetch_history_events()], carry, key_ring(client))
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-        raise RunError(
-            f"the cluster no longer has the history of run {id} (the retention period of its namespace is over)",
-            "start a new run, under another id or with other inputs",
-        ) from None

@@ -14,7 +14,7 @@ from perdure.core.values import codec
 from perdure.engines.temporal.commands import MEMO
 from perdure.engines.temporal.connection import Cluster, is_gone
 from perdure.engines.temporal.encryption import KEYS, key_ring
-from perdure.engines.temporal.event_history import read_history
+from perdure.engines.temporal.history_reader import read_history
 from perdure.engines.temporal.payloads import Published, RunCommand, RunMemo, decode
 from perdure.engines.temporal.published_values import published_in
 from perdure.errors import DecryptionError, EngineError, NotFound

@@ -11,7 +11,7 @@ from time import time
 from typing import Any
 
 from perdure.core.exceptions import attempt_notes, capture
-from perdure.core.execution.attempts import Series
+from perdure.core.execution.attempts import Judged, Series
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.spec import Call
 from perdure.core.policies.retry import Again
@@ -96,7 +96,7 @@ async def make(number: int, attempt: Attempt, observer: Observer | None, cluster
         assert error is not None
         spec = call.spec
         judged = series.judge(spec.retry, spec.owner, made, error, outcome, random, spec.failures())
-        tried.append(note_of(judged))
+        tried.append(note_of(judged, outcome))
         if not isinstance(judged.decision, Again):
             break
         if observer is not None:
@@ -107,7 +107,8 @@ async def make(number: int, attempt: Attempt, observer: Observer | None, cluster
     return encode(noted_as(call, Ran(False, fault, made, outcome.started, outcome.seconds, tried)))
 
 
-def note_of(judged: Any) -> attempt_notes.AttemptNote:
+def note_of(judged: Judged, outcome: Outcome) -> attempt_notes.AttemptNote:
     """What is remembered of an attempt that failed."""
-    fault = judged.fault
-    return attempt_notes.AttemptNote(fault.name, fault.message[:LONGEST_NOTE], pack_verdict(judged.assessment))
+    fault, verdict = judged.fault, pack_verdict(judged.assessment)
+    times = (outcome.started, outcome.seconds)
+    return attempt_notes.AttemptNote(fault.name, fault.message[:LONGEST_NOTE], verdict, *times)

@@ -16,8 +16,8 @@ from perdure.core.execution.spec import Call
 from perdure.core.records import CLEAN_UPS, RunRecord, RunStatus
 from perdure.engines.temporal.commands import ended_by_cluster, failure_of
 from perdure.engines.temporal.connection import Cluster, is_gone
-from perdure.engines.temporal.event_history import read_history
 from perdure.engines.temporal.executions import Found, find
+from perdure.engines.temporal.history_reader import read_history
 from perdure.engines.temporal.payloads import RunFailed, RunLook, decode
 from perdure.errors import Cancelled, EngineError, NotFound, StopRun
 

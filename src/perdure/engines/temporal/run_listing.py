@@ -13,13 +13,15 @@ from perdure.core.policies.verdicts import Stop, pack_stop
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.values import codec
 from perdure.engines.temporal.connection import Cluster
-from perdure.engines.temporal.event_history import EventHistory, OpenCall, read_whole
+from perdure.engines.temporal.event_history import EventHistory, OpenCall
 from perdure.engines.temporal.executions import STATUS, Found, describe, find, memo_in, published_of, root_of
+from perdure.engines.temporal.history_reader import read_whole
 from perdure.engines.temporal.payloads import Carried, OpenRow, OpenWaitNote, Published
+from perdure.engines.temporal.pending_calls import pending_calls
 from perdure.engines.temporal.queued_runs import is_delayed, listed_so, waiting_in_schedule, waiting_in_schedules
 from perdure.engines.temporal.run_records import UNSEALED, attempt_records
 from perdure.errors import DecryptionError, NotFound, RunError
-from perdure.store.cluster_snapshot import ListedLetter, ListedRun, ListedWait
+from perdure.store.cluster_snapshot import ListedLetter, ListedRun, ListedWait, PendingCall
 
 LOOKED_AT = 1_000
 """Executions that are looked at to find runs, newest first."""
@@ -68,11 +70,16 @@ async def list_runs(cluster: Cluster, reference: str | None, most: int | None) -
         async with limit:
             client = await cluster.client()
             shown = await published_of(cluster, each.found) if each.found.memo.parent is None else {}
-            return _in_full(each, await read_whole(client, each.found.workflow_id, each.found.run_id), shown)
+            history = await read_whole(client, each.found.workflow_id, each.found.run_id)
+            return _in_full(each, history, await _pending(cluster, each.found, history), shown)
 
     # From the oldest on: numbers grow with time, and a parent is older than its children.
     runs = await asyncio.gather(*(one(each) for each in reversed(newest) if _is_complete(each, known)))
     return [*runs, *map(listed_so, waiting)]
+
+
+async def _pending(cluster: Cluster, found: Found, history: EventHistory) -> list[PendingCall]:
+    return await pending_calls(cluster, found, history.open) if found.status == "running" else []
 
 
 async def _waiting(cluster: Cluster) -> list[RunRecord]:
@@ -103,7 +110,8 @@ async def list_family(cluster: Cluster, id: str) -> list[ListedRun]:
     while left:
         found = left.pop()
         history = await read_whole(client, found.workflow_id, found.run_id)
-        listed.append(_in_full(_Known(found, found.memo.created, None), history))
+        pending = await _pending(cluster, found, history)
+        listed.append(_in_full(_Known(found, found.memo.created, None), history, pending))
         children = [await describe(cluster, child) for child in dict.fromkeys(history.every_child)]
         left += [child for child in children if child is not None and child.memo.parent == found.memo.id]
     return listed
@@ -160,7 +168,9 @@ def _in_short(each: _Known) -> ListedRun:
     return ListedRun(memo.id, memo.script, memo.name, memo.key, *rest)
 
 
-def _in_full(each: _Known, history: EventHistory, shown: Mapping[str, Published] = NO_VALUES) -> ListedRun:
+def _in_full(
+    each: _Known, history: EventHistory, pending: Sequence[PendingCall], shown: Mapping[str, Published] = NO_VALUES
+) -> ListedRun:
     memo, status = each.found.memo, each.found.status
     if status == "running" and memo.queue and (not history.begun or is_delayed(each.found)):
         status = "queued"
@@ -185,7 +195,7 @@ def _in_full(each: _Known, history: EventHistory, shown: Mapping[str, Published]
         input=history.command.input if history.command is not None else NO_INPUTS,
         output=output,
         created=memo.created,
-        started=memo.created if status == "queued" else each.started,
+        started=each.started if history.resumed and status != "queued" else memo.created,
         ended=(each.ended or history.last) if status not in ("running", "queued") else None,
         stopped=_stopped(output, attempts, each.ended or history.last) if status == "failed" else None,
         steps=steps,
@@ -197,6 +207,7 @@ def _in_full(each: _Known, history: EventHistory, shown: Mapping[str, Published]
             ListedLetter(one.event, one.topic, one.id, one.value or NOTHING, one.stamp, one.status, one.reason or None)
             for one in history.mailbox.letters
         ],
+        pending=pending,
         published=[(one.name, one.value, one.stamp) for one in shown.values()],
         queue=memo.queue or None,
         wake=memo.not_before if status == "queued" else None,

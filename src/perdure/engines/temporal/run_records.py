@@ -161,12 +161,12 @@ class RunRecords:
 
 
 def attempt_records(record: StepRecord | Carried, tried: Sequence[AttemptNote]) -> list[AttemptRecord]:
-    """What failed attempts said, as records; their times are not known."""
+    """What failed attempts said, as records; of those that an earlier version has noted, the times are not known."""
     made = []
     for number, note in enumerate(tried, start=1):
         fault = capture.Fault(module="", qualname=note.error, bases=[], message=note.message)
         packed = capture.encode(fault)
         who = (record.name, record.key, record.n)
-        times = (record.started, 0)
+        times = (record.started, 0) if note.seconds is None else (note.started, int(note.seconds * 1000))
         made.append(AttemptRecord(0, *who, number, True, record.input, packed, *times, UNSEALED, note.verdict))
     return made

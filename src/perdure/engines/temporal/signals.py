@@ -16,8 +16,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from perdure.core.signal_size import refuse_large
 from perdure.engines.temporal.connection import Cluster, is_gone
-from perdure.engines.temporal.event_history import read_whole
 from perdure.engines.temporal.executions import Found, find, root_of
+from perdure.engines.temporal.history_reader import read_whole
 from perdure.engines.temporal.mailbox import SIGNAL
 from perdure.engines.temporal.payloads import Envelope, Letter, encode
 from perdure.errors import EngineError, RunHasEnded
