@@ -27,7 +27,13 @@ def test_the_attempts_that_fail_meanwhile_are_one_line(caplog: pytest.LogCapture
     with caplog.at_level(logging.WARNING, "perdure"):
         assert [away.filter(record(gone)) for _ in range(30)] == [False] * 30
         assert not away.filter(record(RPCError("tcp connect error", RPCStatusCode.UNAVAILABLE, b"")))
-        for other in (own, RPCError("no such run", RPCStatusCode.NOT_FOUND, b""), DecryptionError("no key", "give it")):
+        assert not away.filter(record(RPCError("transport error", RPCStatusCode.UNKNOWN, b"")))
+        for other in (
+            own,
+            RPCError("boom", RPCStatusCode.UNKNOWN, b""),
+            RPCError("no such run", RPCStatusCode.NOT_FOUND, b""),
+            DecryptionError("no key", "give it"),
+        ):
             assert away.filter(record(other))
         assert caplog.messages == [
             "no Temporal cluster answers\\nat x; what waits for it is tried again until it is back"

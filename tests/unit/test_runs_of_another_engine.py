@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from perdure.core.records import AttemptRecord, StepRecord
+from perdure.operations.diagnose_facts import RunFacts
 from perdure.store import dead_letters, published, signals
 from perdure.store.cluster_snapshot import ListedLetter, ListedRun, ListedWait, Snapshot
 from perdure.store.dead_letters import Filter
@@ -63,5 +64,20 @@ def test_a_run_has_what_is_said_of_it(tmp_path: Path) -> None:
         assert held is not None
         assert (held.host, held.started) == ("cluster x", NOW)
         assert store.holding(child) is None
+    finally:
+        store.close()
+
+
+def test_workers_have_clocks_of_their_own(tmp_path: Path) -> None:
+    """That one record ends before the one that came before it says nothing of a clock, but on one machine."""
+    steps = [
+        StepRecord(seq, "work", bytes([seq] * 16), 0, "done", b"in", b"out", NOW - 10 * seq, 0, 1, 0, "step")
+        for seq in (1, 2)
+    ]
+    store = Snapshot(tmp_path / "state.db", [listed("run", steps=steps)], "cluster x")
+    try:
+        run = store.run("run")
+        assert [seq for seq, *_ in RunFacts(store, run, NOW).backward] == [2]
+        assert RunFacts(store, run, NOW, one_clock=False).backward == []
     finally:
         store.close()

@@ -46,9 +46,15 @@ def diagnose(store: Store, run: RunRecord, location: Location) -> Diagnosis:
     Raises:
         StateError: the file cannot be read.
     """
-    facts = RunFacts(store, run, time.time(), numbered=location.supports(Feature.LETTER_NUMBERS))
+    facts = facts_of(store, run, time.time(), location)
     found = [_here(one, location) for one in find(facts)]
     return Diagnosis(run.id, run.workflow, facts.status, found, _not_seen(facts, location))
+
+
+def facts_of(store: Store, run: RunRecord, now: float, location: Location) -> RunFacts:
+    """What is known of a run that was found there; `now` is seconds since the epoch."""
+    numbered, alone = location.supports(Feature.LETTER_NUMBERS), location.supports(Feature.PROCESSES)
+    return RunFacts(store, run, now, numbered=numbered, one_clock=alone)
 
 
 _NEEDS = {

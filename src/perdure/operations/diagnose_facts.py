@@ -82,13 +82,17 @@ class RunFacts:
         run: which.
         now: seconds since the epoch.
         numbered: dead letters have numbers of their own.
+        one_clock: all records were stamped by the clock of one machine, as soon as they had ended.
     """
 
-    def __init__(self, store: Store, run: RunRecord, now: float, *, numbered: bool = True) -> None:
+    def __init__(
+        self, store: Store, run: RunRecord, now: float, *, numbered: bool = True, one_clock: bool = True
+    ) -> None:
         self.store = store
         self.run = run
         self.now = now
         self.numbered = numbered
+        self.one_clock = one_clock
         self.status: Standing = "interrupted" if run.status == "running" else run.status
         self.stop: Stop | None = store.stopped_by(run)
         self.process: ProcessView | None = None
@@ -188,7 +192,7 @@ class RunFacts:
             self.records += 1
             ended = record.started + record.ms / 1000
             if record.status != "abandoned" and record.kind in ("step", "builtin") and record.started:
-                if ended < before - 2:
+                if ended < before - 2 and self.one_clock:
                     self.backward.append((record.seq, record.name, before, ended))
                 before = ended
             if record.kind == "defer":

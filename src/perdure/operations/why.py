@@ -20,7 +20,7 @@ from perdure.core.sizes import show_size
 from perdure.engines.features import Feature
 from perdure.engines.selection import capabilities_at
 from perdure.errors import PerdureError, StateCorrupt
-from perdure.operations.diagnose_facts import RunFacts
+from perdure.operations.diagnose import facts_of
 from perdure.operations.diagnose_run import find
 from perdure.operations.failed_by import failed_by
 from perdure.operations.gone_scripts import has_script, script_gone
@@ -141,12 +141,8 @@ class _Answer(Inquiry):
         if self.view.steps > MOST_RECORDS:
             self.ways.append(Way("look through its records", self._command("diagnose")))
             return
-        numbered = self.location.supports(Feature.LETTER_NUMBERS)
-        found = [
-            one
-            for one in find(RunFacts(self.store, self.run, self.now, numbered=numbered))
-            if one.confidence != "possible"
-        ]
+        facts = facts_of(self.store, self.run, self.now, self.location)
+        found = [one for one in find(facts) if one.confidence != "possible"]
         if found:
             self.code = found[0].code
             if found[0].text not in self.reasons:

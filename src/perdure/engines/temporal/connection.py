@@ -65,6 +65,11 @@ REASONS = [
     )
 ]
 
+NO_ANSWER = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
+UNTOLD = (RPCStatusCode.UNKNOWN, RPCStatusCode.INTERNAL)
+BROKEN = ("transport error", "h2 protocol error", "error reading a body from connection")
+"""What the SDK's connection says, under those codes, when it breaks in the middle of a request."""
+
 
 class Cluster:
     """A connection, on an event loop in a thread of its own. `url` is what the address was made of."""
@@ -183,7 +188,7 @@ def no_answer(address: Address, error: Exception) -> EngineError:
 
 def is_gone(error: RPCError) -> bool:
     """Did no answer come at all?"""
-    return error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
+    return error.status in NO_ANSWER or (error.status in UNTOLD and any(text in error.message for text in BROKEN))
 
 
 def unanswered(address: Address, error: RPCError) -> EngineError:

@@ -6,14 +6,12 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from perdure.config.steady_clock import steady
 from perdure.core.redaction.printable import one_line
+from perdure.engines.temporal.connection import is_gone
 from perdure.errors import DecryptionError, EngineError
-
-UNREACHED: Final = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED)
-"""How the SDK says that the cluster is away."""
 
 AGAIN: Final = 60.0
 """Seconds after which it is said again that the cluster is away."""
@@ -34,7 +32,7 @@ class Away(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Is the record to be logged?"""
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, RPCError) and error.status in UNREACHED:
+        if isinstance(error, RPCError) and is_gone(error):
             what = f"the Temporal cluster does not answer ({error.message})"
         elif isinstance(error, EngineError) and not isinstance(error, DecryptionError):
             what = error.what
