@@ -11,6 +11,7 @@ from tests.conformance.cluster_steps import tick
 
 import perdure
 from perdure import step, workflow
+from perdure.core.exceptions import capture
 from perdure.engines.selection import cluster_at
 from perdure.engines.temporal.executions import find
 from perdure.errors import RunError
@@ -80,6 +81,9 @@ def test_a_run_that_was_terminated(bench: Bench) -> None:
         engine.cluster.wait(terminate(handle.id))
         with pytest.raises(RunError, match="was terminated"):
             handle.result(60)
+    (listed,) = engine.list_runs(handle.id)
+    assert listed.output is not None
+    assert "was terminated" in capture.decode(listed.output).line
     go.set()
     assert bench.run(terminated) == "through"
     assert steps() == ["optional", 0, "gate", "gate", "gate"]

@@ -22,8 +22,7 @@ ASKED = {
     "option": "breaker 'bank'",
     "owner": "step charge",
     "park_after": 3,
-    "run": "main-1",
-    "typed": "main-1",
+    "way": "start a new run",
 }
 """What callers name when they ask; a text may have no other placeholder."""
 

@@ -34,7 +34,7 @@ class RunEnding(msgspec.Struct, frozen=True, kw_only=True):
         path: of its script.
         status: how it has ended.
         output: its packed fault, if it has failed.
-        saved: how many steps of it are saved.
+        saved: how many steps of it are saved; None if that is not known.
         dead: how many dead letters it has.
         troubled: it was gone on with after a crash or a failure, or an alert of it is open (`open_incidents`).
         code: the entry of the failure catalogue, as it was known when it failed; None: its error says what it is.
@@ -49,7 +49,7 @@ class RunEnding(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     status: str
     output: bytes = b""
-    saved: int = 0
+    saved: int | None = None
     dead: int = 0
     troubled: bool = False
     code: str | None = None

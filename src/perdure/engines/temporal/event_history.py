@@ -9,6 +9,7 @@ import msgspec
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.exceptions import ApplicationError, FailureError, TerminatedError
 
 from perdure.core.exceptions.attempt_notes import AttemptNote
 from perdure.core.records import CLEAN_UPS, TIMERS_NOTE
@@ -73,10 +74,10 @@ class EventHistory:
         DecryptionError: one of them is missing.
 
     `records` are in the order of completion. `open` are the calls under way, and those that failed last. `children` are
-    the executions of child runs that are not done, by id. `output` is the packed result, `failed` how it failed; `last`
-    is the time of the last event. `epoch` is how often the run had been cleaned up when it began. `mailbox` has what
-    was sent to the run, `waits` are the durable waits that it is in, `asks` those of its child runs for signals;
-    `recalled`: with those of earlier executions.
+    the executions of child runs that are not done, by id. `output` is the packed result, `failed` how it failed,
+    `ended_by` what Temporal says if it has not ended itself; `last` is the time of the last event. `epoch` is how often
+    the run had been cleaned up when it began. `mailbox` has what was sent to the run, `waits` are the durable waits
+    that it is in, `asks` those of its child runs for signals; `recalled`: with those of earlier executions.
     """
 
     def __init__(self, events: Iterable[HistoryEvent], carry: Carry | None = None, ring: KeyRing | None = None) -> None:
@@ -86,6 +87,7 @@ class EventHistory:
         self.every_child: list[str] = []
         self.output: bytes | None = None
         self.failed: RunFailed | None = None
+        self.ended_by: FailureError | None = None
         self.exempt: list[Identity] = []
         self.epoch = 0
         self.mailbox = Mailbox()
@@ -149,9 +151,16 @@ class EventHistory:
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
             self.output = self._data(event.workflow_execution_completed_event_attributes.result.payloads)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
-            info = event.workflow_execution_failed_event_attributes.failure.application_failure_info
+            failure = event.workflow_execution_failed_event_attributes.failure
+            info = failure.application_failure_info
             if info.details.payloads:
                 self.failed = decode(self._data(info.details.payloads), RunFailed)
+            else:
+                self.ended_by = ApplicationError(
+                    event.workflow_execution_failed_event_attributes.failure.message, type=info.type
+                )
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
+            self.ended_by = TerminatedError(event.workflow_execution_terminated_event_attributes.reason)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
             self._cancelled = True
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:

@@ -12,6 +12,7 @@ from perdure.core.exceptions import capture
 from perdure.core.policies.verdicts import Stop, pack_stop
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.values import codec
+from perdure.engines.temporal.commands import ended_by_cluster
 from perdure.engines.temporal.connection import Cluster
 from perdure.engines.temporal.event_history import EventHistory, OpenCall
 from perdure.engines.temporal.executions import STATUS, Found, describe, find, memo_in, published_of, root_of
@@ -178,7 +179,7 @@ def _in_full(
     if status == "done":
         output = history.output if history.output is not None else NOTHING
     elif status == "failed":
-        output = history.failed.fault if history.failed is not None else _unknown("the cluster ended it")
+        output = history.failed.fault if history.failed is not None else _ended_by_cluster(memo.id, history)
     steps = [_step(seq, record) for seq, record in enumerate(history.records, start=1)]
     attempts: list[AttemptRecord] = []
     for step, record in zip(steps, history.records, strict=True):
@@ -242,6 +243,10 @@ def _tries(call: OpenCall) -> list[AttemptRecord]:
     if made and call.fault:
         made[-1] = msgspec.structs.replace(made[-1], error=call.fault, ms=int(call.seconds * 1000))
     return made
+
+
+def _ended_by_cluster(id: str, history: EventHistory) -> bytes:
+    return capture.encode(capture.to_fault(ended_by_cluster(history.ended_by, id)))
 
 
 def _unknown(what: str) -> bytes:

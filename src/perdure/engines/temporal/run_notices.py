@@ -48,7 +48,7 @@ class RunNotice(msgspec.Struct, frozen=True, array_like=True):
     heartbeat: bool = False
     seconds: float = 0.0
     output: bytes = b""
-    saved: int = 0
+    saved: int | None = None
     dead: int = 0
     troubled: bool = False
     step: str = ""
