@@ -47,7 +47,7 @@ def timed_out(owner: str, seconds: float) -> StepTimeout:
 def broken_off(owner: str) -> StepTimeout:
     """The error for an attempt that the timeout of its run has ended."""
     return StepTimeout(
-        f"{owner} was broken off: the time of its run is over",
+        f"{owner} does not finish before the time of its run is over",
         "give the workflow more time with timeout=, or find out what took so long: perdure show RUN",
     )
 
