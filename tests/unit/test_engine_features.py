@@ -22,7 +22,8 @@ ASKED = {
     "option": "breaker 'bank'",
     "owner": "step charge",
     "park_after": 3,
-    "way": "start a new run",
+    "run": "main-1",
+    "typed": "main-1",
 }
 """What callers name when they ask; a text may have no other placeholder."""
 

@@ -215,7 +215,8 @@ TEMPORAL = Capabilities(
         ),
         Feature.FORK: Missing(
             "fork is not supported on a cluster",
-            "{way}",
+            "start a new run if it is done; else keep what run {run} has and execute the rest again: "
+            "perdure resume {typed} --accept-changes",
         ),
         Feature.SERVICE_LISTING: Missing(
             "there are no breakers on a cluster", "give --engine local for the state file of this machine's workflows"

@@ -36,14 +36,6 @@ class Made(msgspec.Struct, frozen=True):
     unknown: str | None = None
 
 
-def _instead(run: RunRecord) -> str:
-    """What to do where there are no forks."""
-    if run.status in ("done", "cancelled"):
-        return "start a new run: this one has ended, and all of its steps are executed again"
-    way = f"perdure resume {shlex.quote(run.id)} --accept-changes"
-    return f"keep what run {run.id} has and execute the rest again: {way}"
-
-
 def fork(location: Location, run: RunRecord, step: str, now: float) -> Made:
     """A new run with the records of another, up to a step (that step is made again). It supersedes the other.
 
@@ -64,7 +56,7 @@ def fork(location: Location, run: RunRecord, step: str, now: float) -> Made:
         StateError: the file cannot be written.
     """
     refuse_child(run.id, run.parent)
-    location.require(Feature.FORK, way=_instead(run))
+    location.require(Feature.FORK, run=run.id, typed=shlex.quote(run.id))
     with opened_for_change(location) as store:
         before = find_step(store, run, step, behind=True)
         new_id = f"{run.workflow}-{RealWorld().new_id()}"
