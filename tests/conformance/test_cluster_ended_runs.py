@@ -81,7 +81,7 @@ def test_a_run_that_was_terminated(bench: Bench) -> None:
         engine.cluster.wait(terminate(handle.id))
         with pytest.raises(RunError, match="was terminated"):
             handle.result(60)
-    (listed,) = engine.list_runs(handle.id)
+    (listed,) = (run for run in engine.list_runs(handle.id) if run.id == handle.id)
     assert listed.output is not None
     assert "was terminated" in capture.decode(listed.output).line
     go.set()

@@ -61,7 +61,7 @@ class AlertActivities:
     def __init__(self, client: Client, cluster: Cluster) -> None:
         self._client = client
         self._cluster = cluster
-        self._couriers: set[str] = set()
+        self._handed_over: dict[str, set[str]] = {}  # the couriers of the runs that this process waits for
 
     async def tell(self, notice: RunNotice) -> float:
         """Tell who is to hear of it. Of a run that hangs: seconds to look again in, if it has come on after all."""
@@ -124,7 +124,8 @@ class AlertActivities:
             start_signal=ALERT,
             start_signal_args=[msgspec.msgpack.encode(alert)],
         )
-        self._couriers.add(id)
+        if alert.run in self._handed_over:
+            self._handed_over[alert.run].add(id)
 
     async def deliver(self, sender: Sender, alert: Alert) -> None:
         """Send an alert to those of its targets that have not had it.
@@ -154,16 +155,19 @@ class AlertActivities:
         if failures:
             raise max(failures, key=lambda each: each.next_retry_delay or timedelta())
 
-    async def delivered(self, seconds: float) -> bool:
-        """Wait until what this process has handed over is delivered; it may be the only worker that can."""
+    def expect(self, run: str) -> None:
+        """This process waits for the end of that run, and may be the only worker that can deliver its alerts."""
+        self._handed_over.setdefault(run, set())
+
+    async def delivered(self, run: str, seconds: float) -> bool:
+        """Wait until what this process has handed over of a run that it has waited for is delivered."""
         until = asyncio.get_running_loop().time() + seconds
-        for id in list(self._couriers):
+        for id in self._handed_over.pop(run, ()):
             handle = self._client.get_workflow_handle(id)
             while await _undelivered_of(handle):
                 if asyncio.get_running_loop().time() > until:
                     return False
                 await asyncio.sleep(LOOK)
-            self._couriers.discard(id)
         return True
 
 

@@ -144,8 +144,9 @@ class TemporalEngine:
                 self.observer.notify(RunStarted(found.memo.id, spec.name))
         try:
             async with self.workers.working(queue_of(spec.module)) if under_way else nullcontext():
+                steps.alerts.expect(found.memo.id)
                 end = await end_of(self.cluster, found, call)
-                if not await steps.alerts.delivered(DELIVERING):
+                if not await steps.alerts.delivered(found.memo.id, DELIVERING):
                     logging.getLogger("perdure").warning(
                         "an alert of run %s is not delivered yet; the cluster keeps it for a worker of its script",
                         found.memo.id,

@@ -37,7 +37,7 @@ async def pending_calls(cluster: Cluster, found: Found, calls: list[OpenCall]) -
         call.tried = progress.tried
         begun = one.state in BEGUN
         since = one.last_started_time if begun else one.scheduled_time
-        due = None if begun else _seconds(one.next_attempt_schedule_time) or None
+        due = None if begun or not call.tried else _seconds(one.next_attempt_schedule_time) or None
         who = (call.name, call.key, call.n, call.input)
         pending.append(PendingCall(*who, progress.made + 1, begun, _seconds(since), due, progress.note))
     return pending
