@@ -22,7 +22,9 @@ export const fine = (ms, apart) =>
   ms < 0
     ? `−${fine(-ms, apart)}`
     : ms < 1000 || apart >= 1000
-      ? dur(ms)
+      ? apart < 1
+        ? `${+ms.toPrecision(6)} ms`
+        : dur(ms)
       : ms < 60000
         ? `${(ms / 1000).toFixed(Math.min(3, Math.max(0, Math.ceil(-Math.log10(apart / 1000)))))} s`
         : `${dur(Math.floor(ms / 1000) * 1000)} ${Math.round(ms % 1000)} ms`;
