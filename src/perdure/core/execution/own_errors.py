@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-MOST = 64
+MOST = 16
 """Exceptions that are known at a time, the last ones: each holds the frames that it came through."""
 
 
