@@ -532,6 +532,28 @@ def test_a_process_that_dies_while_an_error_outside_of_steps_is_handled(
     assert executed == [1, 8, 9, 7, 2]
 
 
+@pytest.mark.parametrize("is_async", ["", "async "])
+def test_a_process_that_is_killed_while_an_exit_is_handled_that_does_not_come_again(
+    tmp_path: Path, is_async: str
+) -> None:
+    """Ctrl-C, or the `sys.exit` of a SIGTERM, and a kill soon after: the next life knows of neither, and goes on."""
+    call = "await book" if is_async else "book"
+    (tmp_path / "killed.py").write_text(
+        "import asyncio, os, sys\nfrom perdure import step, workflow\n"
+        "def first(name):\n    try: os.mkdir(name)\n    except FileExistsError: return False\n    return True\n"
+        f"@step\n{is_async}def book(n):\n    print(n)\n    return n\n"
+        f"@workflow\n{is_async}def main():\n    try:\n"
+        f"        done = {call}(1)\n        if first('left'): sys.exit(1)\n        return done + {call}(2)\n"
+        f"    finally:\n        {call}(8)\n        {call}(9)\n        if first('died'): os.kill(os.getpid(), 9)\n"
+        f"print({'asyncio.run(main())' if is_async else 'main()'})\n"
+    )
+    out = [
+        warm.run([sys.executable, "-u", "killed.py"], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+        for _ in range(2)
+    ]
+    assert out == ["1\n8\n9\n", "2\n3\n"]
+
+
 @pytest.mark.parametrize("by", ["Ctrl-C", "cancel"])
 def test_a_cancellation_outside_of_steps_that_a_step_has_seen_goes_on(machine: Machine, by: str) -> None:
     """A timeout of the workflow's own, before it, is history as ever."""

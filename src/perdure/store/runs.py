@@ -309,7 +309,7 @@ class Store(RunBegin):
         The operation returns a parking.Parking.
         """
         plain = not effect.letters and not effect.drop and not effect.marks and effect.attempt is None
-        if plain and not effect.enqueue:
+        if plain and not effect.enqueue and effect.aftermath is None:
             return None
         rid = effect.rows[0][RUN]
         parked = [(rid, seq) for seq in effect.letters]

@@ -62,7 +62,7 @@ def at_once(call: Call, history: History) -> bool:
         and len(call.input) <= history.largest
         and not (history.open or history.replaying or history.elsewhere)
         and not (history.undone or history.known_tries or history.crashes or history.lives or history.edits)
-        and not (history.unsaved or history.fired)
+        and not (history.unsaved or history.fired or call.due_to_exit)
         and (spec.max_repeats is None or call.n < spec.max_repeats)
         and (not call.ledgers or admit(call, history) is None)
     )

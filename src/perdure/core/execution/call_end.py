@@ -120,11 +120,13 @@ def success(call: Call, history: History, payload: bytes, outcome: Outcome, atte
         cut: in how many earlier lives of the run it was executed.
     """
     rows = succeeded(call, history, payload, outcome, attempts)
-    if not (cut or attempts > 1 or call.drop):
+    if not (cut or attempts > 1 or call.drop or call.due_to_exit):
         return Save(rows)
     marks = _marks(call, cut) if (cut or attempts > 1) and not outcome.attempts else ()
     # What came after a call that is undone may follow from its result, and it is made again.
     aftermath = (min(call.drop) + 1, call.seq) if call.drop else None
+    if call.due_to_exit and aftermath is None:
+        aftermath = call.seq, call.seq
     return Save(rows, drop=call.drop, aftermath=aftermath, marks=marks)
 
 

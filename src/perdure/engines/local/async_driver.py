@@ -239,7 +239,7 @@ class AsyncDriver:
         commit = self._commit_of(scope)
         order: EventOrder | None = scope.order_here()
         operation: Operation | None = None
-        more = effect.drop or effect.marks or effect.attempt is not None or effect.enqueue
+        more = effect.drop or effect.marks or effect.attempt is not None or effect.enqueue or effect.aftermath
         if not effect.letters and more:
             operation = self._saving(effect, scope)
         if order is None or effect.beforehand or order.alone() or not (in_branch or scope.branch() is not None):

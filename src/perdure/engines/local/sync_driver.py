@@ -256,7 +256,7 @@ class SyncDriver:
     def _save(self, effect: Save, scope: LocalScope) -> None:
         resources = self._resources
         plain = not effect.letters and not effect.drop and not effect.marks and effect.attempt is None
-        if plain and not effect.enqueue:
+        if plain and not effect.enqueue and effect.aftermath is None:
             resources.store.journal.write(effect.rows)
             return
         saving = resources.letters.saving(effect, scope.run.path, resources.world.now())

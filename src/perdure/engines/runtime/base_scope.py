@@ -140,6 +140,8 @@ class BaseScope(ABC):
         call = identify(spec, args, kwargs)
         if spec.isolate:
             refuse_names_only(call)
+        if handled is not None and (own := self.history.own_errors) is not None:
+            call.due_to_exit = own.exits
         call.ledgers = ledgers.get()
         branch = None if self.main is None else self._current()
         return call if branch is None or not branch.path else branch.place(call)
