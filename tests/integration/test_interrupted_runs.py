@@ -86,6 +86,10 @@ WAY_OUT = (
 """Where a run ends whose function has returned."""
 
 
+STEP_CALL = (*ATTEMPT, "local/sync_driver.py", "execution/record_matching.py", "execution/identity.py")
+"""How a workflow calls a step."""
+
+
 class CtrlC:
     """A Ctrl-C at a line of the way to a workflow's function, of which `passed` is the number so far.
 
@@ -205,6 +209,69 @@ def test_ctrl_c_around_an_attempt_leaves_it(machine: Machine, kind: str) -> None
     assert at > 30
     assert value >= at
     gc.collect()
+
+
+def test_ctrl_c_in_the_call_of_a_step_is_the_same_in_each_life(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also in code of ours, around the step's: a workflow that handles it goes on as before, or a line has said so."""
+    fails = [True]
+
+    @step(name="work", retry=None)
+    def work(text: str) -> str:
+        return text
+
+    @workflow(name="flow")
+    def flow(n: int) -> str:
+        try:
+            if fails:
+                sys.settrace(ctrl_c)
+            done = work(f"{n} first")
+        except KeyboardInterrupt:
+            sys.settrace(known)
+            done = work(f"{n} instead")
+        sys.settrace(known)
+        done += work(f"{n} then")
+        if fails:
+            raise Trouble
+        return done
+
+    known, at, same = sys.gettrace(), 0, 0
+    while True:
+        at += 3
+        ctrl_c = CtrlC(at, STEP_CALL)
+        fails.append(True)
+        with pytest.raises(Trouble):
+            flow(at)
+        if ctrl_c.passed < at:
+            break
+        fails.clear()
+        if "Ctrl-C came as step 'work' was saved" not in capsys.readouterr().err:
+            assert flow(at) == f"{at} instead{at} then"
+            same += 1
+    assert same > 20
+
+
+def test_ctrl_c_in_a_map_in_tasks_prints_nothing_of_ours(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    """The loop cancels its tasks then, and none of them counts as one that has failed."""
+
+    def press() -> None:
+        raise KeyboardInterrupt
+
+    @step(name="awork", retry=None)
+    async def awork(n: int) -> int:
+        if n == 2:
+            asyncio.get_running_loop().call_soon(press)
+        await asyncio.Event().wait()
+        return n
+
+    @workflow(name="aflow")
+    async def aflow() -> None:
+        await awork.map(range(4), concurrency=3)
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(aflow())
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

@@ -95,6 +95,11 @@ class Claims(KnownRecords):
             self._count(call, seq)
         return seq
 
+    def has_counted(self, call: Call) -> bool:
+        """Has the call its occurrence, and its record, if it has one?"""
+        step = self._steps.get(call.spec.name)
+        return bool(call.seq) or (step is not None and step.occurrence(call.key) > call.n)
+
     def _find(self, step: StepClaims, call: Call) -> int | None:
         """The record of a call that is not the first with its key, or is not known yet; None if it has none.
 

@@ -99,9 +99,18 @@ def left(run: RunRecord, error: BaseException) -> None:
 
 
 def goes_past(run: str, owner: str, by: str) -> None:
-    """The workflow makes another step although an earlier one was left by what is no failure: that one is not saved."""
+    """The workflow makes another step although an earlier one was left by what is no failure, and is not saved.
+
+    Or, if `by` is empty, by a Ctrl-C that came as it was.
+    """
     from perdure.core.redaction.printable import one_line
 
+    if not by:
+        point_out(
+            f"Ctrl-C came as {owner} was saved, and the workflow goes on: run {one_line(run)} does not meet it again "
+            "if it is resumed, and stops with drift if other calls follow then; handle Ctrl-C in a step, or let it pass"
+        )
+        return
     point_out(
         f"{owner} was left by {by}, which is not saved, and the workflow goes on: run {one_line(run)} executes it "
         "once more if it is resumed; let it return, or raise an Exception instead"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import count
 from pathlib import Path, PurePath
 from types import CodeType
@@ -34,7 +34,7 @@ from perdure.engines.runtime import captured_lines
 from perdure.engines.runtime.base_scope import BaseScope
 from perdure.engines.runtime.clock import World
 from perdure.engines.runtime.timeouts import on_main_thread
-from perdure.errors import StopRun
+from perdure.errors import StateError, StopRun
 from perdure.store import artifacts
 
 if TYPE_CHECKING:
@@ -187,6 +187,26 @@ class RunScope(BaseScope):
         if is_exit(type(error)) and self._stopped is None and not call.seq:
             with self.deciding or nullcontext():
                 self.history.left_by_exit(call, error, self.world.now(), 0.0, 1)
+
+    def step_left_by(self, call: Call, error: KeyboardInterrupt) -> None:
+        """Ctrl-C has left the call of a step, maybe in code of ours: an exit as well, unless the step is saved."""
+        if not self.in_function or self._stopped is not None or any(one is error for one in self.exits):
+            return
+        from perdure.engines.runtime.ctrl_c import noting_interrupt
+
+        with noting_interrupt(), self.deciding or nullcontext():
+            if not self.history.has_counted(call):
+                self.history.claim(call)
+            if not call.seq or not self._is_saved(call.seq):
+                self.history.left_by_exit(call, error, self.world.now(), 0.0, 1)
+            else:
+                self.left = call.spec.owner, ""
+
+    def _is_saved(self, seq: int) -> bool:
+        with suppress(StateError):
+            self.read(seq)
+            return True
+        return False
 
     def find_step(self, kind: StepKind, module: str, name: str, given: bytes) -> Spec:
         """The step that a clean-up calls.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from sys import exception
 from threading import get_ident
@@ -93,7 +94,12 @@ class LocalScope(RunScope):
         return value
 
     def _call(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        call, sync = self.bind(spec, args, kwargs), self.drivers.sync
+        try:
+            call, sync = self.bind(spec, args, kwargs), self.drivers.sync
+        except KeyboardInterrupt as error:
+            with suppress(Exception):  # it cannot be called at all
+                self.step_left_by(self.bind(spec, args, kwargs), error)
+            raise
         end = sync.step(call, self) if self.deciding is None else sync.call(perform(call, self.history), self, spec)
         if type(end) is Failed:
             raise end.error

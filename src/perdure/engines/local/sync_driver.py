@@ -177,25 +177,29 @@ class SyncDriver:
         """
         history = scope.history
         try:
-            seq = history.claim(call)
-            if seq is not None:
-                if self._resources.observer is None and not history.is_abandoned(seq):
-                    return recall(call, history, scope.records.record(seq, inputs=call.named), call.spec.park)
-            elif (not call.spec.explicit or on_main_thread()) and at_once(call, history):
-                outcome = self.execute(Execute(call, 1, call.spec.park), scope)
-                # Threads that have come to take part meanwhile decide too.
-                rows = first_success(call, history, outcome) if scope.deciding is None else None
-                if rows is None:
-                    rest = after_first(call, history, outcome)
-                    del outcome  # no variable keeps its error: the error's traceback leads here
-                    return self.drive(rest, scope)
-                self._resources.store.journal.write(rows)
-                if call.spending is not None:
-                    call.spending.saved()
-                return Succeeded(outcome.value, call.seq)
-        except (StateError, StopRun) as error:
-            scope.stop_for(error)
-        return self.call(perform(call, history, seq), scope, call.spec)
+            try:
+                seq = history.claim(call)
+                if seq is not None:
+                    if self._resources.observer is None and not history.is_abandoned(seq):
+                        return recall(call, history, scope.records.record(seq, inputs=call.named), call.spec.park)
+                elif (not call.spec.explicit or on_main_thread()) and at_once(call, history):
+                    outcome = self.execute(Execute(call, 1, call.spec.park), scope)
+                    # Threads that have come to take part meanwhile decide too.
+                    rows = first_success(call, history, outcome) if scope.deciding is None else None
+                    if rows is None:
+                        rest = after_first(call, history, outcome)
+                        del outcome  # no variable keeps its error: the error's traceback leads here
+                        return self.drive(rest, scope)
+                    self._resources.store.journal.write(rows)
+                    if call.spending is not None:
+                        call.spending.saved()
+                    return Succeeded(outcome.value, call.seq)
+            except (StateError, StopRun) as error:
+                scope.stop_for(error)
+            return self.call(perform(call, history, seq), scope, call.spec)
+        except KeyboardInterrupt as error:
+            scope.step_left_by(call, error)
+            raise
 
     def call(self, program: Program, scope: LocalScope, spec: Spec) -> Any:
         """Carry the call of a step to its end, on a thread from which its timeout can be kept."""

@@ -70,6 +70,8 @@ class AsyncMap(BaseMap[TaskScope]):
         self._turn: _Turn | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._broken: BaseException | None = None  # by what a task has failed
+        self._caller: asyncio.Task[Any]
+        self._cancelled: int  # how often that was cancelled before, and went on
         self._make: Callable[[int], None]  # makes so many tasks more
 
     async def run(self, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call]) -> Tally:
@@ -90,6 +92,9 @@ class AsyncMap(BaseMap[TaskScope]):
         self, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call], order: EventOrder | None
     ) -> Tally:
         jobs = _Jobs(self, items, bind)
+        caller = asyncio.current_task()
+        assert caller is not None
+        self._caller, self._cancelled = caller, caller.cancelling()
         self.turnstile = None if self.adaptive is None else Turnstile(self.adaptive)
         with unwatched():  # they come to rest when the map does
             # Whenever it is made: not in the midst of an attempt of the task that comes to wait.
@@ -155,6 +160,8 @@ class AsyncMap(BaseMap[TaskScope]):
         try:
             await self._work(jobs)
         except asyncio.CancelledError as error:
+            if self._caller.cancelling() > self._cancelled:
+                raise  # with the map itself: an end of the loop after Ctrl-C would print what has failed instead
             raise _Cancelled from error  # a task that was cancelled is not taken for one that has failed
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) or not is_exit(type(error)):
