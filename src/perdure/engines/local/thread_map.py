@@ -417,6 +417,11 @@ class ThreadMap(SyncMap[ThreadScope]):
                 self._idle.clear()
             self._idle.wait()
 
+    def over_for_good(self) -> None:
+        """No item of it is under way any more, or it was left: said again, since Ctrl-C may have come as it was."""
+        self._leave()
+        super().over_for_good()
+
     def _leave(self) -> None:
         """Threads that still work on the run keep it: nothing else may have it before they have ended."""
         with self._lock:
