@@ -21,6 +21,7 @@ from perdure.cli import main
 from perdure.core.exceptions import capture
 from perdure.engines.interface import here, under_way
 from perdure.engines.local import run_lifecycle
+from perdure.engines.local.thread_map import ThreadMap
 
 
 class Abort(BaseException):
@@ -272,6 +273,36 @@ def test_ctrl_c_in_a_map_in_tasks_prints_nothing_of_ours(machine: Machine, caplo
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(aflow())
     assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+def test_ctrl_c_as_a_map_on_threads_is_left_lets_go_of_the_run(machine: Machine) -> None:
+    """At the first line of its leaving: the process does not wait for it, and the same call goes on."""
+
+    @step(name="work")
+    def work(n: int) -> int:
+        return n
+
+    @workflow(name="flow")
+    def flow(n: int) -> int:
+        sys.settrace(None if machine.ran else ctrl_c)
+        return sum(work.map([n, n + 1], concurrency=2).results)
+
+    def ctrl_c(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code is not ThreadMap._leave.__code__:
+            return None
+        if event == "line" and not machine.ran:
+            machine.ran.append("interrupted")
+            raise KeyboardInterrupt
+        return ctrl_c
+
+    known = sys.gettrace()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            flow(1)
+    finally:
+        sys.settrace(known)
+    assert not under_way
+    assert flow(1) == 3
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
