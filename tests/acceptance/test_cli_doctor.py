@@ -208,4 +208,4 @@ def test_no_damage_takes_a_command_down(state: Path, capsys: pytest.CaptureFixtu
             assert code in (0, 1, 2)
             assert code == 0 or "what to do: " in out + err
             wrong += code != 0
-    assert 30 < wrong < 120
+    assert 10 < wrong < 120  # a run is shown beside what of it is damaged

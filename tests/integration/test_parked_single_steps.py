@@ -83,4 +83,4 @@ def test_where_nothing_is_parked_any_more_the_call_is_made_again(machine: Machin
     stops.clear()
     machine.boot()
     assert retired("x") == "plain"
-    assert dead_letters.totals(machine.engine.store) == {}
+    assert dead_letters.totals(machine.engine.store) == {"superseded": 1}

@@ -39,7 +39,8 @@ def find_step(store: Store, run: RunRecord, reference: str, *, behind: bool = Fa
         store: the state file.
         run: which.
         reference: as it was typed.
-        behind: the number behind the last record will do as well, and a step that was begun but has no record.
+        behind: any number up to the one behind the last record will do (what was undone has left its own free), and a
+            step that was begun but has no record.
 
     Raises:
         NotFound: there is none.
@@ -55,7 +56,7 @@ def find_step(store: Store, run: RunRecord, reference: str, *, behind: bool = Fa
     number = reference.removeprefix("#")
     if number.isdecimal():
         at = int(number)
-        if any(seq == at for seq, *_ in index) or (behind and at == last + 1):
+        if any(seq == at for seq, *_ in index) or (behind and 0 < at <= last + 1):
             return at
     called = [name for _, name, *_, kind in index if kind in CALLED]
     begun = sorted(_begun(store, run)) if behind else ()

@@ -39,7 +39,7 @@ from perdure.operations.stored_failures import assessment_of, restored
 from perdure.operations.why_pending import pending_lines, pending_of
 from perdure.operations.why_sentences import SHOWN, Inquiry, code_of, line_of, sure, suspicion, time_left
 from perdure.operations.why_waiting import Waiting, Way
-from perdure.store import claims, crashes, dead_letters
+from perdure.store import claims, crashes, dead_letters, sessions
 from perdure.store.kept_runs import kept_runs
 from perdure.store.runs import Store
 from perdure.store.unknown_calls import unknown_calls
@@ -230,7 +230,9 @@ class _Answer(Inquiry):
         if stop is not None and stop.error and (process is None or is_unseen(process.cause)):
             self._stopped(stop)  # a full disk may have kept it from letting go of the run
         elif process is None:
-            self._say(f"no process executes it: it was interrupted (Ctrl-C, sys.exit, a deploy), {self._saved()}")
+            executed = self.store.journal.read(lambda at: sessions.each_of(at, self.run.rid))
+            how = "executes it: it was interrupted (Ctrl-C, sys.exit, a deploy)" if executed else "has executed it yet"
+            self._say(f"no process {how}, {self._saved()}")
         else:
             self._died(process)
         if self.run.stop is not None:

@@ -207,6 +207,7 @@ class _Fork:
             wake=None,
             dedup=None,
             hold=None,
+            stopped=None,
             turn=None,
             steps=None,
         )

@@ -60,11 +60,12 @@ def _has_undone(store: Store, run: RunRecord) -> bool:
 
 
 def _sources(store: Store, run: RunRecord) -> list[RunRecord]:
-    """The unfinished runs that a fork has superseded, the last one first."""
+    """The runs that a fork goes on in the place of, the last one first: it makes what was under way in them again."""
     found: list[RunRecord] = []
     while run.forked_from is not None:
         source = store.run_by_number(run.forked_from)
-        if not source.superseded or source.superseded_by != run.rid or source.rid >= run.rid:  # a fork is newer
+        goes_on = source.superseded and source.superseded_by == run.rid
+        if not (goes_on or source.status == "cancelled") or source.rid >= run.rid:  # a fork is newer
             break
         found.append(source)
         run = source

@@ -244,10 +244,16 @@ class LocalEngine:
 
         Returns:
             What could not be cleaned up, a line each; None if a process executes it after all, or it has ended.
+
+        Raises:
+            StateError: a record of it is damaged, or cannot be written.
         """
         start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid, ends=True)
-        with self.drivers.sync.loop:
-            return self.drivers.sync.drive(call_off(start), None)  # type: ignore[no-any-return]
+        try:
+            with self.drivers.sync.loop:
+                return self.drivers.sync.drive(call_off(start), None)  # type: ignore[no-any-return]
+        except StopRun as stop:
+            raise stop.error from stop.error.__cause__
 
     def status(self, id: str) -> RunStatus:
         """How a run stands.
