@@ -45,7 +45,8 @@ class Place:
     def lines(self, what: str) -> list[list[str]]:
         """Of the ledger: monotonic time, time of day, process, and what was noted behind `what`."""
         with contextlib.suppress(FileNotFoundError):
-            found = [line.split() for line in self.ledger.read_text().splitlines()]
+            whole = self.ledger.read_text().rpartition("\n")[0]  # the last line may be being written
+            found = [line.split() for line in whole.splitlines()]
             return [[*line[:3], *line[4:]] for line in found if line[3] == what]
         return []
 
