@@ -26,6 +26,7 @@ from perdure.engines.interface import under_way
 from perdure.engines.local import LocalEngine
 from perdure.engines.local import engine as local
 from perdure.store.bell import Ear
+from perdure.store.runs import Store
 
 # A suite that is run in the background of a shell starts with SIGINT ignored, one under nohup with SIGHUP, and so would
 # every process of its tests.
@@ -289,3 +290,20 @@ def scripts(tmp_path: Path) -> Iterator[Scripts]:
     place = Scripts(tmp_path / "scripts")
     yield place
     place.end()
+
+
+Opened = Callable[[], Store]
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Opened]:
+    """Makes processes, as far as the state file and its locks can tell: a store each."""
+    stores: list[Store] = []
+
+    def open_one() -> Store:
+        stores.append(Store(tmp_path / "state.db"))
+        return stores[-1]
+
+    yield open_one
+    for store in stores:
+        store.close()

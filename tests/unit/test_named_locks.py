@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from conftest import Opened
 from perdure import step, workflow
 from perdure.api.lock import lock
 from perdure.core.execution.run_effects import Begin, End, Held, Locked, Start, Taken
@@ -17,22 +18,6 @@ from perdure.errors import LockLost, OptionError
 from perdure.store.forks import fork
 from perdure.store.locks import asker
 from perdure.store.runs import Store
-
-Opened = Callable[[], Store]
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[Opened]:
-    """Makes processes, as far as the state file can tell."""
-    stores: list[Store] = []
-
-    def open_one() -> Store:
-        stores.append(Store(tmp_path / "state.db"))
-        return stores[-1]
-
-    yield open_one
-    for store in stores:
-        store.close()
 
 
 def start(key: int = 0, lock: str | None = "nightly") -> Start:

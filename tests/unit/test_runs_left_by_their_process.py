@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conftest import Opened
 from perdure.core.execution.run_effects import End, Start, Taken
 from perdure.core.policies.verdicts import Stop, pack_stop
 from perdure.core.records import RunRecord
@@ -15,23 +14,8 @@ from perdure.errors import NotFound, StateIO
 from perdure.store import stop_notes
 from perdure.store.runs import Store
 
-Opened = Callable[[], Store]
 NOW = 1000.0
 WHY = Stop(NOW, b"error", b"verdict")
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[Opened]:
-    """Makes processes, as far as the state file can tell."""
-    stores: list[Store] = []
-
-    def open_one() -> Store:
-        stores.append(Store(tmp_path / "state.db"))
-        return stores[-1]
-
-    yield open_one
-    for store in stores:
-        store.close()
 
 
 def asked(key: int = 1, **more: Any) -> Start:

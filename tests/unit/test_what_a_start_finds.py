@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conftest import Opened
 from perdure.core.execution.run_effects import Asleep, End, Finished, Held, Locked, Other, Start, Superseded, Taken
 from perdure.core.records import RunRecord
 from perdure.errors import LockLost, RunError, StateCorrupt
 from perdure.store import stop_notes
 from perdure.store.runs import Store
 
-Opened = Callable[[], Store]
 NOW = 1000.0
 NAMES = {"script": "s.py", "path": "/none/s.py", "workflow": "w", "input": b""}
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[Opened]:
-    """Makes processes, as far as the state file can tell."""
-    stores: list[Store] = []
-
-    def open_one() -> Store:
-        stores.append(Store(tmp_path / "state.db"))
-        return stores[-1]
-
-    yield open_one
-    for store in stores:
-        store.close()
 
 
 def ask(store: Store, key: int = 1, now: float = NOW, **more: Any) -> Any:

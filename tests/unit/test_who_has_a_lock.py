@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conftest import Opened
 from perdure.core.execution.run_effects import End, Locked, Start, Taken
 from perdure.core.records import RunRecord
 from perdure.errors import LockLost, StateCorrupt
 from perdure.store.locks import Asker
 from perdure.store.runs import Store
 
-Opened = Callable[[], Store]
 ME = Asker(1)
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[Opened]:
-    """Makes processes, as far as the state file can tell."""
-    stores: list[Store] = []
-
-    def open_one() -> Store:
-        stores.append(Store(tmp_path / "state.db"))
-        return stores[-1]
-
-    yield open_one
-    for store in stores:
-        store.close()
 
 
 def begin(store: Store, key: int, lock: str = "nightly") -> RunRecord:
