@@ -42,8 +42,7 @@ def maps_of(store: Store, run: RunRecord, damage: Damage) -> list[MapView]:
         StateError: the file cannot be read.
     """
     found: list[batches.BatchRow | int] = store.journal.read(lambda at: batches.each_of(at, run.rid))
-    damage.found += [f"map {one}" for one in found if isinstance(one, int)]
-    rows = [one for one in found if not isinstance(one, int)]
+    rows = damage.intact(found, "map")
     if not rows:
         return []
     counts: dict[int, dict[str, int]] = store.journal.read(lambda at: batches.counts_of(at, run.rid))

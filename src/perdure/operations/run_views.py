@@ -263,14 +263,12 @@ def _last_step(store: Store, run: RunRecord, facts: Facts) -> str | None:
 def _seconds(run: RunRecord, facts: Facts, alive: bool) -> float | None:
     if run.begun is None:
         return None
-    last = facts.last
-    until = (
-        run.ended
-        if run.ended is not None
-        else time.time()
-        if alive
-        else last.started + last.ms / 1000
-        if last
-        else None
-    )
-    return None if until is None else max(until - run.begun, 0.0)
+    if run.ended is not None:
+        until = run.ended
+    elif alive:
+        until = time.time()
+    elif facts.last is not None:
+        until = facts.last.started + facts.last.ms / 1000
+    else:
+        return None
+    return max(until - run.begun, 0.0)

@@ -50,8 +50,7 @@ def sessions_of(store: Store, run: RunRecord, damage: Damage) -> list[SessionVie
         StateError: the file cannot be read.
     """
     found: list[sessions.Session | int] = store.journal.read(lambda at: sessions.each_of(at, run.rid))
-    damage.found += [f"session {one}" for one in found if isinstance(one, int)]
-    return [_view(store, one) for one in found if not isinstance(one, int)]
+    return [_view(store, one) for one in damage.intact(found, "session")]
 
 
 def _view(store: Store, one: sessions.Session) -> SessionView:

@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from perdure.core.records import is_time
-from perdure.store.rows import corrupt, sealed, sound
+from perdure.store.rows import sealed, sound
 from perdure.store.statements import load
 
 _SQL = load("batches.sql")
@@ -41,11 +41,9 @@ def list_of(connection: apsw.Connection, rid: int, path: Path) -> list[BatchRow]
     Raises:
         StateCorrupt: one of them is not as it was written.
     """
-    found = each_of(connection, rid)
-    known = [one for one in found if not isinstance(one, int)]
-    if len(known) < len(found):
-        raise corrupt(path)
-    return known
+    from perdure.store.damaged_rows import all_of
+
+    return all_of(each_of(connection, rid), path)
 
 
 def each_of(connection: apsw.Connection, rid: int) -> list[BatchRow | int]:

@@ -5,13 +5,14 @@ Whoever is to act on a row asks for it by itself, and is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
 
 from perdure.errors import PerdureError, StateCorrupt
-from perdure.store.rows import UNREADABLE
+from perdure.store.rows import UNREADABLE, corrupt
 
 T = TypeVar("T")
 F = TypeVar("F")
@@ -58,6 +59,29 @@ class Damage:
             return instead
 
         return if_sound(read, damaged)
+
+    def intact(self, rows: Iterable[T | int], name: str) -> list[T]:
+        """The rows of a listing but for the damaged ones, of which there are their numbers; `name`: what one is."""
+        known = []
+        for one in rows:
+            if isinstance(one, int):
+                self.found.append(f"{name} {one}")
+            else:
+                known.append(one)
+        return known
+
+
+def all_of(rows: Iterable[T | int], path: Path) -> list[T]:
+    """The rows of a listing, each of which has to be intact; of a damaged one there is its number.
+
+    Raises:
+        StateCorrupt: one of them is damaged, in the state file of that path.
+    """
+    damage = Damage()
+    known = damage.intact(rows, "")
+    if damage.found:
+        raise corrupt(path)
+    return known
 
 
 def rows_of(connection: apsw.Connection, statement: str, given: Any = ()) -> list[Any]:

@@ -16,7 +16,7 @@ import msgspec
 
 from perdure.core.program_version import VERSION
 from perdure.core.records import RunRecord, is_time
-from perdure.store.rows import corrupt, sealed, sound
+from perdure.store.rows import sealed, sound
 from perdure.store.statements import load
 
 if TYPE_CHECKING:
@@ -118,11 +118,9 @@ def list_of(connection: apsw.Connection, rid: int, path: Path) -> list[Session]:
     Raises:
         StateCorrupt: one of them, or what the file says of its process, is not as it was written.
     """
-    found = each_of(connection, rid)
-    known = [one for one in found if not isinstance(one, int)]
-    if len(known) < len(found):
-        raise corrupt(path)
-    return known
+    from perdure.store.damaged_rows import all_of
+
+    return all_of(each_of(connection, rid), path)
 
 
 def each_of(connection: apsw.Connection, rid: int) -> list[Session | int]:
