@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import reduce
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from test_claims import RUN
 from typing_extensions import TypeAliasType
 
 from perdure import Retry, Secret
+from perdure.api.handle import Handle
 from perdure.core import exit_causes
 from perdure.core.callables import parameters_of
 from perdure.core.exceptions.recorded_objects import RecordedObject
@@ -107,6 +109,9 @@ def test_what_is_to_be_awaited_is_named_as_such() -> None:
 
     with pytest.raises(NotStorable, match="is never awaited"):
         codec.pack_value(Future(), owner="it")
+    with pytest.raises(NotStorable, match="is the handle of a run, and no data") as refused:
+        codec.plan(None, owner="it").round_trip([Handle("flow-1", Mock())])
+    assert refused.value.hint.startswith("return its `.id`")
 
 
 def test_a_policy_that_says_what_the_rules_say_changes_nothing() -> None:

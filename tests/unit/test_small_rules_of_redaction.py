@@ -45,7 +45,7 @@ def test_which_values_are_looked_for(value: str, distinct: bool) -> None:
         ("tokens", False, False),
         ("password_file", False, False),
         ("MASTERPASSWORD", True, True),
-        ("DB_CREDS", False, True),
+        ("DB_CREDS", True, True),
         ("", False, False),
         ("123", False, False),
     ],
@@ -54,6 +54,53 @@ def test_which_names_are_those_of_secrets(name: str, secret: bool, of_variable: 
     """Of variables some more."""
     assert is_secret(name) is secret
     assert is_secret_variable(name) is of_variable
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "PGPASSWORD PGPWD DBPWD MYSQL_PWD userpwd sapwd newPwd DB_PW bindpw pw",
+        "PGPASS SSHPASS dbPass DBpass storepass SMTP_PASS",
+        "sslpassword keystorePassword KEYSTOREPASSWORD password2 SSLKEYPASSPHRASE clientSecret CLIENTSECRET",
+        "X-Api-Key XApiKey x_api_key apiKey APIKEY APIkey api-key sig X-Amz-Signature X-Auth",
+        "privateKey privatekey SECRETKEY accesskey awssecretaccesskey SharedAccessKey sharedaccesskey hmackey",
+        "refreshtoken ACCESSTOKEN idToken _authToken csrfmiddlewaretoken db_cred creds",
+    ],
+)
+def test_names_of_secrets_in_every_style(names: str) -> None:
+    """Words run together or apart, in small and capital letters: in a variable, a header, a DSN, a query or JSON."""
+    for name in names.split():
+        for text in (
+            f"{name}=cAnary7Xq9",
+            f'{{"{name}": "cAnary7Xq9"}}',
+            f"{name}: cAnary7Xq9",
+            f"h?a=1&{name}=cAnary7Xq9&b",
+        ):
+            assert redact(text) == text.replace("cAnary7Xq9", "***")
+        assert redact_nested({name: "tulip"}, redact) == {name: "***"}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "passenger keyboard cwd compass bypass trespass lowpass low_pass first_pass passport passed",
+        "monkey turkey hockey keyword key keys sort_key publickey author secretary signal sigma",
+        "tokenizer tokens pathway patient pattern sidebar side power spw fwd cmd cookie_domain password_file",
+    ],
+)
+def test_names_that_only_look_like_those_of_secrets(names: str) -> None:
+    """What stands behind them stays."""
+    for name in names.split():
+        for text in (f"{name}=plain7Xq9", f'{{"{name}": "plain7Xq9"}}'):
+            assert redact(text) == text
+    assert redact("pass=3 fail=2") == "pass=3 fail=2"
+    assert redact("OLDPWD=/home/bob") == "OLDPWD=/home/bob"
+
+
+def test_passwords_in_braces() -> None:
+    """As connection strings of ODBC have them; not the variable of a format string."""
+    assert redact("UID=sa;PWD={s3;c=r}}et};Encrypt=yes") == "UID=sa;PWD={***};Encrypt=yes"
+    assert redact('f"PWD={self.word};"') == 'f"PWD={self.word};"'
 
 
 def test_variables_that_name_a_folder_or_a_socket_are_no_secrets() -> None:

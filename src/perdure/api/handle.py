@@ -54,6 +54,8 @@ class Handle(Generic[T]):
 
     id: str
 
+    __perdure_handle__ = True  # see core/values/writer.py: it is no data
+
     def __init__(
         self,
         id: str,

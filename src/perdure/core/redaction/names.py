@@ -17,15 +17,17 @@ def words(text: str) -> frozenset[str]:
 
 
 _WORDS = later(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_CHUNKS = later(r"[A-Za-z]+")
 _LONGEST = 80
 """Characters; what is longer is no name."""
 
 _ALWAYS = words(
-    "password passwd passwort passphrase passcode pwd secret secrets credential credentials apikey authorization cookie"
+    "password passwd passwrd passwort passphrase passcode pwd pswd secret secrets credential credentials apikey"
+    " authorization cookie"
 )
 """Secret wherever it stands in a name."""
 
-_AT_THE_END = words("token auth signature sig jwt bearer pass pat sessionid sid dsn authtoken")
+_AT_THE_END = words("token auth signature sig jwt bearer pass pw pat sessionid sid dsn authtoken cred creds")
 """Secret where the name ends so."""
 
 _KINDS_OF_KEY = words(
@@ -38,11 +40,26 @@ _KINDS_OF_KEY = words(
 _ABOUT = words(
     "count counts length len size name names type types url uri endpoint file filename path dir expires expiry expired"
     " expire ttl age policy version status error errors hint field fields param manager provider store class arn scope"
-    " index required usage limit used reset encoding format alias"
+    " index required usage limit used reset encoding format alias domain"
 )
 """A name that ends so says something about a secret, and is none: `token_type`, `password_file`."""
 
-_RUN_TOGETHER = ("password", "passwd", "passphrase", "secret", "apikey", "authtoken", "accesstoken", "token")
+_WHOSE_PASS = (
+    *("db", "pg", "sql", "ssh", "ftp", "smtp", "imap", "pop", "mail", "ldap", "redis", "mongo", "amqp", "mq", "oracle"),
+    *("vpn", "wifi", "ssl", "tls", "key", "store", "cert", "zip", "sudo", "root", "user", "admin", "login", "bind"),
+    *("proxy", "http", "auth", "server", "client", "host", "service", "account", "git", "registry", "backup"),
+)
+"""The same of `pass`: otherwise it is more often the end of a compass or a bypass."""
+
+_ENDINGS = (
+    *("password", "passwd", "passphrase", "pwd", "pswd", "secret", "apikey", "token", "creds"),
+    *(f"{kind}key" for kind in _KINDS_OF_KEY if len(kind) > 3),
+    *(f"{whose}{word}" for whose in _WHOSE_PASS for word in ("pass", "pw")),
+)
+"""Secret where a name ends so, also without a mark between its words: `PGPASSWORD`, `dbpwd`, `secretkey`."""
+
+_NO_PASS = words("low high band all by first second third last one two single multi boarding season num")
+"""Behind one of these words, `pass` is a filter, a turn or a ticket."""
 
 
 @lru_cache(2048)
@@ -53,10 +70,16 @@ def is_secret(name: str) -> bool:
     parts = [word.lower() for word in _WORDS.findall(name)]
     if not parts or parts[-1] in _ABOUT:
         return False
-    last = parts[-1]
-    if not _ALWAYS.isdisjoint(parts) or last in _AT_THE_END or last.endswith(_RUN_TOGETHER):
+    last, before = parts[-1], parts[-2] if len(parts) > 1 else ""
+    if last == "pass" and before in _NO_PASS:
+        return False
+    if not _ALWAYS.isdisjoint(parts) or last in _AT_THE_END:
         return True
-    return last == "key" and len(parts) > 1 and parts[-2] in _KINDS_OF_KEY
+    if last == "key" and before in _KINDS_OF_KEY:
+        return True
+    # `APIkey` and `DBpass` are two words in no style.
+    end = _CHUNKS.findall(name)[-1].lower()
+    return end.endswith(_ENDINGS) or (end.endswith("key") and end[:-3] in _KINDS_OF_KEY)
 
 
 def is_secret_variable(name: str) -> bool:

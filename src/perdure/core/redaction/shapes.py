@@ -28,6 +28,10 @@ def _worded(value: str) -> bool:
     return not value.isdigit()
 
 
+def _no_variable(value: str) -> bool:
+    return not value.replace(".", "").replace("_", "").isalpha()
+
+
 _Q = r"(?:\\{0,3}[\"'`])"
 _QUOTED = r"[bBuUrRfFN]?\\{0,3}(?P<q>[\"'`])(?P<v>(?>(?:(?!(?P=q))[^\n\\]|\\(?!(?P=q)).){1,4096}))"
 _NAME = r"(?P<n>[\w.\-]{1,80})"
@@ -36,7 +40,7 @@ _BARE = r"(?P<v>[^\s'\"\\,;<>]{1,512})"
 _REST = r"[^\n|;&]{0,300}?(?<=[\s'\"])"
 
 _STEMS: Final = (
-    *("pass", "pwd", "secret", "credential", "key", "token", "auth", "cookie", "signature", "jwt", "bearer", "dsn"),
+    *("pass", "pw", "pswd", "secret", "cred", "key", "token", "auth", "cookie", "signature", "jwt", "bearer", "dsn"),
     *("sessionid", "_sid", "_pat"),
 )
 """One of these is in every name of a secret."""
@@ -86,6 +90,8 @@ _ROWS: Final[tuple[tuple[tuple[str, ...], str, _Check], ...]] = (
     # SQL.
     (("password",), rf"\bPASSWORD(?:\s{{1,4}}|\(\s?){_QUOTED}", _any),
     (("identified",), rf"\bIDENTIFIED\s{{1,4}}(?:WITH\s{{1,4}}\S{{1,64}}\s{{1,4}})?(?:BY|AS)\s{{1,4}}(?:PASSWORD\s{{1,4}})?{_QUOTED}", _any),
+    # A connection string of ODBC.
+    (("pwd", "password"), r"(?i:pwd|password)\s{0,4}=\s{0,4}\{(?P<v>(?>(?:[^{}\n]|\}\}){1,256}))\}", _no_variable),
     # A name here, its value further on.
     (_STEMS, rf"\b(?:name|key|field|header|variable){_Q}?\s{{0,4}}[:=]\s{{0,4}}{_Q}?{_NAME}(?![\w.\-])[^<>\n{{}}]{{0,120}}?"
               rf"\bvalue{_Q}?\s{{0,4}}[:=]\s{{0,4}}{_QUOTED}", _any),

@@ -328,6 +328,8 @@ def _tells(name: str, groups: dict[str, str | None], value: str) -> bool:
     prose = "mark" not in groups or (groups["mark"] == ":" and not groups["quote"])
     if name.endswith("pwd") and value.startswith("/"):
         return False
+    if name.endswith("pass") and value.isdigit() and len(value) < 4:  # "pass=3 fail=2"
+        return False
     if prose and not name.endswith(_CLEAR):
         # "invalid token: expected ..." goes on with a word.
         return len(value) >= SHORTEST and (len(value) >= 20 or not value.isalpha() or value[1:] != value[1:].lower())
@@ -352,9 +354,10 @@ _RULES: tuple[_Rule, ...] = (
     (
         (
             "pass",
-            "pwd",
+            "pw",
+            "pswd",
             "secret",
-            "credential",
+            "cred",
             "key",
             "token",
             "auth",

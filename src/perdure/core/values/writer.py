@@ -129,6 +129,9 @@ def _refusal(value: Any) -> Refused:
         return Refused(f"is a subclass of {base}", value, hint)
     if record is not None:
         return NotAdmitted("is an instance of a class that the annotation does not name", value)
+    if hasattr(kind, "__perdure_handle__"):
+        hint = "return its `.id`, for `perdure.run(id)`, or the result: `handle.result()`, in async code `await handle`"
+        return Refused("is the handle of a run, and no data", value, hint)
     for known, what, hint in _WORDS:
         if isinstance(value, known):
             return Refused(what, value, hint)
