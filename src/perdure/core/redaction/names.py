@@ -17,7 +17,6 @@ def words(text: str) -> frozenset[str]:
 
 
 _WORDS = later(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_CHUNKS = later(r"[A-Za-z]+")
 _LONGEST = 80
 """Characters; what is longer is no name."""
 
@@ -67,7 +66,8 @@ def is_secret(name: str) -> bool:
     """Whether a parameter, header, field or option of this name is likely to hold a secret."""
     if len(name) > _LONGEST:
         return False
-    parts = [word.lower() for word in _WORDS.findall(name)]
+    found = list(_WORDS.finditer(name))
+    parts = [word.group().lower() for word in found]
     if not parts or parts[-1] in _ABOUT:
         return False
     last, before = parts[-1], parts[-2] if len(parts) > 1 else ""
@@ -77,8 +77,11 @@ def is_secret(name: str) -> bool:
         return True
     if last == "key" and before in _KINDS_OF_KEY:
         return True
-    # `APIkey` and `DBpass` are two words in no style.
-    end = _CHUNKS.findall(name)[-1].lower()
+    end = last  # with what it runs together with: `APIkey` and `DBpass` are two words in no style
+    for one, following in zip(found[-2::-1], found[:0:-1], strict=True):
+        if one.end() < following.start():
+            break
+        end = one.group().lower() + end
     return end.endswith(_ENDINGS) or (end.endswith("key") and end[:-3] in _KINDS_OF_KEY)
 
 
