@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import tracemalloc
 from collections import Counter, defaultdict
@@ -17,6 +18,7 @@ from perdure.core.execution.history import History
 from perdure.core.execution.known_records import page_of
 from perdure.core.execution.number_set import Numbers
 from perdure.core.execution.spec import Call, spec_of
+from perdure.core.execution.spending import ONE_CALL, Amounts
 from perdure.core.records import KEY, KIND, NAME, SEQ, STATUS, N, Row, StepStatus
 from perdure.errors import StateCorrupt
 
@@ -202,6 +204,178 @@ def test_whether_there_is_an_unclaimed_record_is_known_without_claiming_it() -> 
     assert not history.knows("claiming", keys[1])
     assert history.claim(called("claiming", 3)) == 3
     assert history.knows("claiming", keys[3])
+
+
+KINDS: list[tuple[str, StepStatus, str]] = [
+    *(("step", "done", name) for name in 4 * [*SPECS]),
+    *(("step", status, name) for status in ("failed", "dead", "abandoned") for name in SPECS),
+    ("builtin", "done", "perdure.sleep"),
+    ("builtin", "failed", "perdure.sleep"),
+    ("builtin", "done", "perdure.now"),
+    ("defer", "done", "perdure.defer"),
+]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_a_run_says_of_its_records(seed: int) -> None:
+    """Beside a list: which are open, exempt, failed, given up or claimed, whatever else it is asked before that.
+
+    Notes, waits, failures and what was given up are never held against a script; nor is what is exempt. What was given
+    up and is made again has a further record, which stands for it.
+    """
+    draw = random.Random(seed)
+    exempt = draw.choice([(), (), ((5, 9), (20, 31))])
+    rows: list[tuple[int, str, bytes, int, str, str]] = []
+    counts: Counter[tuple[str, bytes]] = Counter()
+    while len(rows) < 40:
+        kind, status, name = draw.choice(KINDS)
+        key = draw.randrange(20 if seed % 3 else 4000).to_bytes(16, "little")
+        given_up = [row for row in rows if row[4] == "abandoned" and row[5] == "step"]
+        n = counts[name, key]
+        if given_up and draw.random() < 0.3:  # made again after all, and its record says so
+            _, name, key, n, _, kind = draw.choice(given_up)
+            rows = [(row[0], *row[1:4], "replaced", row[5]) if row[1:4] == (name, key, n) else row for row in rows]
+            status = "done"
+        else:
+            counts[name, key] += 1
+        rows.append((len(rows) + 1, name, key, n, status, kind))
+    given = [(*row[:4], "abandoned", row[5]) if row[4] == "replaced" else row for row in rows]
+    history = History(1, "run", given, exempt=exempt)
+    spared = {row[0] for row in rows if any(first <= row[0] <= last for first, last in exempt)}
+    free = {row[:4]: row for row in rows if row[4] != "replaced"}
+    held = {
+        row[0]
+        for row in free.values()
+        if row[4] == "done" and row[5] != "defer" and row[1] != "perdure.sleep" and row[0] not in spared
+    }
+    replaced = {row[0] for row in rows if row[4] == "replaced"}
+    for seq, *_, status, _ in rows:
+        assert history.is_exempt(seq) is (seq in spared)
+        if seq not in replaced:
+            assert history.is_done(seq) is (status not in ("failed", "dead"))
+            assert history.has_failed(seq) is (status == "failed")
+        assert history.is_abandoned(seq) is (status == "abandoned")
+    made: Counter[tuple[str, bytes]] = Counter()
+    claimed: set[str] = set()
+    asks = draw.random() < 0.5
+    for _ in range(50):
+        name, number = draw.choice([*SPECS]), draw.randrange(24)
+        if (wanted := [row for row in free.values() if row[1] in SPECS]) and draw.random() < 0.7:
+            name, number = (row := draw.choice(wanted))[1], int.from_bytes(row[2], "little")
+        call = called(name, number)
+        call.n = n = made[name, call.key]
+        assert not history.has_counted(call)
+        found = [row for row in free.values() if row[1:4] == (name, call.key, n)]
+        assert history.claim(call) == (found[0][0] if found else None)
+        assert (call.n, bool(call.seq)) == (n, bool(found))
+        assert history.has_counted(call)
+        made[name, call.key] += 1
+        for row in found:
+            del free[row[:4]]
+            claimed.add(name)
+            held.discard(row[0])
+        assert history.open == len(held)
+        for name in (*SPECS, "perdure.now", "perdure.sleep"):
+            mine = [row for row in free.values() if row[1] == name]
+            open_now = [row[0] for row in mine if row[0] in held]
+            assert history.doubtful(name) is bool(open_now)
+            assert history.matched(name) is (name in claimed)
+            if asks and any(row[1] == name for row in rows):
+                assert history.unclaimed(name) == open_now
+                assert [row[0] for row in rows if history.is_open(name, row[0])] == open_now
+            for key in {row[2] for row in rows}:
+                there = [row for row in mine if row[2] == key]
+                assert history.knows(name, key) is bool(there)
+                assert history.was_called(name, key) is (made[name, key] > 0 and not there)
+                assert history.open_record(name, key) in ([row[0] for row in there if row[0] in held] or [None])
+        if asks:
+            assert list(history.left()) == sorted(row[0] for row in free.values())
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_a_call_with_a_record_counts_for_the_budgets_around_it_once(reads: bool) -> None:
+    """By what it has spent in earlier lives; one that ended well and spent nothing by its record alone.
+
+    Whether its record lay in memory, was taken in the order of before, or was another's.
+    """
+    index: Index = [(seq, "claiming", seq.to_bytes(16, "little"), 0, "done", "step") for seq in range(1, 9)]
+    index[7] = (8, *index[7][1:4], "failed", "step")
+    history = read_when_needed(index)[0] if reads else History(1, "run", index)
+    history.spent = {("claiming", index[2][2], 0): Amounts(usd=5, tokens=1, calls=1, ms=7)}
+    came: list[int] = []
+    history.own_errors = SimpleNamespace(came_to=came.append)  # type: ignore[assignment]
+    counted: list[Amounts] = []
+    ledger: Any = SimpleNamespace(replayed=counted.append, undoable=False)
+    claims, by_record = [], []
+    for number in (1, 2, 3, 6, 8, 30):
+        call = called("claiming", number)
+        call.ledgers = (ledger,)
+        claims.append(history.claim(call))
+        by_record.append(call.by_record)
+    assert claims == [*came, None] == [1, 2, 3, 6, 8, None]
+    assert by_record == [True, True, False, True, False, False]
+    assert counted == [ONE_CALL, ONE_CALL, Amounts(5, 1, 1, 7), ONE_CALL, Amounts()]
+    assert not ledger.undoable
+    other = called("claiming", 31)
+    other.ledgers = (ledger,)
+    before = history.claims
+    history.adopt(other, SimpleNamespace(name="claiming", key=index[4][2], n=0, seq=5))  # type: ignore[arg-type]
+    assert (other.key, other.seq, came[-1], counted[-1]) == (index[4][2], 5, 5, ONE_CALL)
+    assert history.claims > before
+    assert history.unclaimed("claiming") == [4, 7]
+    assert history.open == 2
+    assert history.claim(called("claiming", 5)) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "answers"), [(None, None, False), (7, None, True), (7, 7, True), (8, 7, False)]
+)
+def test_which_records_an_earlier_process_left(asked: int | None, before: int | None, answers: bool) -> None:
+    """Those up to the last one that was there when the run was resumed; all, if none is made meanwhile."""
+    assert History(1, "run", before=before).from_before(asked) is answers
+
+
+@pytest.mark.parametrize(("replaying", "rested", "here"), [*itertools.product([False, True], repeat=3)])
+@pytest.mark.parametrize("left", [(), ("claiming",), ("claiming too",)])
+def test_when_a_call_without_a_record_waits_for_others(
+    replaying: bool, rested: bool, here: bool, left: tuple[str, ...]
+) -> None:
+    """Until the replay has come to rest while records are open; then only while some of its own name are.
+
+    A loop that sees again what it saw waits too.
+    """
+    key = bytes(16)
+    history = History(1, "run", [(seq, name, key, 0, "done", "step") for seq, name in enumerate(left, 1)])
+    history.replaying, history.rested, history.replays_here = replaying, rested, lambda: here
+    own = "claiming" in left
+    expected = (replaying and (not rested or here)) or (bool(left) and (not rested or own))
+    assert history.unsettled("claiming") is expected
+    call = called("claiming", 3)
+    assert history.unsettled("claiming", call) is expected
+    history.elsewhere = lambda call: None
+    assert history.unsettled("claiming", call) is expected
+    history.elsewhere = lambda call: SimpleNamespace()  # type: ignore[assignment,return-value]
+    assert history.unsettled("claiming", call) is True
+    assert history.unsettled("claiming") is expected
+
+
+def test_a_step_that_the_script_has_no_more_is_found_by_its_inputs() -> None:
+    """A completed call with the same inputs, of another name, that may have been renamed to that of the call."""
+    key = (1).to_bytes(16, "little")
+    asked: list[tuple[str, str]] = []
+
+    def renamed(rows: Index, *, may: bool = True) -> tuple[str, int] | None:
+        history = History(1, "run", rows)
+        history.may_be_renamed = lambda before, now: asked.append((before, now)) or may  # type: ignore[func-returns-value]
+        return history.renamed(called("claiming", 1))
+
+    assert renamed([(1, "gone", key, 0, "done", "step")]) == ("gone", 1)
+    assert asked == [("gone", "claiming")]
+    assert renamed([(1, "gone", key, 0, "done", "step")], may=False) is None
+    assert renamed([(1, "gone", key, 0, "failed", "step"), (2, "gone", bytes(16), 0, "done", "step")]) is None
+    assert renamed([(1, "claiming", key, 0, "done", "step")]) is None
+    assert renamed([(1, "perdure.now", key, 0, "done", "builtin")]) is None
+    assert renamed([(1, "perdure.enqueue:gone", key, 0, "done", "builtin")]) is None
 
 
 def test_records_that_cannot_be_read_are_never_taken_to_be_none() -> None:
