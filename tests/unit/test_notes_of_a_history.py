@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+
 import msgspec
 import pytest
 from test_which_record_a_call_claims import called
 
 from perdure.core import records
+from perdure.core.execution.call_extras import Extras
 from perdure.core.execution.history import History, Tries
+from perdure.core.execution.spec import InputKept
+from perdure.core.values.digested import is_digested
+from perdure.core.values.extensions import encode
 
 KEY = (3).to_bytes(16, "little")
 
@@ -77,6 +83,7 @@ def test_timers_are_one_note_in_front_of_what_came_after_them() -> None:
     history.timer_fired(2, b"other")
     note, row = history.with_notes(((1, 9),))
     assert (note[records.KIND], note[records.SEQ]) == ("timers", 5)
+    assert (note[records.RUN], note[records.KEY], note[records.N], note[records.STATUS]) == (1, bytes(16), 0, "done")
     assert msgspec.msgpack.decode(note[records.INPUT]) == [[0, 4], [2, 4, b"other"]]
     assert row == (1, 9)
     assert history.with_notes(()) == ()
@@ -142,6 +149,34 @@ def test_a_record_that_is_written_late_is_numbered_after_those_before_it() -> No
     again = history.number_again(call, row)
     assert (again[records.SEQ], call.seq, history.last) == (3, 3, 3)
     assert again[: records.SEQ] + again[records.NAME :] == row[: records.SEQ] + row[records.NAME :]
+
+
+def test_a_record_has_the_inputs_of_its_call() -> None:
+    """A text of them instead, if the step keeps no more, once it is done. What it took is in milliseconds."""
+    call = called("claiming", 3)
+    call.input, call.spec = encode([list(range(3_000))]), copy.copy(call.spec)
+    given: list[tuple[InputKept, records.StepStatus]] = [("whole", "done"), ("digest", "failed"), ("digest", "done")]
+    for kept, status in given:
+        call.spec.input_kept = kept
+        row = History(4, "run").row(call, status, b"\x01", 5.0, 0.25, 2)
+        assert (row[records.INPUT] == call.input) is (kept == "whole" or status == "failed")
+        assert is_digested(row[records.INPUT]) is not (row[records.INPUT] == call.input)
+        assert row[: records.INPUT] == (4, 1, "claiming", KEY, 0, status)
+        assert row[records.INPUT + 1 :][:4] == (b"\x01", 5.0, 250, 2)
+        assert (row[records.KIND], len(row)) == ("step", records.KIND + 1)
+        assert (row[records.SEQ], call.seq) == (1, 1)
+
+
+def test_a_record_says_besides_what_is_to_be_said() -> None:
+    """A label, what it waited for, what it spent; each under the checksum of the record."""
+    call, rows = called("claiming", 3), []
+    for label, spent in (("order 7", None), (None, "[5,0]"), ("order 7", "[5,0]")):
+        call.extras, call.spent = (Extras(label=label) if label else Extras()), spent
+        rows.append(row := History(4, "run").row(call, "done", b"\x01", 5.0, 0.25, 2))
+        record = records.StepRecord(*row[1:])
+        assert (record.label, record.spent) == (label, spent)
+        assert record.crc == record.checksum(4)
+    assert len({row[records.KIND - 1] for row in rows}) == 3
 
 
 @pytest.mark.parametrize("first", [0, 7])

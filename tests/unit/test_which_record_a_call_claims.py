@@ -227,9 +227,10 @@ def test_what_a_run_says_of_its_records(seed: int) -> None:
     exempt = draw.choice([(), (), ((5, 9), (20, 31))])
     rows: list[tuple[int, str, bytes, int, str, str]] = []
     counts: Counter[tuple[str, bytes]] = Counter()
-    while len(rows) < 40:
+    many = (3, 12, 40)[seed % 3]
+    while len(rows) < many:
         kind, status, name = draw.choice(KINDS)
-        key = draw.randrange(20 if seed % 3 else 4000).to_bytes(16, "little")
+        key = draw.randrange(20 if seed % 2 else 4000).to_bytes(16, "little")
         given_up = [row for row in rows if row[4] == "abandoned" and row[5] == "step"]
         n = counts[name, key]
         if given_up and draw.random() < 0.3:  # made again after all, and its record says so
@@ -324,6 +325,13 @@ def test_a_call_with_a_record_counts_for_the_budgets_around_it_once(reads: bool)
     assert history.claims > before
     assert history.unclaimed("claiming") == [4, 7]
     assert history.open == 2
+    for seq in (4, 7):
+        assert history.doubtful("claiming")
+        history.adopt(
+            called("claiming", 32),
+            SimpleNamespace(name="claiming", key=index[seq - 1][2], n=0, seq=seq),  # type: ignore[arg-type]
+        )
+    assert (history.doubtful("claiming"), history.open) == (False, 0)
     assert history.claim(called("claiming", 5)) is None
 
 
@@ -376,6 +384,37 @@ def test_a_step_that_the_script_has_no_more_is_found_by_its_inputs() -> None:
     assert renamed([(1, "claiming", key, 0, "done", "step")]) is None
     assert renamed([(1, "perdure.now", key, 0, "done", "builtin")]) is None
     assert renamed([(1, "perdure.enqueue:gone", key, 0, "done", "builtin")]) is None
+    history, unread = read_when_needed([(seq, "gone", seq.to_bytes(16, "little"), 0, "done", "step") for seq in (3, 1)])
+    assert history.renamed(called("claiming", 1)) is None
+    assert next(unread, None) is None, "all are known by then"
+    history.may_be_renamed = lambda before, now: True
+    history.rested = True
+    assert history.unsettled("claiming", called("claiming", 1))
+    assert not history.unsettled("claiming", called("claiming", 2))
+
+
+def test_a_call_takes_no_record_of_another_name_or_with_other_inputs() -> None:
+    """Not even the next one in the order of before. A record in hand is known of, and stays where it is."""
+    index = [(seq, "claiming", seq.to_bytes(16, "little"), 0, "done", "step") for seq in (1, 2, 3)]
+    for name, number in (("claiming too", 1), ("claiming", 9)):
+        history, _ = read_when_needed(index)
+        assert history.claim(called("claiming", 1)) == 1
+        assert history.knows("claiming", index[1][2])
+        assert not history.knows("claiming too", index[1][2])
+        history, _ = read_when_needed(index)
+        assert history.claim(called(name, number)) is None
+        assert history.unclaimed("claiming") == [1, 2, 3]
+        assert [history.claim(called("claiming", number)) for number in (2, 1, 3)] == [2, 1, 3]
+
+
+def test_records_with_a_gap_between_occurrences() -> None:
+    """New calls get the occurrences that no record has, in order."""
+    key = (1).to_bytes(16, "little")
+    history = History(1, "run", [(seq, "claiming", key, n, "done", "step") for seq, n in enumerate((0, 1, 3, 4), 1)])
+    for seq, n in ((2, 1), (3, 3)):
+        history.adopt(called("claiming", 7), SimpleNamespace(name="claiming", key=key, n=n, seq=seq))  # type: ignore[arg-type]
+    calls = [called("claiming", 1) for _ in range(5)]
+    assert [(history.claim(call), call.n) for call in calls] == [(1, 0), (None, 2), (4, 4), (None, 5), (None, 6)]
 
 
 def test_records_that_cannot_be_read_are_never_taken_to_be_none() -> None:
