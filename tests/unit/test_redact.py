@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import re
 import urllib.parse
 
 import pytest
@@ -109,3 +111,77 @@ def test_a_known_value_is_never_left(text: str, value: str) -> None:
 def test_a_known_value_is_hidden_in_json_of_other_programs() -> None:
     """Some leave letters that are not ASCII as they are, and escape the rest."""
     assert "p\u00e4ss" not in Redactor(['p\u00e4ss"word'])('{"password": "p\u00e4ss\\"word"}')
+
+
+ODD = 'p\u00e4ss <wo\'rd> "x\\y&z"\t9'
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        ODD,
+        *(urllib.parse.quote(ODD, safe=safe).replace("%20", space) for safe in ("", "/") for space in ("%20", "+")),
+        re.sub("%..", lambda match: match.group().lower(), urllib.parse.quote(ODD, safe="")),
+        *(escape(ODD)[1:-1] for escape in (repr, ascii, json.dumps)),
+        *(again(escape(ODD)[1:-1])[1:-1] for escape in (repr, ascii, json.dumps) for again in (repr, json.dumps)),
+        json.dumps(ODD, ensure_ascii=False)[1:-1],
+        html.escape(ODD),
+        html.escape(ODD, quote=False),
+        html.escape(ODD).replace("&#x27;", "&#39;"),
+        repr(ODD.encode())[2:-1],
+        *(ODD.encode().hex(*separator) for separator in ((), (" ",), (":",))),
+        ODD.encode().hex().upper(),
+        "\\x".join(f"{byte:02x}" for byte in ODD.encode()),
+    ],
+)
+def test_nothing_is_left_of_a_known_value_in_any_form(form: str) -> None:
+    """And nothing is taken away from what stands around it."""
+    assert Redactor([ODD])(f"<{form}>") == "<***>"
+
+
+@pytest.mark.parametrize("length", [7, 8, 9])
+@pytest.mark.parametrize("before", range(4))
+@pytest.mark.parametrize("after", range(4))
+def test_a_known_value_is_hidden_in_base64_up_to_the_letters_of_its_neighbours(
+    length: int, before: int, after: int
+) -> None:
+    """A letter that says something of a neighbour too stays; no other one does."""
+    value = "\u00b5~?>7Zq~?>"[:length]
+    data = value.encode()
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        text = encode(b"<" * before + data + b">" * after).decode()
+        first, last = -(-before * 8 // 6), (before + len(data)) * 8 // 6
+        assert Redactor([value])(f"<{text}>") == f"<{text[:first]}***{text[last:]}>"
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("hun\x1b[31mter\x1b[0m22", "***"),
+        ("a hun\u200bter22 b", "a *** b"),
+        ("a hunter\n    22 b hunt\\ner22 c", "a *** b *** c"),
+        ("\x1b[1mhun\nter22hunter\n22\x1b[0m", "\x1b[1m******\x1b[0m"),
+        ("hunter22 ter\nno hun\nter22", "*** ter\nno ***"),
+        ("a\nb\nc", "a\nb\nc"),
+        ("hun\nter2", "hun\nter2"),
+        ("x22o\npen x22o\npensesame", "x22o\npen ***"),
+        ("hun\nter22o\npen", "***"),
+    ],
+)
+def test_a_known_value_is_hidden_where_something_splits_it(text: str, hidden: str) -> None:
+    """A colour, a character that is not seen, the end of a line: with all that lies between its ends."""
+    assert Redactor(["hunter22", "x22opensesame", "ter22open"])(text) == hidden
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "hidden"),
+    [
+        (" spaced value\n", "a spaced value b", "a *** b"),
+        (" spaced value\n", "a spaced value\nb", "a***b"),
+        (" ab \n", "x ab \ny", "x ab \ny"),
+        (" 12345 ", "x 12345 y 12345", "x***y 12345"),
+    ],
+)
+def test_a_known_value_is_hidden_without_the_space_around_it(value: str, text: str, hidden: str) -> None:
+    """As it comes from a file that ends with a line; unless it is too short then."""
+    assert Redactor([value])(text) == hidden
