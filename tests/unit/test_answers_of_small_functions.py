@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -21,6 +22,8 @@ from perdure.core.callables import parameters_of
 from perdure.core.exceptions.recorded_objects import RecordedObject
 from perdure.core.execution import run_refusals
 from perdure.core.execution.argument_paths import _no_place
+from perdure.core.execution.own_errors import MOST, OwnErrors, chain
+from perdure.core.execution.seen_keys import ManyKeys
 from perdure.core.execution.wait_any_record import WAIT_ANY, returned
 from perdure.core.policies.retry import reassess
 from perdure.core.records import CALLED, ENQUEUED, RESERVED, are_times, begun_by, is_time
@@ -28,6 +31,7 @@ from perdure.core.redaction.names import is_secret
 from perdure.core.redaction.text import redact
 from perdure.core.repeatable_comments import accepts_repetition
 from perdure.core.signal_size import LARGEST_SENT, refuse_large
+from perdure.core.sizes import show_size
 from perdure.core.values import codec
 from perdure.core.values.annotations import Closed
 from perdure.core.values.arguments import with_keyword
@@ -254,3 +258,79 @@ def test_where_a_comment_accepts_that_an_effect_is_repeated(line: int, comment: 
     lines[comment - 1] += "  # perdure: repeatable it is idempotent"
     assert accepts_repetition("\n".join(lines), line) is accepted
     assert not accepts_repetition("\n".join(lines).replace("it is idempotent", ""), line)
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (1234, "1.23 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1 MB"),
+        (12_345_678, "12.3 MB"),
+        (2 * 10**9, "2 GB"),
+        (999_400_000_000, "999 GB"),
+        (10**12, "1 TB"),
+        (12_345 * 10**12, "12,345 TB"),
+    ],
+)
+def test_a_size_with_its_unit(count: int, shown: str) -> None:
+    """Three digits; a thousand of a unit are one of the next."""
+    assert show_size(count) == shown
+
+
+def test_what_an_exception_came_from_is_followed_up_to_a_bound() -> None:
+    """Not into what was handled already where the run was called, and not round a circle."""
+    errors = [ValueError(number) for number in range(MOST + 3)]
+    for one, before in pairwise(errors):
+        one.__context__ = before
+    assert list(chain(errors[0], None)) == errors[:MOST]
+    assert list(chain(errors[0], errors[2])) == errors[:2]
+    assert list(chain(errors[0], errors[0])) == []
+    errors[1].__context__ = errors[0]
+    assert list(chain(errors[0], None)) == errors[:2]
+
+
+def test_what_is_made_while_an_exception_is_handled_is_due_to_it() -> None:
+    """From the first record since: of this life, or the one that a call has claimed since. The last ones are known."""
+    own = OwnErrors()
+    first, second = ValueError(1), SystemExit(2)
+    own.handles([first], 7)
+    assert not own.exits
+    own.handles([first, second], 9)
+    assert own.exits
+    assert own.first == {id(first): 7, id(second): 9}
+    own.came_to(8)
+    own.came_to(9)
+    assert own.first == {id(first): 7, id(second): 8}
+    own.came_to(3)
+    assert own.first == {id(first): 3, id(second): 3}
+    more = [ValueError(number) for number in range(MOST - 1)]
+    own.handles([first], 10)
+    own.handles(more, 11)
+    assert set(own.first) == {id(one) for one in (first, *more)}
+    assert not own.exits
+
+
+def test_keys_are_known_by_nine_bytes_at_their_own_places() -> None:
+    """Not by bytes that stand across two of them."""
+    one, two = bytes([1, 1]) + bytes(range(10, 24)), bytes([1, 1]) + bytes(range(30, 44))
+    across = bytes([1, 1]) + one[5:9] + two[2:5] + bytes(7)
+    for keys in (ManyKeys(), ManyKeys()):
+        assert not keys.add(one)
+        assert not keys.add(two)
+        assert across not in keys
+        assert not keys.add(across)
+        assert (one in keys, two in keys, across in keys) == (True, True, True)
+        assert (keys.add(one), keys.add(two), keys.add(across)) == (True, True, True)
+    assert one[:9] + b"another" in keys
+    assert bytes([1, 2]) + one[2:] not in keys
+    assert bytes([2, 1]) + one[2:] not in keys
+    together = ManyKeys()
+    together.add_all(one + two + across)
+    assert all(key in together for key in (one, two, across))
+    assert bytes([1, 1]) + one[3:10] + bytes(7) not in together
+    together.add_all(bytes([9, 9]) + one[2:])
+    assert bytes([9, 9]) + one[2:] in together

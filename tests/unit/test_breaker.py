@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from breaker_world import World, live
 from classified import assess
 
 from perdure.core.policies import breaker
-from perdure.core.policies.breaker import BreakerPolicy, BreakerState, Refusal, Ticket
+from perdure.core.policies.breaker import BreakerPolicy, BreakerState, Bucket, Refusal, Ticket
 from perdure.core.policies.guard import grade
 from perdure.errors import BreakerOpen
 
@@ -237,3 +238,88 @@ def test_the_calls_of_a_window_go_back_with_the_clock() -> None:
     state = BreakerState(changed=T, window=[breaker.Bucket(T - 10, 3, 1), breaker.Bucket(T - 5, 2, 0)])
     assert [bucket.start for bucket in breaker.rebased(state, T - 60).window] == [T - 70, T - 65]
     assert breaker.rebased(state, T) is state
+
+
+def test_a_breaker_as_a_whole_after_each_event() -> None:
+    """Counts, times and leases, at the very bounds: a bucket is a tenth of the window, and drops out as it ends."""
+    policy = BreakerPolicy(
+        failures=2, ratio=0.9, window=60, minimum=5, cooldown=10, cooldown_factor=2, cooldown_cap=30, probes=2
+    )
+    state = BreakerState()
+
+    def ended(at: float, grade: breaker.Grade, lease: str = "") -> None:
+        nonlocal state
+        state = breaker.report(state, policy, T + at, Ticket(state.generation, lease), grade, f"down at {at}")
+
+    def asks(at: float, lease: str) -> object:
+        nonlocal state
+        state, answer = ask(state, T + at, policy, lease)
+        return answer
+
+    ended(1, "success")
+    ended(6.5, "failure")
+    expected = BreakerState(T + 6.5, consecutive=1, window=[Bucket(T + 1, 2, 1)], error="down at 6.5")
+    assert state == expected
+    ended(7, "answered")
+    window = [Bucket(T + 1, 2, 1), Bucket(T + 7, 1, 0)]
+    assert state == BreakerState(T + 7, window=window, error="down at 6.5")
+    ended(61, "failure")
+    window = [Bucket(T + 7, 1, 0), Bucket(T + 61, 1, 1)]
+    assert state == BreakerState(T + 61, consecutive=1, window=window, error="down at 61")
+    ended(62, "failure")
+    opened = BreakerState(
+        T + 62, "open", 1, 2, until=T + 72, cooldown=10, streak=1, openings=1, error="down at 62", since=T + 62
+    )
+    assert state == opened
+    assert breaker.peek(state, T + 70) == asks(70, "a") == Refusal("open", 2)
+    assert breaker.peek(state, T + 72) is None
+    assert state == opened
+    assert asks(72, "a") == Ticket(2, "a")
+    half = msgspec.structs.replace(opened, changed=T + 72, mode="half-open", generation=2, leases={"a": "me"})
+    assert state == half
+    assert (asks(73, "b"), asks(73, "c")) == (Ticket(2, "b"), Refusal("half-open"))
+    assert state == (half := msgspec.structs.replace(half, changed=T + 73, leases={"a": "me", "b": "me"}))
+    ended(74, "success", "a")
+    assert state == (half := msgspec.structs.replace(half, changed=T + 74, leases={"b": "me"}, passed=1))
+    assert asks(74, "c") == Refusal("half-open")
+    ended(75, "unknown", "b")
+    assert state == (half := msgspec.structs.replace(half, changed=T + 75, leases={}))
+    assert asks(76, "d") == Ticket(2, "d")
+    ended(77, "failure", "c")
+    assert state.leases == {"d": "me"}
+    ended(80, "failure", "d")
+    assert state == msgspec.structs.replace(
+        opened, changed=T + 80, generation=3, until=T + 100, cooldown=20, streak=2, openings=2, error="down at 80"
+    )
+    assert [breaker.overdue(state, T + at, 30) for at in (91.5, 92)] == [False, True]
+    alerted, due = breaker.mark_alerted(state, T + 92, 30)
+    assert (alerted, due) == (msgspec.structs.replace(state, alerted=True), True)
+    assert breaker.mark_alerted(alerted, T + 99, 30) == (alerted, False)
+    assert (asks(100, "e"), asks(100, "f")) == (Ticket(4, "e"), Ticket(4, "f"))
+    ended(101, "success", "e")
+    ended(102, "success", "f")
+    assert state == BreakerState(T + 102, generation=5, openings=2, error="down at 80")
+    state = breaker.isolate(state, T + 103)
+    assert state == BreakerState(T + 103, "isolated", generation=6, openings=2, error="down at 80")
+    assert asks(104, "g") == breaker.peek(state, T + 104) == Refusal("isolated")
+    assert breaker.reset(state, T + 105) == BreakerState(T + 105, generation=7, openings=2, error="down at 80")
+
+
+@pytest.mark.parametrize(("failures", "mode"), [(3, "closed"), (4, "open")])
+def test_a_ratio_is_reached_by_as_many_failures_as_it_says(failures: int, mode: str) -> None:
+    """With the last call that is wanted, and not before."""
+    policy = BreakerPolicy(failures=None, ratio=0.5, minimum=8)
+    state = BreakerState()
+    for number in range(8):
+        said: breaker.Grade = "failure" if number >= 8 - failures else "success"
+        assert state.mode == "closed"
+        state = breaker.report(state, policy, T, Ticket(state.generation), said)
+    assert state.mode == mode
+
+
+@pytest.mark.parametrize(("back", "until"), [(0.5, T + 30), (1.0, T + 30), (1.5, T + 28.5), (100, T - 70)])
+def test_a_cool_down_by_a_clock_that_was_set_back(back: float, until: float) -> None:
+    """By more than two looks at it may cross; what is left is never more than all of it."""
+    opened = fail(BreakerState(), 3)
+    assert breaker.rebased(opened, T - back).until == min(until, T - back + 30)
+    assert breaker.rebased(opened, T - back).changed == T - back

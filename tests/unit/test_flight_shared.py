@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from test_flight import KEY, begin, names
 
+from perdure.core.execution.crash_loop import WIDTH
 from perdure.store import flight_record
+from perdure.store.flight_record import MORE_OF_CALL, RECORD, RUNNING, SLOT, SLOTS_AT, TAIL, WAITING
 from perdure.store.flight_recorder import Recorder
 
 
@@ -116,3 +118,126 @@ def test_a_stand_in_is_read_like_a_record(tmp_path: Path) -> None:
     found = flight_record.read(path)
     assert found is not None
     assert (found.pid, found.started, found.calls, found.reported) == (7, 1000.0, [], True)
+
+
+def test_no_look_at_a_record_and_no_mark_in_it_follows_a_link(tmp_path: Path) -> None:
+    """Whoever can put one there would have a file of this user's read, or written to."""
+    there = flight_record.stand_in(tmp_path / "a", "7-abc", 5, 1000.0)
+    link = tmp_path / "link.rec"
+    link.symlink_to(there)
+    before = there.read_bytes()
+    assert flight_record.read(there) is not None
+    assert flight_record.read(link) is None
+    assert flight_record.locked_for_reporting(link) == -1
+    assert not flight_record.is_watched(link)
+    with flight_record.reporting(link) as ours:
+        assert not ours
+    for mark in (flight_record.mark_reported, flight_record.mark_asked):
+        with pytest.raises(OSError, match="symbolic link"):
+            mark(link)
+    assert there.read_bytes() == before
+
+
+def test_one_has_the_right_to_report_a_death(tmp_path: Path) -> None:
+    """As long as it has the record open; it is watched then. Nothing stays open of any look."""
+    path = flight_record.stand_in(tmp_path, "7-abc", 5, 1000.0)
+    opened = len(os.listdir("/dev/fd"))
+    descriptor = flight_record.locked_for_reporting(path)
+    assert descriptor >= 0
+    assert flight_record.is_watched(path)
+    assert flight_record.locked_for_reporting(path) == -1
+    with flight_record.reporting(path) as ours:
+        assert not ours
+    os.close(descriptor)
+    assert not flight_record.is_watched(path)
+    for expected in (True, False):
+        with flight_record.reporting(path) as ours:
+            assert ours is expected
+            assert flight_record.is_watched(path)
+        flight_record.mark_reported(path)
+    assert len(os.listdir("/dev/fd")) == opened
+    for gone in (tmp_path / "gone.rec",):
+        flight_record.mark_reported(gone)
+        flight_record.mark_cause(gone, "oom")
+        assert (flight_record.locked_for_reporting(gone), flight_record.is_watched(gone)) == (-1, False)
+        assert not gone.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "run", "name", "attempt", "there"),
+    [
+        (RUNNING, WIDTH, WIDTH, 1, True),
+        (RUNNING, 1, 1, 1, True),
+        (RUNNING, 0, 1, 1, False),
+        (RUNNING, WIDTH + 1, 1, 1, False),
+        (RUNNING, 1, WIDTH + 1, 1, False),
+        (RUNNING, 1, 0, 1, False),
+        (RUNNING, 1, 1, 0, False),
+        (0, 1, 1, 1, False),
+        (3, 1, 1, 1, False),
+        (WAITING, 1, 0, 0, True),
+        (WAITING, WIDTH + 1, 0, 0, False),
+    ],
+)
+def test_a_slot_that_cannot_be_is_left_out(
+    tmp_path: Path, kind: int, run: int, name: int, attempt: int, there: bool
+) -> None:
+    """By its lengths and what it says that it holds; an attempt has a step and a number."""
+    path = flight_record.stand_in(tmp_path, "7-abc", 5, 1000.0)
+    record = RECORD.pack(12.5, 3, attempt, run, name, KEY, b"r" * WIDTH, b"n" * WIDTH, kind)
+    with path.open("ab") as file:
+        file.write(record)
+    found = flight_record.read(path)
+    assert found is not None
+    calls = [*found.calls, *found.waiting]
+    assert len(calls) == there
+    for call in calls:
+        assert (call.run, call.name, call.key, call.n, call.attempt) == ("r" * run, "n" * name, KEY, 3, attempt)
+    assert (found.seen, found.watched, found.reported, found.memory, found.more) == (1000.0, True, False, 0, 0)
+    assert (found.pid, found.boot, found.script, found.cause) == (5, bytes(16), "", "")
+
+
+def test_what_a_slot_says_besides(tmp_path: Path) -> None:
+    """A label behind the name, how far an attempt is, and for what a call waits and until when; the oldest first."""
+    path = flight_record.stand_in(tmp_path, "7-abc", 5, 1000.0)
+    with path.open("ab") as file:
+        for kind, since in ((RUNNING, 9.0), (WAITING, 8.0), (RUNNING, 7.0), (WAITING, 6.0)):
+            record = RECORD.pack(since, 3, 2, 1, 4, KEY, b"r", b"nameone", kind)
+            file.write(record[:MORE_OF_CALL] + TAIL.pack(3, 1.5, 2.5, "why \u00e4".encode()))
+        file.write(record[: SLOT - 1])
+    found = flight_record.read(path)
+    assert found is not None
+    assert found.calls == [
+        flight_record.InFlight("r", "name", KEY, 3, 2, since, "one", 1.5, 2.5, "why \u00e4") for since in (7.0, 9.0)
+    ]
+    assert found.waiting == [
+        flight_record.CallWaits("r", "name", KEY, 3, 2, since, 1.5, "why \u00e4", "one") for since in (6.0, 8.0)
+    ]
+    assert os.path.getsize(path) == SLOTS_AT + 5 * SLOT - 1
+
+
+def test_what_a_process_says_of_its_end_is_taken_back(recorder: Recorder) -> None:
+    """While it says so its death is not to be reported."""
+    for cause in ("exit 3", ""):
+        recorder.say(cause)
+        found = flight_record.read(recorder.path)
+        assert found is not None
+        assert (found.cause, found.reported) == (cause, bool(cause))
+    flight_record.mark_asked(recorder.path)
+    found = flight_record.read(recorder.path)
+    assert found is not None
+    assert (found.cause, found.reported) == ("SIGTERM", True)
+
+
+def test_the_start_of_the_machine_is_named_by_sixteen_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zeros where nobody says which it is."""
+    assert len(flight_record.boot_id()) == 16
+    for content in (b"no number", None):
+
+        def read(path: Path, content: bytes | None = content) -> bytes:
+            if content is None:
+                raise FileNotFoundError
+            return content
+
+        monkeypatch.setattr(Path, "read_bytes", read)
+        assert flight_record.boot_id() == bytes(16)

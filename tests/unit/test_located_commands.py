@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
+import urllib.error
+from email.message import Message
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from perdure.core import commands
-from perdure.core.exceptions import capture
+from perdure.core.exceptions import capture, output
 
 OPTION = " --state /srv/state.db"
 
@@ -89,3 +94,55 @@ def test_errors_without_output_get_no_note() -> None:
     for error in (command(None), command("  "), ValueError("x"), HTTPStatusError(Response(b""))):
         capture.add_output(error)
         assert not hasattr(error, "__notes__")
+
+
+def hidden(text: str) -> str:
+    return text.replace("hunter22", "***")
+
+
+@pytest.mark.parametrize("size", [999, 1000, 1001, 20_000, 20_001])
+def test_how_much_is_kept_of_what_a_command_says(size: int) -> None:
+    """The last 1,000 characters of stderr, of text and of bytes; credentials are hidden before it is cut."""
+    for text in ("x" * (size - 1) + "y", ("x" * (size - 1) + "y").encode()):
+        kept = "x" * 999 + "y" if size > 1000 else "x" * (size - 1) + "y"
+        dots = "..." if size > 1000 else ""
+        assert output.notes_of(command(text), hidden) == [f"perdure: its stderr ends with: {dots}{kept}"]
+    long = "hunter22" + "x" * 998
+    assert output.notes_of(command(long), hidden) == ["perdure: its stderr ends with: ..." + "**" + "x" * 998]
+    assert output.notes_of(command("lost" + "x" * 19_996 + " end"), lambda text: text[-7:]) == [
+        "perdure: its stderr ends with: xxx end"
+    ]
+
+
+@pytest.mark.parametrize("size", [999, 1000, 1001])
+def test_how_much_is_kept_of_what_a_server_says(size: int) -> None:
+    """The first 1,000 characters, on one line; the body that urllib has read, too."""
+    body = "a \n b" + "x" * (size - 3)
+    said = "a b" + "x" * (size - 3)
+    kept = said if size <= 1000 else f"{said[:1000]}..."
+    error = urllib.error.HTTPError("http://x", 500, "no", Message(), io.BytesIO(body.encode()))
+    assert output.notes_of(error, hidden) == [f"perdure: the response says: {kept}"]
+    empty = urllib.error.HTTPError("http://x", 500, "no", Message(), io.BytesIO(b" \n "))
+    assert output.notes_of(empty, hidden) == []
+    other = type("Other", (Exception,), {"__module__": "elsewhere"})("no")
+    other.file = io.BytesIO(b"a body")
+    assert output.notes_of(other, hidden) == []
+
+
+def test_what_a_command_of_another_library_says_is_found() -> None:
+    """On the result that hangs on the exception; stderr before stdout; and nothing that the text says already."""
+    error: Any = RuntimeError("no")
+    error.result = SimpleNamespace(stderr="", stdout="from stdout")
+    assert output.notes_of(error, hidden) == ["perdure: its output ends with: from stdout"]
+    error.result.stderr = "from stderr"
+    assert output.notes_of(error, hidden) == ["perdure: its stderr ends with: from stderr"]
+    error.stderr = "own"
+    assert output.notes_of(error, hidden) == ["perdure: its stderr ends with: own"]
+    said: Any = RuntimeError("it says: own words")
+    said.stderr = "own words"
+    assert output.notes_of(said, hidden) == []
+
+    def broken(text: str) -> str:
+        raise KeyError(text)
+
+    assert output.notes_of(error, broken) == []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apsw
@@ -13,7 +15,7 @@ import pytest
 from perdure.core.execution.run_effects import Begin, Start, Taken
 from perdure.core.records import sealed_row
 from perdure.errors import StateCorrupt, StateReplaced
-from perdure.store import watch
+from perdure.store import stale_journal, watch
 from perdure.store.group_commit import CHECKPOINT
 from perdure.store.runs import Store
 
@@ -223,3 +225,59 @@ def test_a_journal_that_all_of_the_file_is_in_belongs_to_it(path: Path, tmp_path
     found = Store(tmp_path / "killed" / "state.db")
     assert [seq for seq, *_ in found.index(1)] == list(PLAYED)
     found.close()
+
+
+PAGE = 512
+
+
+def journal(*frames: tuple[int, int, bool], magic: int = 0x377F0682, page: int = PAGE) -> bytes:
+    """A write-ahead log: of each frame its page, the size of the database after it, and whether it is of this use."""
+    data = struct.pack(">8I", magic, 0, page, 0, 11, 22, 0, 0)
+    for number, size, own in frames:
+        data += struct.pack(">6I", number, size, 11, 22 if own else 23, 0, 0) + bytes(page)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("pages", "log", "stale"),
+    [
+        (3, None, False),
+        (3, b"", False),
+        (3, journal()[:31], False),
+        (3, journal(), False),
+        (2, journal((3, 3, True)), False),
+        (1, journal((3, 3, True)), True),
+        (1, journal((2, 0, True), (3, 3, True)), False),
+        (1, journal((3, 3, True), (2, 0, True)), False),
+        (0, journal((2, 2, True)), True),
+        (1, journal((1, 3, True)), True),
+        (3, journal((1, 3, True)), False),
+        (1, journal((1, 3, False)), False),
+        (1, journal((1, 1, True), (3, 3, False)), False),
+        (1, journal((1, 3, True))[:-521], False),
+        (1, journal((1, 3, True), magic=0x377F0683), True),
+        (1, journal((1, 3, True), magic=0x377F0684), False),
+        (1, journal((1, 3, True), page=256), False),
+    ],
+    ids=lambda value: "log" if isinstance(value, bytes) else str(value),
+)
+def test_a_file_that_is_shorter_than_its_journal_builds_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int, log: bytes | None, stale: bool
+) -> None:
+    """A page that is neither in the file nor in the journal was cut off; what is there is looked at some times."""
+    looks: list[float] = []
+    monkeypatch.setattr(stale_journal, "time", SimpleNamespace(sleep=looks.append))
+    path = tmp_path / "state.db"
+    path.write_bytes(bytes(pages * PAGE))
+    if log is not None:
+        path.with_name("state.db-wal").write_bytes(log)
+    opened = len(os.listdir("/dev/fd"))
+    if stale:
+        with pytest.raises(StateCorrupt, match="shorter than its journal expects"):
+            stale_journal.refuse_stale_journal(path)
+        assert looks == [0.05, 0.1, 0.2, 0.4]
+        path.write_bytes(bytes(9 * PAGE))
+        looks.clear()
+    stale_journal.refuse_stale_journal(path)
+    assert looks == []
+    assert len(os.listdir("/dev/fd")) == opened

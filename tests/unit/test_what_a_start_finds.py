@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from conftest import Opened
 from perdure.core.execution.run_effects import Asleep, End, Finished, Held, Locked, Other, Start, Superseded, Taken
 from perdure.core.records import RunRecord
-from perdure.errors import LockLost, RunError, StateCorrupt
-from perdure.store import stop_notes
+from perdure.errors import LockLost, OptionError, RunError, StateCorrupt
+from perdure.store import bell, stop_notes, workflow_defaults
 from perdure.store.runs import Store
 
 NOW = 1000.0
@@ -204,3 +205,80 @@ def test_a_run_whose_columns_were_changed_is_not_made_anew(
     else:
         with pytest.raises(StateCorrupt):
             ask(store, fresh="again")
+
+
+def test_what_rings_for_those_who_wait(process: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How a run stands, and that nobody has it any more; once it is committed, and nothing that was taken back."""
+    store, rung = process(), list[str]()
+    monkeypatch.setattr(bell, "ring", lambda path, suffix=bell.SUFFIX: rung.append(suffix))
+
+    def said() -> list[str]:
+        found = [*rung]
+        rung.clear()
+        return found
+
+    run = take(store)
+    assert said() == []
+    change(store, run, path="/elsewhere/s.py")
+    change(store, run)
+    assert said() == []
+    store.release(run, NOW)
+    assert said() == [bell.ENDS]
+    change(store, run, status="suspended", wake=NOW)
+    assert said() == [bell.ENDS]
+    run = take(store)
+    assert said() == [bell.ENDS]
+
+    def taken_back(db: apsw.Connection) -> None:
+        store.put_run(db, store.run_in(db, run.rid), status="suspended", holder=None, wake=NOW)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        store.journal.write((), taken_back)
+    assert said() == []
+    change(store, run, path="/s.py")
+    assert said() == []
+    end(store, run)
+    assert said() == [bell.ENDS]
+
+
+def test_a_run_that_was_taken_in_vain_is_free(process: Opened) -> None:
+    """The transaction was taken back: neither the run nor its lock is held. One that is gone on with is held anew."""
+    store, other = process(), process()
+    start = Start(**NAMES, fresh="w-1", key=(1).to_bytes(16, "big"), lock="nightly")  # type: ignore[arg-type]
+
+    def in_vain(db: apsw.Connection) -> None:
+        assert isinstance(store.begin(start, NOW)(db), Taken)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        store.journal.write((), in_vain)
+    assert not store.has_taken()
+    run = take(store, lock="nightly")
+    for left in ({}, {"status": "failed", "ended": NOW, "output": b"x"}):
+        assert store.has_taken()
+        assert isinstance(ask(store), Held)
+        assert isinstance(ask(other, 2, lock="nightly"), Locked)
+        leave(store, run, **left)
+        assert not store.has_taken()
+        free = take(other, 2, lock="nightly")
+        other.release(free, NOW)
+        run = take(store, lock="nightly")
+
+
+def test_a_moment_that_no_date_shows_is_not_written(process: Opened) -> None:
+    """Of a wait, whichever way the run comes to it; it stays as it was."""
+    store = process()
+    run = take(store)
+    for wake in (1e15, -1e15):
+        with pytest.raises(OptionError, match="run w-1 is to go on at a time that no date can show"):
+            change(store, run, wake=wake)
+    assert store.run("w-1") == run
+
+
+def test_the_defaults_of_a_workflow_are_kept_with_its_first_run(process: Opened) -> None:
+    """Of the start that brings some; others leave them as they are."""
+    store = process()
+    for defaults in ({"n": b"a digest"}, None):
+        take(store, 1 if defaults else 2, defaults=defaults)
+        assert workflow_defaults.known(store.journal, store.path, "s.py", "w") == {"n": b"a digest"}
