@@ -54,7 +54,7 @@ class Measured(NamedTuple):
         files: those test files.
         taken: the branches, as (from line, to line).
         tests: the test functions that executed a line.
-        seconds: how long each test function took.
+        seconds: how much of a processor each test function took.
         failed: does a test fail?
     """
 
@@ -170,7 +170,7 @@ def branches() -> dict[str, int]:
 
 
 class Tests:
-    """Which tests execute a line, and how long they take."""
+    """Which tests execute a line, and how much of a processor they take."""
 
     def __init__(self, parts: Sequence[Measured]) -> None:
         self._by_line: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
@@ -198,7 +198,7 @@ class Tests:
         return self._by_line.get(module, {}).get(line, set())
 
     def seconds(self, names: Sequence[str]) -> float:
-        """How long test functions took, together; one that was not timed counts as a second."""
+        """How much test functions took, together; one that was not timed counts as a second."""
         return sum(self._seconds.get(name, 1.0) for name in names)
 
     def of(self, module: str, line: int, seconds: float) -> list[str]:

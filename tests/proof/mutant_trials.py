@@ -28,11 +28,11 @@ from tests.proof.mutant_types import Types
 from tests.proof.mutants import ROOT, Functions, Mutant, Tree, changed, sample
 
 TESTS_SECONDS = 30.0
-"""So long the tests of a mutant took, together, when they were measured; what takes longer is not run."""
+"""So much of a processor the tests of a mutant took, together, when they were measured; what takes more is not run."""
 CPU_SECONDS = 45
 """A mutant that computes for longer hangs, which is noticed."""
 SECONDS, TIMES = 60, 15
-"""So does one whose tests take longer than so many seconds and so many times what they took when they were measured:
+"""So does one whose tests take longer than so many seconds and so many times what they computed when measured:
 the machine may have much else to do.
 """
 UNNOTICED = ("survived", "not reached")
