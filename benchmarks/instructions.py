@@ -43,11 +43,12 @@ WORKLOADS = {
     "w3-threads": "a map of steps, 64 threads",
     "begin-end": "workflows of one step, one after the other",
     "enqueue": "runs that a workflow enqueues, one after the other",
+    "enqueue-many": "the same, 1,000 with one call from outside",
     "queue": "queued runs of an empty workflow, claimed and executed by an executor of 100 slots",
 }
 SIZES = {"w1": 300, "w2-async": 600, "w2-threads": 600, "w3-async": 2_000, "w3-threads": 1_000}
 SIZES |= {"w1-budget": 300, "w1-spend": 300, "w1-guards": 300}
-SIZES |= {"begin-end": 60, "enqueue": 200, "queue": 500}
+SIZES |= {"begin-end": 60, "enqueue": 200, "enqueue-many": 1_000, "queue": 500}
 SHARE = 20
 GUARDS = {"w1-budget": "budget of dollars", "w1-guards": "all guards", "w1-spend": "all, and spend"}
 """The cases of `guards.py` that are counted."""
@@ -261,6 +262,8 @@ class Inside:
                     empty.enqueue(i)
 
             sender(steps)
+        elif self.name == "enqueue-many":
+            self.queued().enqueue_many([(i,) for i in range(steps)])
         elif self.name == "w3-threads":
             items(steps)
         elif self.name in GUARDS:

@@ -14,8 +14,7 @@ from perdure.engines.runtime import thread_branches
 def test_what_starts_threads_is_wrapped_when_its_module_is_whole(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that begins while another thread of its process loads asyncio does not fail."""
     thread_branches.install()  # what is there stays wrapped once
-    wrapped = thread_branches._wrapped - {module}
-    monkeypatch.setattr(thread_branches, "_wrapped", wrapped)
+    monkeypatch.setitem(thread_branches._unwrapped, module, ("Class", "start", lambda start: start))
     monkeypatch.setitem(sys.modules, module, ModuleType(module))
     thread_branches.install()
-    assert module not in wrapped
+    assert module in thread_branches._unwrapped

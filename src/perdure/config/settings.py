@@ -132,6 +132,15 @@ def _read(setting: Setting, script: str) -> Any:
     return None if configured is None else setting.parse(configured, f"{setting.name} in pyproject.toml")
 
 
+def as_set(script: str, *variables: str) -> object:
+    """What these variables say, and pyproject.toml: as long as it is the same, so are the settings that they stand for.
+
+    None: that has to be looked up.
+    """
+    table = _tables.get(script)
+    return None if table is None else (table, snapshot(variables))
+
+
 def state_path(script: str) -> Path:
     """The state file: PERDURE_STATE, WORKFLOW_STATE_PATH, `state` in pyproject.toml; `.perdure/state.db` by the script.
 

@@ -250,7 +250,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
         return self.crc == self.checksum(run) and self.number > 0 and is_time(self.started)
 
 
-class RunRecord(msgspec.Struct, frozen=True):
+class RunRecord(msgspec.Struct, frozen=True, gc=False):
     """A run. `path` is where its script was last seen; `parent` and `holder` are row numbers.
 
     `stop` is when its end was asked for, in seconds since the epoch. `forked_from` is the run that it was forked from,
@@ -314,19 +314,12 @@ class RunRecord(msgspec.Struct, frozen=True):
 
     def checksum(self) -> int:
         """What `crc` is."""
-        values: list[Any] = list(msgspec.structs.astuple(self))
-        values[_NAMED] = int(values[_NAMED])
-        if not _AS_STORED.issuperset(map(type, _moments(values))):
-            for at in _MOMENTS:
-                values[at] = None if values[at] is None else float(values[at])
-        if values[_STEPS] is None:  # rows of before keep their checksums
-            del values[_STEPS:]
-            if values[_WAKE:] == _NO_PLACE:
-                del values[_WAKE:]
-                if values[_TIMED_FROM] is None:
-                    del values[_TIMED_FROM if values[_STOPPED] is not None else _STOPPED :]
-        del values[_RUN_CRC]
-        return row_checksum(*values)
+        return _checksum_of_run(msgspec.structs.astuple(self))
+
+    def row(self) -> Row:
+        """The row of the run, under a checksum of what it says now."""
+        values = msgspec.structs.astuple(self)
+        return (*values[:_RUN_CRC], _checksum_of_run(values), *values[_RUN_CRC + 1 :])
 
     def sealed(self) -> Self:
         """The record, under a checksum of what it says now."""
@@ -354,6 +347,22 @@ _moments = itemgetter(*_MOMENTS)
 _AS_STORED = {float, type(None)}
 _NO_PLACE = [None] * (_STEPS - _WAKE)
 """Of a run that was never queued, and waits for no time."""
+
+
+def _checksum_of_run(row: Row) -> int:
+    values: list[Any] = list(row)
+    values[_NAMED] = int(values[_NAMED])
+    if not _AS_STORED.issuperset(map(type, _moments(values))):
+        for at in _MOMENTS:
+            values[at] = None if values[at] is None else float(values[at])
+    if values[_STEPS] is None:  # rows of before keep their checksums
+        del values[_STEPS:]
+        if values[_WAKE:] == _NO_PLACE:
+            del values[_WAKE:]
+            if values[_TIMED_FROM] is None:
+                del values[_TIMED_FROM if values[_STOPPED] is not None else _STOPPED :]
+    del values[_RUN_CRC]
+    return row_checksum(*values)
 
 
 def sealed_row(row: Row) -> Row:

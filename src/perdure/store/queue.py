@@ -55,6 +55,9 @@ class Runs(Protocol):
     def insert_run(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
         """Add a run."""
 
+    def insert_runs(self, connection: apsw.Connection, runs: Sequence[RunRecord]) -> None:
+        """Add runs that have numbers."""
+
     def keep_defaults(self, connection: apsw.Connection, start: Start) -> None:
         """Keep the defaults of a workflow of which a run is made."""
 
@@ -108,7 +111,7 @@ def add(
             if before is not each:
                 _refuse_other(before, each)
     ids: list[str] = []
-    made: set[str] = set()
+    made: dict[str, RunRecord] = {}
     for each in queued:
         start = each.start
         same: tuple[str, str, str] | None = None if each.dedup is None else (start.workflow, start.script, each.dedup)
@@ -133,13 +136,14 @@ def add(
         if start.id is not None and start.id in made:  # the same id twice among these
             ids.append(start.id)
             continue
-        store.insert_run(connection, _record(store, connection, rid, each, now, turns))
-        store.keep_defaults(connection, start)
-        rid += 1
+        if start.defaults is not None:
+            store.keep_defaults(connection, start)
         if same is not None:
             found[same] = each
-        ids.append(each.id)
-        made.add(each.id)
+        id = each.id
+        made[id] = _record(store, connection, rid + len(made), each, now, turns)
+        ids.append(id)
+    store.insert_runs(connection, list(made.values()))
     return ids
 
 

@@ -107,8 +107,8 @@ class RunBegin(RunRows):
             from perdure.store import command_lines
 
             command_lines.put(connection, rid, start.line)
-        sessions.begin(connection, run, source_digest(start.path), first=True)
-        self._hold(connection, rid, start, now)
+        session = sessions.begin(connection, run, source_digest(start.path), first=True)
+        self._hold(connection, run, session, start, now)
         if run.parent is None:
             self._nudges[rid] = self.holder.nudges()
         return Taken(run, resumed=False)
@@ -214,7 +214,7 @@ class RunBegin(RunRows):
             self._holds[run.rid] = run.hold
         run = self.put_run(connection, run, **changed)
         digest = source_digest(start.path) if served is None else served.digest(start.path)
-        sessions.begin(connection, run, digest, first=queued)
+        session = sessions.begin(connection, run, digest, first=queued)
         if start.line is not None:
             from perdure.store import command_lines
 
@@ -223,7 +223,7 @@ class RunBegin(RunRows):
             from perdure.store import stop_notes
 
             stop_notes.remove(self.path, run.id)
-        self._hold(connection, run.rid, start, now)
+        self._hold(connection, run, session, start, now)
         return Taken(run, resumed=not queued, died=died, said=said)
 
     def _is_ready(self, connection: apsw.Connection, run: RunRecord, start: Start, now: float) -> bool:
@@ -270,7 +270,10 @@ class RunBegin(RunRows):
             line.append(parent)
         return line
 
-    def _hold(self, connection: apsw.Connection, rid: int, start: Start, now: float) -> None:
-        self._active[rid] = start.parent
-        self._taken.append(rid)
-        self.locks.join(connection, start.lock, rid, now)
+    def _hold(
+        self, connection: apsw.Connection, run: RunRecord, session: sessions.Row | None, start: Start, now: float
+    ) -> None:
+        self._active[run.rid] = start.parent
+        self._as_taken[run.rid] = run, session
+        self._taken.append(run.rid)
+        self.locks.join(connection, start.lock, run.rid, now)

@@ -15,7 +15,7 @@ from perdure.core.execution.run_effects import Start
 from perdure.core.records import KIND, RUN, WIDTH, Row, RunRecord, is_time
 from perdure.core.values import artifact_names
 from perdure.errors import LockLost, OptionError
-from perdure.store import artifacts, bell, database, pieces
+from perdure.store import artifacts, bell, database, pieces, sessions
 from perdure.store.given_up_waits import GivenUpWaits
 from perdure.store.group_commit import Journal
 from perdure.store.holders import Holder
@@ -59,6 +59,7 @@ class RunRows(RunQueries):
         self.described: set[str] = set()  # scripts whose workflows are written down
         self.defaults: dict[tuple[str, str], dict[str, bytes]] = {}  # of workflows of scripts
         self.of_before: dict[Any, Any] = {}  # see engines/local/runs_of_before.py
+        self._as_taken: dict[int, tuple[RunRecord, sessions.Row | None]] = {}  # as their rows were written then
         self._taken: list[int] = []  # in the transaction under way
         self.done_first: set[int] = set()
         """Runs that were done before a safe point at which they would have ended, as was asked for."""
@@ -97,15 +98,15 @@ class RunRows(RunQueries):
 
     def insert_run(self, connection: apsw.Connection, run: RunRecord) -> RunRecord:
         """Add a run; returns it with its checksum. A run without a number gets the next one."""
-        rid = run.rid or self._next_run(connection)
-        given = pieces.keep(connection, rid, run.input)
-        if rid != run.rid or given is not run.input:
-            run = msgspec.structs.replace(run, rid=rid, input=given)
-        run = run.sealed()
-        if run.wake is not None:
-            _refuse_what_no_date_shows(run)
+        if not run.rid:
+            run = msgspec.structs.replace(run, rid=self._next_run(connection))
+        run = _to_be_added(connection, run).sealed()
         connection.execute(self._sql["add_run"], msgspec.structs.astuple(run))
         return run
+
+    def insert_runs(self, connection: apsw.Connection, runs: Sequence[RunRecord]) -> None:
+        """Add runs that have numbers."""
+        connection.executemany(self._sql["add_run"], [_to_be_added(connection, run).row() for run in runs])
 
     def keep_defaults(self, connection: apsw.Connection, start: Start) -> None:
         """Keep the defaults of a workflow of which a run is made, if that is still to be done."""
@@ -244,6 +245,7 @@ class RunRows(RunQueries):
         if not committed:
             for rid in self._taken:
                 self._active.pop(rid, None)
+                self._as_taken.pop(rid, None)
                 self._nudges.pop(rid, None)
         self._taken.clear()
         if self._room:
@@ -278,6 +280,14 @@ class RunRows(RunQueries):
                 stop_notes.put(self.path, run, stopped)
         self.spend_file.close()
         self.holder.close()
+
+
+def _to_be_added(connection: apsw.Connection, run: RunRecord) -> RunRecord:
+    """A new run as it is stored; what of its input is kept apart is stored already."""
+    if run.wake is not None:
+        _refuse_what_no_date_shows(run)
+    given = pieces.keep(connection, run.rid, run.input)
+    return run if given is run.input else msgspec.structs.replace(run, input=given)
 
 
 def _refuse_what_no_date_shows(run: RunRecord) -> None:

@@ -76,7 +76,9 @@ class Store(RunBegin):
         epoch = run.epoch + (status in ("failed", "parked"))
 
         def operation(connection: apsw.Connection) -> parking.Parking | None:
-            found = self._run(connection, run.rid)
+            crc, *beside = self._one(connection, "beside", run.rid)
+            taken, session = self._as_taken.get(run.rid, (None, None))
+            found = taken if taken is not None and taken.crc == crc else self._run(connection, run.rid)
             if not self.holder.has(connection, found):
                 raise self._taken_over(run.id)
             # One that can be gone on with is still to end, if that was asked for.
@@ -85,14 +87,16 @@ class Store(RunBegin):
             changed["stopped"] = effect.stopped
             if status == "done" and found.stop is not None:
                 self.done_first.add(run.rid)
-            self._take_back(connection, run.rid, effect.forget, effect.aftermath)
+            if effect.forget or effect.aftermath is not None:
+                self._take_back(connection, run.rid, effect.forget, effect.aftermath)
+                _, *beside = self._one(connection, "beside", run.rid)
             if effect.aftermath is not None and status in GONE_ON_WITH:
                 self.publish_again_in(connection, run.rid, [effect.aftermath])
                 self.given_up_waits.restore(connection, run.rid, effect.aftermath)
-            crashed, waits, letter, follows, changed["steps"] = self._one(connection, "beside", run.rid)
+            crashed, waits, letter, follows, changed["steps"] = beside
             self._rings = self._rings or follows == 1  # a run of a schedule, after which the next one begins
             self.put_run(connection, found, awaited=waits or found.forked_from is not None, **changed)
-            sessions.end(connection, found, status, now)
+            sessions.end(connection, found, status, now, session)
             self.locks.leave(connection, run.rid)
             if crashed:
                 connection.execute(self._sql["forget_crashes"], (run.rid,))
@@ -149,6 +153,7 @@ class Store(RunBegin):
         self.given_up_waits.forget(run.rid)
         self.locks.forget(run.rid)
         self._active.pop(run.rid, None)
+        self._as_taken.pop(run.rid, None)
         self._holds.pop(run.rid, None)
 
     def has_taken(self) -> bool:

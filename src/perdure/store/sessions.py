@@ -28,6 +28,8 @@ _SQL = load("sessions.sql")
 COLUMNS = 11
 """Of a session's row, with its checksum."""
 
+Row = tuple[Any, ...]
+
 DIED: Final = "died"
 SUSPENDED: Final = "suspended"
 INTERRUPTED: Final = "interrupted"
@@ -74,24 +76,30 @@ class Session(msgspec.Struct, frozen=True):
     host: str
 
 
-def begin(connection: apsw.Connection, run: RunRecord, script: bytes | None, *, first: bool = False) -> None:
-    """This process has taken the run; nobody has before (`first`). Inside the transaction; `run` is as it is now."""
+def begin(connection: apsw.Connection, run: RunRecord, script: bytes | None, *, first: bool = False) -> Row | None:
+    """This process has taken the run; nobody has before (`first`). Inside the transaction; `run` is as it is now.
+
+    Returns the row of the session; None if there is none.
+    """
     if run.parent is not None or run.holder is None:
-        return
+        return None
     number = 1
     if not first:
         for row in connection.execute(_SQL["open"], (run.rid,)).fetchall():  # of a process that left no flight record
             _end(connection, row, None, DIED, None, None)
         (number,) = next(connection.execute(_SQL["next_number"], (run.rid,)))
     about = (run.rid, number, run.holder, float(run.started), None, None, None, VERSION, script, None)
-    connection.execute(_SQL["add"], sealed(*about))
+    row = sealed(*about)
+    connection.execute(_SQL["add"], row)
+    return row
 
 
-def end(connection: apsw.Connection, run: RunRecord, outcome: str, now: float) -> None:
-    """This process leaves the run. Inside the transaction."""
-    if run.parent is None:
-        for row in connection.execute(_SQL["open"], (run.rid,)).fetchall():
-            _end(connection, row, now, outcome, None, peak_memory())
+def end(connection: apsw.Connection, run: RunRecord, outcome: str, now: float, known: Row | None = None) -> None:
+    """This process leaves the run. Inside the transaction; `known` is the row of its session as it was begun."""
+    if run.parent is not None or (known is not None and _end(connection, known, now, outcome, None, peak_memory())):
+        return
+    for row in connection.execute(_SQL["open"], (run.rid,)).fetchall():
+        _end(connection, row, now, outcome, None, peak_memory())
 
 
 def died(connection: apsw.Connection, flights: Iterable[Flight]) -> None:
@@ -139,15 +147,16 @@ def _session(row: Any, holder: Any) -> Session | int:
 
 
 def _end(
-    connection: apsw.Connection, row: Any, ended: float | None, outcome: str, cause: str | None, memory: int | None
-) -> None:
-    """A damaged row stays as it is: what it says is not made sound."""
+    connection: apsw.Connection, row: Row, ended: float | None, outcome: str, cause: str | None, memory: int | None
+) -> bool:
+    """Whether it was the row's end, that is, whether the file has it so. A damaged one is not made sound."""
     if not sound(row):
-        return
-    one = SessionRow(*row)
-    when = None if ended is None else max(float(ended), one.began)
-    *_, crc = sealed(*row[:4], when, outcome, cause, one.version, one.script, memory)
-    connection.execute(_SQL["put"], (when, outcome, cause, memory, crc, one.run, one.number))
+        return False
+    run, number, _, began, _, _, _, version, script, _, crc = row
+    when = None if ended is None else max(float(ended), began)
+    *_, now = sealed(*row[:4], when, outcome, cause, version, script, memory)
+    connection.execute(_SQL["put"], (when, outcome, cause, memory, now, run, number, crc))
+    return connection.changes() > 0
 
 
 AGAIN = 0.05

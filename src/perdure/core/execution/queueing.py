@@ -18,7 +18,7 @@ DEFAULT = "default"
 """The queue of runs that were enqueued without naming one."""
 
 
-class QueuedRun(msgspec.Struct, frozen=True):
+class QueuedRun(msgspec.Struct, frozen=True, gc=False):
     """A run that stands in a queue.
 
     Attributes:

@@ -12,7 +12,7 @@ from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import Row, RunRecord, StepRecord
 
 
-class Start(msgspec.Struct, frozen=True):
+class Start(msgspec.Struct, frozen=True, gc=False):
     """What to run: what to look for, and what to write if nothing is found.
 
     `id` is the run's name if the caller gave one (`named`), a child's derived one, or None; `fresh` is the id that a

@@ -103,7 +103,7 @@ def holds_classes(data: bytes) -> bool:
 
 
 def _holds(data: bytes, wanted: int) -> bool:
-    if bytes((wanted,)) not in data:
+    if wanted not in data:
         return False
     found = False
 

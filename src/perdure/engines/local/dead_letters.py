@@ -74,6 +74,7 @@ class DeadLetterBox:
         self._store = store
         self._files: dict[Path, LetterFile] = {}
         self._lock = threading.Lock()
+        self._nowhere: object = None  # what says that they are appended to no file
 
     def terms(self, script: str) -> Terms:
         """The settings for letters of runs of a script."""
@@ -85,8 +86,12 @@ class DeadLetterBox:
         Raises:
             OptionError: a setting is not valid.
         """
+        now = settings.as_set(script, settings.KEPT_LETTERS.variable, settings.LETTER_FILE.variable)
+        if now is not None and now == self._nowhere:
+            return
         settings.dead_letters(script)
         self.export()
+        self._nowhere = now if settings.dead_letter_file() is None else None
 
     def saving(self, effect: Save, script: str, now: float) -> Operation | None:
         """The operation of the transaction that saves the rows, if it has to do more than that."""

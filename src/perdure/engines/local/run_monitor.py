@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 GRACE = 1.0
 """Seconds that a run whose time is over has to end by itself, before it counts as hanging."""
 
+_TOLD_BY = (settings.ALERTS.variable, settings.HEARTBEAT.variable, "ALERT_TELEGRAM_TOKEN", "ALERT_CHAT_ID")
+"""The variables that may say whom to tell."""
+
 
 class _MonitoredRun:
     """A run whose end is alerted or reported to a check."""
@@ -65,6 +68,7 @@ class RunMonitor:
         self._patience = 0.0
         self.alerted: BaseException | None = None  # the last exception that stopped a run, and was alerted
         self._runs: dict[int, _MonitoredRun] = {}
+        self._nobody: object = None  # the workflow of which nobody is told, and what says so
 
     # -- before the first run -----------------------------------------------------------------------------------------
 
@@ -238,9 +242,13 @@ class RunMonitor:
         self.recorder = Recorder(flight_record.folder_of(self._store.path), self._token, run.path, self._now())
 
     def _monitor(self, run: RunRecord, spec: Spec) -> None:
+        told_by = settings.as_set(spec.file, *_TOLD_BY)
+        if told_by is not None and self._nobody == (spec, told_by):
+            return
         targets = addresses(spec.rules.alerts, spec.file)
         url = spec.rules.heartbeat or settings.heartbeat_url(spec.file)
         if not targets and not url:
+            self._nobody = spec, told_by
             return
         from perdure.engines.runtime.deadline import time_left
 

@@ -150,22 +150,15 @@ def _scope_here() -> Any:
 
 # -- the wrappers -------------------------------------------------------------------------------------------------
 
-_wrapped: set[str] = set()
-
 
 def install() -> None:
     """Wrap what starts threads, as far as it is loaded; what is loaded later is wrapped when it starts its first."""
-    for module, owner, method, wrap in (
-        ("threading", "Thread", "start", _starting),
-        ("concurrent.futures.thread", "ThreadPoolExecutor", "submit", _submitting),
-        ("asyncio.base_events", "BaseEventLoop", "run_forever", _looping),
-        ("multiprocessing.process", "BaseProcess", "start", _forking),
-    ):
+    for module in tuple(_unwrapped):
         # A module that another thread loads at this moment does not have its class yet: it is wrapped the next time.
-        found = getattr(sys.modules.get(module), owner, None)
-        if found is not None and module not in _wrapped:
-            _wrapped.add(module)
-            setattr(found, method, wrap(getattr(found, method)))
+        if module in sys.modules and (found := getattr(sys.modules[module], _unwrapped[module][0], None)) is not None:
+            _, method, wrap = _unwrapped.pop(module, (None, "", None))  # or another thread has done so
+            if wrap is not None:
+                setattr(found, method, wrap(getattr(found, method)))
 
 
 def _starting(original: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
@@ -243,6 +236,15 @@ def _forking(original: Callable[[Any], None]) -> Callable[[Any], None]:
 
     start.__doc__ = original.__doc__
     return start
+
+
+_unwrapped: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
+    "threading": ("Thread", "start", _starting),
+    "concurrent.futures.thread": ("ThreadPoolExecutor", "submit", _submitting),
+    "asyncio.base_events": ("BaseEventLoop", "run_forever", _looping),
+    "multiprocessing.process": ("BaseProcess", "start", _forking),
+}
+"""By module: the class and the method that are still to be wrapped."""
 
 
 @contextmanager

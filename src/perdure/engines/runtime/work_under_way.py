@@ -14,38 +14,38 @@ class WorkUnderWay:
             has ended, without knowing whether it had begun.
     """
 
-    __slots__ = ("_after", "_condition", "held")
+    __slots__ = ("_after", "_lock", "held")
 
     def __init__(self) -> None:
         self.held: set[object] = set()
-        self._condition = threading.Condition()
+        self._lock = threading.RLock()
         self._after: list[Callable[[], None]] = []
 
     def take(self, what: object) -> None:
         """Something begins."""
-        with self._condition:
+        with self._lock:
             self.held.add(what)
 
     def drop(self, what: object) -> None:
         """It has ended, or has never begun."""
-        with self._condition:
+        with self._lock:
             self.held.discard(what)
             if self.held:
                 return
             after, self._after = self._after, []
-            self._condition.notify_all()
         for do in after:
             do()
 
     def wait(self) -> None:
         """Return when nothing is under way."""
-        with self._condition:
-            while self.held:
-                self._condition.wait()
+        while self.held:
+            over = threading.Event()
+            self.then(over.set)
+            over.wait()
 
     def then(self, do: Callable[[], None]) -> None:
         """Do something as soon as nothing is under way: now, or on the thread that ends last."""
-        with self._condition:
+        with self._lock:
             if self.held:
                 self._after.append(do)
                 return

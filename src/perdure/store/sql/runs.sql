@@ -83,7 +83,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 
 UPDATE run SET :columns, crc = ? WHERE rid = ?
 
 -- name: beside
-SELECT EXISTS (SELECT 1 FROM crash WHERE run = ?1),
+SELECT (SELECT crc FROM run WHERE rid = ?1),
+       EXISTS (SELECT 1 FROM crash WHERE run = ?1),
        EXISTS (SELECT 1 FROM wait WHERE run = ?1) OR EXISTS (SELECT 1 FROM wait WHERE awaited = ?1),
        EXISTS (SELECT 1 FROM dead_letter WHERE run = ?1 AND seq = 0),
        EXISTS (SELECT 1 FROM tick t INDEXED BY tick_run CROSS JOIN tick w INDEXED BY tick_open ON w.schedule = t.schedule

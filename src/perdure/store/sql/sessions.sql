@@ -20,7 +20,7 @@ WHERE h.token = ? AND s.outcome IS NULL
 SELECT DISTINCT h.token FROM session s JOIN holder h ON h.hid = s.holder WHERE s.outcome IS NULL
 
 -- name: put
-UPDATE session SET ended = ?, outcome = ?, cause = ?, memory = ?, crc = ? WHERE run = ? AND number = ?
+UPDATE session SET ended = ?, outcome = ?, cause = ?, memory = ?, crc = ? WHERE run = ? AND number = ? AND crc = ?
 
 -- name: list
 SELECT s.run, s.number, s.holder, s.began, s.ended, s.outcome, s.cause, s.version, s.script, s.memory, s.crc,

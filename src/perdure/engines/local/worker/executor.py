@@ -71,6 +71,8 @@ from perdure.errors import (
 from perdure.store import claims, command_lines, crashes
 from perdure.store.group_commit import Entry
 
+YOUNG = 10_000
+"""Objects after which is looked for garbage: those of the runs under way are not gone through again and again."""
 OFTEN = 1.0
 """Seconds after which the clock is looked at again, in case it is set, where a run is to begin at a moment."""
 HOMELESS = 60.0
@@ -195,6 +197,7 @@ class Executor:
             return 1
         load_ahead()
         gc.freeze()  # what is loaded stays: looks for garbage while runs are executed leave it out
+        gc.set_threshold(max(gc.get_threshold()[0], YOUNG), *gc.get_threshold()[1:])
         self._tell(Loaded(program.found(), program.broken, program.all_files(), engine.store.holder.token))
         while self._left is None:
             self._work(engine, program)
