@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from tests.crash.kill import strace
 from tests.waiting import pause
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -97,3 +98,24 @@ def until(holds: Callable[[], object], seconds: float = PATIENCE) -> bool:
             return False
         pause()
     return True
+
+
+def killed_at(pid: int, call: str, nth: int, seconds: float) -> bool:
+    """Whether a process is killed within that time as one of its threads enters its n-th such system call."""
+    tracer = subprocess.Popen([*strace(call, nth), "-p", str(pid)], stderr=subprocess.DEVNULL)
+    try:
+        return until(lambda: not _lives(pid), seconds)
+    finally:
+        tracer.terminate()
+        try:
+            tracer.wait(1.0)
+        except subprocess.TimeoutExpired:  # it waits for a thread of a process that is dead
+            tracer.kill()
+            tracer.wait()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

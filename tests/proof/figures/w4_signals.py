@@ -11,8 +11,9 @@ import sys
 import time
 from itertools import groupby
 
+from tests.crash.kill import MUTATING, no_strace
 from tests.proof.form import Figures, Proof
-from tests.proof.serving import PATIENCE, Place, children, until
+from tests.proof.serving import PATIENCE, Place, children, killed_at, until
 
 WORKERS = 3
 SENDERS = 4
@@ -20,6 +21,12 @@ RUNS = 3
 """Runs that each sender sends to."""
 SIGNALS = 5
 """For each run and kill."""
+
+CALLS = (*MUTATING, "pwrite64", "fdatasync", "flock")
+"""Those that are made at each commit come up twice."""
+
+AT_A_CALL = 4.0
+"""Seconds that a process has until it makes the system call at which it is killed; then it is killed all the same."""
 
 SCRIPT = """
 import os, random, sys, time
@@ -105,12 +112,15 @@ def run(part: int, seed: int, cases: int, *, control: bool = False) -> Figures:
                 time.sleep(rng.uniform(0.0, 0.5))
                 kind = "senders" if rng.random() < 0.25 else rng.choice(("workers", "executors"))
                 found.counts[kind] += 1
+                which = rng.randrange(SENDERS if kind == "senders" else WORKERS)
+                pid = senders[which].process.pid if kind == "senders" else _victim(workers[which].pid, kind)
+                if pid and rng.random() < 0.5 and not no_strace():
+                    found.counts["at a system call"] += killed_at(pid, rng.choice(CALLS), rng.randint(1, 6), AT_A_CALL)
                 if kind == "senders":
-                    sender = rng.choice(senders)
-                    sender.kill()
-                    sender.start()
+                    senders[which].kill()
+                    senders[which].start()
                 else:
-                    _kill(place, workers, rng.randrange(WORKERS), kind)
+                    _kill(place, workers, which, kind, pid)
                 if rng.random() < 0.5:
                     found.counts["times all bells were removed"] += 1
                     for bell in place.state.with_name("state.db-locks").glob("*.bell"):
@@ -124,7 +134,7 @@ def run(part: int, seed: int, cases: int, *, control: bool = False) -> Figures:
         finally:
             for sender in senders:
                 sender.kill()
-        _judge(place.lines("ledger"), names, many, found, label)
+        judge(place.lines("ledger"), names, many, found, label)
     return found
 
 
@@ -132,17 +142,22 @@ def _taken(place: Place) -> set[tuple[str, str]]:
     return {(name, n) for what, name, n, _ in place.lines("ledger") if what == "took"}
 
 
-def _kill(place: Place, workers: list[subprocess.Popen[bytes]], which: int, kind: str) -> None:
+def _victim(worker: int, kind: str) -> int:
+    return worker if kind == "workers" else next(iter(children(worker)), 0)
+
+
+def _kill(place: Place, workers: list[subprocess.Popen[bytes]], which: int, kind: str, pid: int) -> None:
+    """Those that were killed at a system call are dead already; of a supervisor, its executors may live on."""
     if kind == "workers":
-        place.kill(workers[which])
+        if workers[which].poll() is None:
+            place.kill(workers[which])
         workers[which] = place.worker("--slots", "8")
-        return
-    for pid in children(workers[which].pid)[:1]:
+    elif pid:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
-def _judge(ledger: list[list[str]], names: list[str], many: int, found: Figures, label: str) -> None:
+def judge(ledger: list[list[str]], names: list[str], many: int, found: Figures, label: str) -> None:
     """A step that a kill has cut off notes its number once more, at once; anything else is a fault."""
     at: dict[tuple[str, str, str], float] = {}
     taken: dict[str, list[int]] = {name: [] for name in names}
@@ -172,7 +187,8 @@ def says(found: Figures) -> str:
     after = ", ".join(f"{name} {found.percentile('taken after', share):.2f} s" for name, share in shares.items())
     return (
         f"{counts['signals']:,} signals, many sent again under their id; {counts['workers']} of the kills were workers,"
-        f" {counts['executors']} executors, {counts['senders']} senders; all bells removed"
+        f" {counts['executors']} executors, {counts['senders']} senders, {counts['at a system call']} of them at a"
+        " mutating system call; all bells removed"
         f" {counts['times all bells were removed']} times; taken after {after}, takeovers included"
     )
 
@@ -183,7 +199,7 @@ PROOF = Proof(
     " each is taken once, in order, and no run waits in vain",
     unit="kills",
     size=1_000,
-    part=8,
+    part=20,
     run=run,
     control=control,
     controlled="a signal is taken in one transaction and recorded in another",
