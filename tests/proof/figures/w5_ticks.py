@@ -20,6 +20,9 @@ WORKERS = 3
 PERIODS = {"two": 2, "three": 3, "five": 5}
 """Seconds between the ticks of each schedule."""
 
+LONG = 80 * PERIODS["two"]
+"""Seconds for which all are stopped once in each tenth part."""
+
 SCRIPT = """
 import os
 import perdure
@@ -55,6 +58,8 @@ def run(part: int, seed: int, cases: int, *, control: bool = False) -> Figures:
         until(lambda: place.lines("ledger"))
         for version in range(1, cases + 1):
             kind = rng.choice(("killed workers", "killed executors", "times that all were stopped", "edits", "broken"))
+            if version == 1 and part % 10 == 9:
+                kind = "stopped for 80 ticks"
             found.counts[kind] += 1
             _disturb(place, workers, kind, version, rng)
             time.sleep(rng.uniform(0.5, 4.0))
@@ -85,13 +90,13 @@ def _disturb(place: Place, workers: list[subprocess.Popen[bytes]], kind: str, ve
         for pid in children(workers[which].pid)[:1]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    elif kind == "times that all were stopped":
+    elif "stopped" in kind:
         for number in (signal.SIGSTOP, signal.SIGCONT):
             for worker in workers:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(worker.pid, number)
             if number == signal.SIGSTOP:
-                time.sleep(rng.uniform(3.0, 12.0))
+                time.sleep(LONG if kind == "stopped for 80 ticks" else rng.uniform(3.0, 12.0))
     else:
         _write(place, f"VERSION = {version}{SCRIPT}{BROKEN if kind == 'broken' else ''}")
 
@@ -137,7 +142,14 @@ def control(seed: int) -> Figures:
 
 def says(found: Figures) -> str:
     counts = found.counts
-    kinds = ("killed workers", "killed executors", "times that all were stopped", "edits", "broken")
+    kinds = (
+        "killed workers",
+        "killed executors",
+        "times that all were stopped",
+        "stopped for 80 ticks",
+        "edits",
+        "broken",
+    )
     how = ", ".join(f"{counts[kind]} {kind}" for kind in kinds)
     return (
         f"{counts['ticks of the calendar']:,} ticks: {counts['ticks with a run']:,} with a run, others with a reason;"
