@@ -26,6 +26,7 @@ from .shape import SHAPES, Shape
 from .trial import Outcome
 from .victim import Home, Nursery
 
+MEMORY = Path("/dev/shm")
 POWER_CUTS = 10
 BLOCK = 20
 FAULTS = (*VFS_FAULTS, *OWN_FAULTS, *CALL_FAULTS)
@@ -93,11 +94,14 @@ class Ground:
 
     Args:
         seed: decides every case, together with its shape and name.
+        memory: in a file system in memory, where no sync waits for a disk; what a killed process has left is the same.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, memory: bool = False) -> None:
         self._seed = seed
-        self._folder = Path(tempfile.mkdtemp(prefix="perdure-crash-"))
+        self._folder = Path(
+            tempfile.mkdtemp(prefix="perdure-crash-", dir=MEMORY if memory and MEMORY.is_dir() else None)
+        )
         self.nursery = Nursery()
         self._references: dict[str, tuple[Reference, int]] = {}
 

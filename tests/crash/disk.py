@@ -9,36 +9,55 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 SECTOR = 512
+
+
+class Left(NamedTuple):
+    """What is found of one file after a cut; equal to another if that has the same content for the same reasons.
+
+    Args:
+        synced: what was on the disk for certain.
+        survivors: the changes beside it that reached the disk.
+        noise: its last bytes, which are neither.
+    """
+
+    synced: bytes
+    survivors: tuple[tuple[Any, ...], ...]
+    noise: bytes
+
+    def content(self) -> bytes:
+        content = bytearray(self.synced)
+        for event in self.survivors:
+            _apply(content, event)
+        if self.noise:
+            content[-len(self.noise) :] = self.noise
+        return bytes(content)
 
 
 @dataclass
 class Platter:
     """One file: what is on the disk for certain, and the writes and truncations on their way."""
 
-    content: bytearray = field(default_factory=bytearray)
+    content: bytes = b""
     pending: list[tuple[Any, ...]] = field(default_factory=list)
 
     def sync(self) -> None:
-        for event in self.pending:
-            _apply(self.content, event)
+        self.content = Left(self.content, tuple(self.pending), b"").content()
         self.pending.clear()
 
-    def after_cut(self, rng: random.Random) -> bytes:
+    def after_cut(self, rng: random.Random) -> Left:
         """What might be found."""
-        content = bytearray(self.content)
-        survivors = _survivors(self.pending, rng)
-        grown = len(content)
-        for event in survivors:
-            _apply(content, event)
-        if rng.random() < 0.2 and len(content) > grown:
+        survivors = tuple(_survivors(self.pending, rng))
+        grown, size = len(self.content), _size(len(self.content), survivors)
+        noise = b""
+        if rng.random() < 0.2 and size > grown:
             # The size got there, the newest data did not.
-            start = rng.randrange(grown, len(content))
-            content[start:] = rng.randbytes(len(content) - start)
-        return bytes(content)
+            noise = rng.randbytes(size - rng.randrange(grown, size))
+        return Left(self.content, survivors, noise)
 
 
 class Disk:
@@ -72,8 +91,8 @@ class Disk:
                 # A disk that lies about data still has names: else its control would only show a missing file.
                 self._sync_names(len(self._pending_names))
 
-    def cut(self, rng: random.Random) -> dict[str, bytes]:
-        """The files that might be found after a power cut at this point: names and contents."""
+    def cut(self, rng: random.Random) -> dict[str, Left]:
+        """The files that might be found after a power cut at this point, by their names."""
         names = dict(self._names)
         for event in self._pending_names[: rng.randint(0, len(self._pending_names))]:
             _rename(names, event)
@@ -101,6 +120,13 @@ def _apply(content: bytearray, event: tuple[Any, ...]) -> None:
     if offset > len(content):
         content.extend(b"\0" * (offset - len(content)))
     content[offset : offset + len(data)] = data
+
+
+def _size(size: int, events: Iterable[tuple[Any, ...]]) -> int:
+    """How long a file is after these changes."""
+    for event in events:
+        size = event[2] if event[0] == "truncate" else max(size, event[2] + len(event[3]))
+    return size
 
 
 def _survivors(pending: list[tuple[Any, ...]], rng: random.Random) -> list[tuple[Any, ...]]:

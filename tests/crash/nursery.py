@@ -49,11 +49,14 @@ def serve() -> dict[str, Any] | None:
 
 def warm_up() -> None:
     """Import what a workload needs, also what perdure itself only imports when a run begins."""
-    for layer in ("core", "store", "engines.local"):
+    for layer in ("core", "store", "engines.local", "engines.runtime", "alerts.channels", "api"):
         package = importlib.import_module(f"perdure.{layer}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
-    for name in ("asyncio", "concurrent.futures"):
+    for name in (
+        *("asyncio", "concurrent.futures", "perdure.engines.selection", "perdure.catalogue"),
+        *("perdure.alerts.run_alerts", "perdure.alerts.watchdog.client"),
+    ):
         importlib.import_module(name)
 
 

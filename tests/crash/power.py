@@ -42,7 +42,7 @@ def images(
         disk.follow(event)
         while points and points[0] == done:
             points.pop(0)
-            yield done, disk.cut(rng), list(disk.said)
+            yield done, {name: left.content() for name, left in disk.cut(rng).items()}, list(disk.said)
 
 
 def cut(

@@ -134,7 +134,7 @@ def test_disk_keeps_what_was_synced_and_may_lose_the_rest() -> None:
     ]  # fmt: skip
     for event in events:
         disk.follow(event)
-    found = {disk.cut(random.Random(seed))["f"] for seed in range(300)}
+    found = {disk.cut(random.Random(seed))["f"].content() for seed in range(300)}
     assert all(content[:512] == b"a" * 512 for content in found)
     assert b"a" * 1024 in found
     assert b"a" * 512 + b"b" * 1024 in found

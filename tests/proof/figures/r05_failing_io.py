@@ -22,12 +22,12 @@ ROUNDS = 4
 
 
 def run(part: int, seed: int, cases: int) -> Figures:
-    """A quarter of the operations of one workload, with each kind of fault in turn."""
+    """A quarter of the operations of one workload, with each kind of fault in turn; every other one in memory."""
     turn, which = divmod(part, len(FAULTS) * ROUNDS)
     first, kind = divmod(which, len(FAULTS))
     shape, fault = RUNS[turn % len(RUNS)], FAULTS[kind]
     found = Figures(seen={"workloads": {shape}, "kinds of faults": {fault}})
-    with Ground(seed) as ground:
+    with Ground(seed, memory=first % 2 == 1) as ground:
         for at in itertools.count(first + 1, ROUNDS):
             case = f"{fault}@{at}:0"
             outcome = ground.case(SHAPES[shape], case)

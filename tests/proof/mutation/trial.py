@@ -29,6 +29,7 @@ from perdure.config.script_loader import load_script
 from perdure.engines.local import engine as local
 from perdure.errors import PerdureError
 from perdure.operations.location import Location
+from perdure.store.damaged_rows import LOOK
 
 SECONDS = 30
 """After so long a look hangs."""
@@ -51,7 +52,7 @@ OF_FILES = {
 }
 
 
-NAMED = (b"[state-", b"does not match its checksum", b"is damaged")
+NAMED = (b"[state-", b"does not match its checksum", b"is damaged", LOOK.encode(), b'"damaged":["')
 """What stands in an answer that says itself that something is damaged."""
 
 
