@@ -30,7 +30,8 @@ def says(found: Figures) -> str:
         if name.startswith(GONE_ON)
     )
     return (
-        f"looks: {counts['right']:,} right, {counts['named']:,} named errors, {counts['differs']:,} without what was"
+        f"{counts['whole']:,} looked at in every way, the others by what all ways read with; looks:"
+        f" {counts['right']:,} right, {counts['named']:,} named errors, {counts['differs']:,} without what was"
         f" damaged (files that no result depends on; {counts[NOT_FOUND]:,} mutated state files, named by doctor);"
         f" the script run again: {gone_on}"
     )

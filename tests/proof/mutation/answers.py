@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from perdure.operations import alerts, dead_letters, deeds, doctor, prune, ps, p
 from perdure.operations.diagnose import diagnose
 from perdure.operations.find_run import find_run
 from perdure.operations.location import Location, opened
-from perdure.store import attempt_logs, flight_record
+from perdure.store import artifacts, attempt_logs, flight_record, listing
 from perdure.web import answers, api_reading
 from perdure.web.endpoints import Desk, asked
 from perdure.web.jobs import Jobs
@@ -25,6 +26,10 @@ from perdure.web.jobs import Jobs
 Look = Callable[[Location], Any]
 DOCTOR = "doctor"
 """What the doctor says of the state file."""
+DAMAGE = "damaged rows"
+"""Those of all rows that are not as they were written."""
+RECORDS = "records"
+"""Every run with its records, as a run that goes on reads them."""
 RUNS = ("x", "done-1", "failed-1", "waits-1", "mail-0")
 
 
@@ -77,16 +82,40 @@ def _command(*words: str) -> Look:
     return look
 
 
+def _damage(location: Location) -> Any:
+    with opened(location) as store:
+        return [f"{row.table} {row.label}" for row in listing.rows(store) if not row.intact]
+
+
+def _records(location: Location) -> Any:
+    with opened(location) as store:
+        return [[run, list(store.all_records(run.rid))] for run in store.runs(children=True, most=1_000)]
+
+
+def _logs(location: Location) -> Any:
+    return [list(attempt_logs.lines_of(location.path, run)) for run in RUNS]
+
+
+def _flights(location: Location) -> Any:
+    return [flight_record.read(path) for path in sorted(flight_record.folder_of(location.path).glob("*.rec"))]
+
+
+def _artifacts(location: Location) -> Any:
+    return [artifacts.is_sound(location.path, each) for each in sorted(os.listdir(artifacts.folder_of(location.path)))]
+
+
+BESIDE: dict[str, Look] = {
+    "logs": _logs,
+    "flight": _flights,
+    "spool": lambda location: alerts.pending(location, None),
+    "services": api_reading.list_breakers,
+    "artifact": _artifacts,
+}
+"""What lies beside the state file, each by those who read it alone."""
+
+
 def _files(location: Location) -> Any:
-    """What lies beside the state file, by those who read it alone."""
-    state = location.path
-    flights = flight_record.folder_of(state)
-    return [
-        [list(attempt_logs.lines_of(state, run)) for run in RUNS],
-        [flight_record.read(path) for path in sorted(flights.glob("*.rec"))],
-        alerts.pending(location, None),
-        api_reading.list_breakers(location),
-    ]
+    return [look(location) for look in BESIDE.values()]
 
 
 def _settings(location: Location) -> Any:
@@ -106,9 +135,12 @@ def looks() -> dict[str, Look]:
         "schedules": schedules.list_schedules,
         "queues": queues.list_queues,
         "files": _files,
+        DAMAGE: _damage,
+        RECORDS: _records,
         "prune": lambda location: prune.prune(location, "1s", letters=True, dry=True),
         "get": lambda location: [published.get(location, "x", name) for name in ("state",)],
     }
+    found |= {f"{name} alone": look for name, look in BESIDE.items()}
     for run in RUNS:
         found[f"each step of {run}"] = _each_step(run)
         found[f"diagnose {run}"] = _diagnose(run)
@@ -127,7 +159,7 @@ def looks() -> dict[str, Look]:
 
 def encoded(name: str, answer: Any) -> bytes:
     """An answer; texts that are no Unicode are for the page to make some of (making it so of all takes long)."""
-    if name == "files":
+    if name in ("files", RECORDS) or name.endswith(" alone"):
         return repr(answer).encode("utf-8", "backslashreplace")
     try:
         return msgspec.json.encode(answer, enc_hook=_plain)
