@@ -60,6 +60,7 @@ def test_a_wrong_timeout_in_the_environment_is_refused(value: str, monkeypatch: 
     [
         ("[tool.perdure]\nstat = 'x'\n", "unknown setting 'stat'"),
         ("[tool.perdure\n", "is not valid TOML"),
+        (f"[tool.perdure]\nstate = {'[' * 3000}", "is not valid TOML: it is nested too deeply"),
         ("tool.perdure = 5\n", "is 5, and a table is needed"),
         ("[tool.perdure]\nstep_timeout = 'soon'\n", "step_timeout in pyproject.toml"),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure.config import settings
+from perdure.config.project_file import toml_in
 from perdure.core.policies.classify import Assessment, assess
 from perdure.core.policies.failure_rules import Rule, Rules, parse
 from perdure.errors import OptionError
@@ -39,7 +40,7 @@ def assess_for(script: str, error: BaseException) -> Assessment:
 @cache
 def own_rules() -> tuple[Rule, ...]:
     """Perdure's own rules."""
-    return parse(_load(FILE.read_text(encoding="utf-8"), "rules.toml")["rule"], "perdure", portable=True)
+    return parse(toml_in(FILE.read_text(encoding="utf-8"), "rules.toml")["rule"], "perdure", portable=True)
 
 
 @cache
@@ -68,13 +69,4 @@ def _of_plugin(point: Any) -> tuple[Rule, ...]:
             text = file.read(LONGEST).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"{path} cannot be read: {error}", "give the path of a TOML file of the package") from None
-    return parse(_load(text, str(path)).get("rule", []), source, portable=True)
-
-
-def _load(text: str, source: str) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise OptionError(f"{source} is not valid TOML: {error}", "correct the file") from None
+    return parse(toml_in(text, str(path)).get("rule", []), source, portable=True)

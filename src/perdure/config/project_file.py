@@ -107,12 +107,7 @@ def _open_to_all(folder: Path) -> bool:
 def _parsed(text: str, path: Path, known: Collection[str]) -> dict[str, Any]:
     if "tool.perdure" not in text:
         return {}  # most scripts: not worth the import of a parser
-    import tomllib
-
-    try:
-        whole = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise OptionError(f"{path} is not valid TOML: {error}", "correct the file") from None
+    whole = toml_in(text, str(path))
     tools = whole.get("tool", {})
     table: dict[str, Any] = tools.get("perdure", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
@@ -121,3 +116,18 @@ def _parsed(text: str, path: Path, known: Collection[str]) -> dict[str, Any]:
         if key not in known:
             raise OptionError(f"unknown setting {key!r} in [tool.perdure] of {path}", f"use one of: {', '.join(known)}")
     return table
+
+
+def toml_in(text: str, source: str) -> dict[str, Any]:
+    """What a text in TOML says.
+
+    Raises:
+        OptionError: it is none; the error names the source.
+    """
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise OptionError(f"{source} is not valid TOML: {why}", "correct the file") from None

@@ -154,7 +154,7 @@ def _name_in(file: Path) -> str:
         import tomllib
 
         table: dict[str, Any] = tomllib.loads(text)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
     tools = table.get("tool")
     places = (table.get("project"), tools.get("poetry") if isinstance(tools, dict) else None)

@@ -409,10 +409,11 @@ def _configured(script: str, name: str) -> tuple[Any, Path]:
 
 
 def forget_files() -> None:
-    """Read the files anew that hold settings, when they are asked for next."""
+    """Read the files anew that hold settings, and check them, when they are asked for next."""
     _table.cache_clear()
     _tables.clear()
     _states.clear()
+    _checked.clear()
 
 
 @cache

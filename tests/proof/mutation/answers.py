@@ -135,6 +135,7 @@ def looks() -> dict[str, Look]:
         "schedules": schedules.list_schedules,
         "queues": queues.list_queues,
         "files": _files,
+        "settings": _settings,
         DAMAGE: _damage,
         RECORDS: _records,
         "prune": lambda location: prune.prune(location, "1s", letters=True, dry=True),

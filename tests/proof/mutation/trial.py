@@ -25,9 +25,10 @@ from tests.proof.form import Figures
 from tests.proof.mutation import answers, world
 from tests.proof.mutation.mutations import MUTATIONS, finds_rows
 
+from perdure.config import settings
 from perdure.config.script_loader import load_script
 from perdure.engines.local import engine as local
-from perdure.errors import PerdureError
+from perdure.errors import OptionError, PerdureError
 from perdure.operations.location import Location
 from perdure.store.damaged_rows import LOOK
 
@@ -155,6 +156,7 @@ class Bench:
     def _case(self, kind: str, chance: random.Random) -> tuple[dict[str, int], list[str]]:
         self._restore()
         about = f"{kind}: {MUTATIONS[kind][0](self.state, chance)}"
+        settings.forget_files()
         if keep := os.environ.get("KEEP_MUTATED"):
             shutil.copytree(self.folder, keep, dirs_exist_ok=True)
         whole = chance.randrange(WHOLE) == 0
@@ -235,7 +237,7 @@ class Bench:
         try:
             return answers.encoded(name, self.looks[name](self.location))
         except PerdureError as error:
-            if raises and type(error).code.startswith("state"):
+            if raises and (type(error).code.startswith("state") or isinstance(error, OptionError)):
                 raise
             return repr(error).encode()
         finally:
