@@ -48,6 +48,7 @@ ALLOWED = {
     "conformance/test_cluster_races.py::test_a_race_before_the_record_is_full": "likewise",
     "conformance/test_kills.py": "the moments of the kills are drawn",
     "conformance/test_cluster_refused.py::test_computing_for_too_long_between_steps": "it blocks its worker",
+    "proof/figures/t3_code_between_steps.py::pausing": "it blocks its worker",
     "conformance/test_cluster_full_cache.py::test_a_full_cache": "durable timers, which nothing is compared with",
     "conformance/shapes/branches.py::timers_of_an_async_workflow": "durable timers, in either order",
     "conformance/shapes/batches.py::items_that_run_out_of_time": "outlasts its own timeout three times, in any case",
