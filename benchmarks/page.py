@@ -264,11 +264,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--keep", type=Path, help="make the large file there, or take the one that lies there")
     parser.add_argument("--instructions", action="store_true", help="count those of the run under watch, and no more")
+    parser.add_argument("--which", choices=("w1", "w3"), help="of the runs under watch, that one alone")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         Path(temporary, "watched.py").write_text(SCRIPT)
         if given.instructions:
-            for which in ("w1", "w3"):
+            for which in (given.which,) if given.which else ("w1", "w3"):
                 counted(Path(temporary), which, given.watched, given.rounds)
             return
         assets()
@@ -279,7 +280,7 @@ def main() -> None:
             make(large, given.runs, given.steps)
         views(large, given.rounds)
         idle(large)
-        for which in ("w1", "w3"):
+        for which in (given.which,) if given.which else ("w1", "w3"):
             watched(Path(temporary), which, given.watched, given.rounds)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -53,7 +53,8 @@ class StepRow(msgspec.Struct, frozen=True):
     """A call as a row of a table. `at` is the start of its first attempt and `last_at` that of its last one, in
     milliseconds from the start of the run; `ms` is how long the last one took. `failures` are those before it. `map` is
     the number of the map that it was an item of, `label` the key that it goes by, as text. `made` is when the call was
-    made, in the same milliseconds, if it waited before its first attempt; else None.
+    made, in the same milliseconds, if it waited before its first attempt; else None. A call of which no attempt was made,
+    since its breaker is open for instance, is where the call before it ended.
 
     Of a call whose `status` is "damaged" there is its number and, as far as these can be read, what else its record
     says: that is not as it was written, or a failed attempt or the letter of the call is not."""
@@ -227,6 +228,7 @@ class Rows:
         self._store = store
         self._run = run
         self._hide = secrets.redactor()
+        self._places: Mapping[int, float] = {}  # of calls that no attempt was made of
 
     def of(self, records: Sequence[StepRecord | DamagedStep]) -> list[StepRow]:
         """Records as rows."""
@@ -249,12 +251,14 @@ class Rows:
         )
         dead = [one.seq for one in records if one.status == "dead" or _is_in_part(one) or one.n >= SET_ASIDE]
         letters = step_pages.letters_of(self._store, rid, dead)
+        never = [one.seq for one in records if not one.started]
+        self._places = step_pages.ends_before(self._store, rid, never) if never else {}
         return [self._row(one, tries.get((one.name, one.key, one.n), []), letters.get(one.seq)) for one in records]
 
     def _row(self, record: StepRecord, tries: Sequence[AttemptRecord], letter: LetterRecord | None) -> StepRow:
         name, given = called(record.kind, record.name, record.input)
         failures = [self.failed(one) for one in tries if one.started < record.started]
-        last_at = self._at(record.started)
+        last_at = self._at(record.started or self._places.get(record.seq, self._run.created))
         at = failures[0].at if failures else last_at
         made = None if record.asked is None else round(max(last_at - record.asked, 0.0), 1)
         return StepRow(

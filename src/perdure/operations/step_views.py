@@ -168,7 +168,7 @@ def _step(
         result=None if result is None else show.value(result),
         error=None if done or given_up else error_view(record.output),
         attempts=record.attempts,
-        started=None if given_up else moment(record.started),
+        started=None if given_up or not record.started else moment(record.started),
         seconds=record.ms / 1000,
         failures=failures,
         letter=letter.lid if letter else None,

@@ -15,7 +15,6 @@ from perdure.core.letter_record import LetterRecord
 from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepRecord
 from perdure.store import artifacts, pieces, spending
 from perdure.store.damaged_rows import rows_of
-from perdure.store.liveness import lives
 from perdure.store.rows import corrupt, intact, intact_of_run, sound
 from perdure.store.run_queries import CHUNK
 from perdure.store.runs import Store
@@ -129,11 +128,6 @@ def holders(store: Store) -> list[HolderState]:
 
     found: list[HolderState] = store.journal.read(question)
     return found
-
-
-def executing(store: Store) -> list[str]:
-    """The tokens of the living processes that execute runs: of few rows, however many there were before."""
-    return [token for (token,) in _all(store, "executing") if lives(store.path, token)]
 
 
 def holder_of(store: Store, run: RunRecord) -> HolderInfo | None:

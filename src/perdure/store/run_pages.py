@@ -216,7 +216,8 @@ def count(store: Store, wanted: Wanted, most: int, listed: Sequence[int] | None 
         "listed": None if listed is None else _json(listed),
     }
     filters = " ".join(_SQL[name] for name, asked in names.items() if asked)
-    index = {"running": _RUNNING, "done": _BEGUN}.get(wanted.status or "", "")
+    by_status = {"running": _RUNNING, "done": _BEGUN}.get(wanted.status or "", "")
+    index = by_status if listed is None else ""  # listed ones are looked up, however many others stand so
     statement = _SQL["count"].replace(":filters", filters).replace(":index", index)
     found: int = store.journal.read(lambda connection: next(connection.execute(statement, given))[0])
     return found

@@ -35,6 +35,9 @@ TEXTS = 1_000
 TRIED = 20_000
 """Calls with failed attempts of which it is looked up whether they have a record."""
 
+NEAR = 1_000
+"""Records before one of a call that was not executed, among which the last one that was is looked for."""
+
 TRIES = 100
 """Failed attempts of a call that are read, of each life of its run."""
 
@@ -116,7 +119,7 @@ class Group(NamedTuple):
     cut: int
     first: int
     last: int
-    began: float
+    began: float | None
     ended: float
     ms: int
 
@@ -296,6 +299,13 @@ def letters_of(store: Store, rid: int, seqs: Sequence[int]) -> dict[int, LetterR
     return {letter.seq: letter for letter in found}
 
 
+def ends_before(store: Store, rid: int, seqs: Sequence[int]) -> dict[int, float]:
+    """When the last call that was executed before each of these records ended, in seconds since the epoch; of one that
+    comes after many that were not executed, that is not looked for."""
+    given = {"run": rid, "seqs": msgspec.json.encode(seqs).decode(), "most": NEAR}
+    return {row[0]: row[1] for row in _asked(store, _SQL["ends_before"], given)}
+
+
 def tried_without_record(store: Store, rid: int) -> list[Identity]:
     """The calls of which an attempt has failed and that have no record; of more than 20,000 such calls, some."""
     tried = dict.fromkeys(_all(store, "tried_calls", rid, TRIED))
@@ -336,7 +346,7 @@ def groups(store: Store, rid: int) -> list[Group]:
                     waited=known.waited + one.waited,
                     cut=known.cut + one.cut,
                     last=one.last,
-                    began=min(known.began, one.began),
+                    began=min(filter(None, (known.began, one.began)), default=None),
                     ended=max(known.ended, one.ended),
                     ms=known.ms + one.ms,
                 )

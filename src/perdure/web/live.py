@@ -21,8 +21,8 @@ RECORDS: Final = 0.25
 AROUND: Final = 1.0
 """Seconds between two looks at processes and services."""
 
-QUIET: Final = 15.0
-"""Seconds after which a line without meaning keeps a connection open."""
+QUIET: Final = 20.0
+"""Seconds without a change after which all are sent a line without meaning, which keeps their connections open."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ class Live:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._listeners: set[asyncio.Queue[Change]] = set()
+        self._listeners: set[asyncio.Queue[Change | None]] = set()
         self._asked: Counter[str] = Counter()
         self._over: threading.Event | None = None  # of the thread that looks
         self._begun = asyncio.Event()  # it has looked once: what changes from then on is noticed
@@ -61,7 +61,7 @@ class Live:
         Args:
             run: the id of a run that is asked about: whatever is recorded of it is told, also if nothing executes it.
         """
-        queue: asyncio.Queue[Change] = asyncio.Queue(maxsize=1)
+        queue: asyncio.Queue[Change | None] = asyncio.Queue(maxsize=1)
         self._listeners.add(queue)
         if run is not None:
             self._asked[run] += 1
@@ -73,11 +73,8 @@ class Live:
             await self._begun.wait()
             yield _event(Change(self._number))
             while True:
-                try:
-                    async with asyncio.timeout(QUIET):
-                        yield _event(await queue.get())
-                except TimeoutError:
-                    yield b": still here\n\n"
+                change = await queue.get()
+                yield b": still here\n\n" if change is None else _event(change)
         finally:
             self._listeners.discard(queue)
             if run is not None:
@@ -88,14 +85,19 @@ class Live:
 
     def _watch(self, loop: asyncio.AbstractEventLoop, over: threading.Event, begun: asyncio.Event) -> None:
         """The life of the thread that looks. It wakes the loop only when there is something to tell."""
-        watcher = _Watcher(self._path)
+        watcher, quiet = _Watcher(self._path), 0.0
         try:
             watcher.has_changed()
             loop.call_soon_threadsafe(begun.set)
             while not over.is_set():
                 time.sleep(RECORDS)  # a wait for the event takes twice the CPU, for ever
+                quiet += RECORDS
                 if watcher.has_changed(tuple(self._asked), RECORDS):
+                    quiet = 0.0
                     loop.call_soon_threadsafe(self._tell, watcher.runs, watcher.around)
+                elif quiet >= QUIET:
+                    quiet = 0.0
+                    loop.call_soon_threadsafe(self._tell_nothing)
         except RuntimeError:  # the loop is closed: nobody listens
             pass
         finally:
@@ -104,9 +106,14 @@ class Live:
     def _tell(self, runs: Sequence[str], around: bool) -> None:
         self._number += 1
         for queue in self._listeners:
-            before = queue.get_nowait() if queue.full() else Change(0)  # who is slow is told once
+            before = (queue.get_nowait() if queue.full() else None) or Change(0)  # who is slow is told once
             named = tuple(dict.fromkeys((*before.runs, *runs)))
             queue.put_nowait(Change(self._number, named, around or before.around))
+
+    def _tell_nothing(self) -> None:
+        for queue in self._listeners:
+            if not queue.full():
+                queue.put_nowait(None)
 
 
 class _Watcher:

@@ -1,5 +1,8 @@
 -- Which runs have changed since the last look, for pages that are open. See changes.py.
 
+-- name: executing
+SELECT DISTINCT h.token FROM run r JOIN holder h ON h.hid = r.holder WHERE r.status = 'running' ORDER BY h.token
+
 -- name: last_run
 SELECT coalesce(max(rid), 0) FROM run
 

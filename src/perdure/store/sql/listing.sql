@@ -28,9 +28,6 @@ UNION ALL SELECT status, count(*) FROM run WHERE rid > 0 AND status <> 'running'
 SELECT h.hid, h.token, h.pid, h.host, h.started, h.gone, h.crc, count(r.rid)
 FROM holder h LEFT JOIN run r ON r.holder = h.hid AND r.status = 'running' GROUP BY h.hid ORDER BY h.hid
 
--- name: executing
-SELECT DISTINCT h.token FROM run r JOIN holder h ON h.hid = r.holder WHERE r.status = 'running' ORDER BY h.token
-
 -- name: may_have_letters
 SELECT EXISTS (SELECT 1 FROM dead_letter WHERE run = ?1) OR EXISTS (SELECT 1 FROM run WHERE parent = ?1)
 

@@ -74,6 +74,10 @@ SELECT epoch FROM lives WHERE epoch IS NOT NULL
 -- name: letter
 :letters WHERE run = ? AND seq = ?
 
+-- name: ends_before
+SELECT value, (SELECT started + ms / 1000.0 FROM step WHERE run = :run AND seq < value AND seq >= value - :most AND started > 0 ORDER BY seq DESC LIMIT 1) AS ended
+FROM json_each(:seqs) WHERE ended IS NOT NULL
+
 -- name: tried_calls
 SELECT DISTINCT name, key, n FROM attempt WHERE run = ? AND name <> 'perdure.noted' LIMIT ?
 
@@ -90,6 +94,6 @@ WHERE run = ?1 AND seq > ?2 AND seq <= ?3 AND kind NOT IN ('undo', 'timers') AND
   AND name NOT IN (SELECT value FROM json_each(?5))
 
 -- name: groups
-SELECT name, kind, status, count(*), sum(attempts > 1), count(waits), count(lives), min(seq), max(seq), min(started), max(started + ms / 1000.0), sum(ms)
+SELECT name, kind, status, count(*), sum(attempts > 1), count(waits), count(lives), min(seq), max(seq), min(nullif(started, 0)), max(started + ms / 1000.0), sum(ms)
 FROM step WHERE run = :run AND seq > :first AND seq <= :last AND kind NOT IN ('undo', 'timers')
 GROUP BY name, kind, status

@@ -61,7 +61,7 @@ export function alerts({ main, again }) {
                 "Alerts that wait",
                 [
                   ["Alert", a => h("b", fold(a.title)), "wide"],
-                  ["For", a => [a.target, a.configured ? null : h("span.mute", " not in these settings")], "whole"],
+                  ["For", a => [a.target, a.configured ? null : h("div.mute", "not in these settings")], "whole"],
                   ["Since", a => ago(a.created), "", a => at(a.created)],
                   ["Tries", a => n(a.tries), "r"],
                   ["Last failure", a => (a.error ? fold(a.error) : "–"), "wide"],

@@ -6,7 +6,7 @@ const KEPT = "perdure-token";
 /** Milliseconds until what failed is tried again: the first time, and after many times. */
 export const LEAST = 500,
   MOST = 15000;
-const SILENCE = 40000; // milliseconds without a sign of a server that sends one each 15 s: the connection is lost
+const SILENCE = 50000; // milliseconds without a sign of a server that sends one each 20 s: the connection is lost
 
 const tabs = "BroadcastChannel" in window ? new BroadcastChannel("perdure-ui") : null;
 let token = sessionStorage.getItem(KEPT);

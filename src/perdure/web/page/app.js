@@ -76,7 +76,6 @@ function frame() {
       h(
         "span",
         { class: `live ${state}`, role: "status" },
-        h("i"),
         { live: "live", lost: "the connection is lost; trying again", paused: "paused" }[state],
       ),
       server.perdure ? h("span", `perdure ${server.perdure}${server.read_only ? " · read-only" : ""}`) : null,

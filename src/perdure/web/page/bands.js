@@ -1,7 +1,7 @@
 // Child runs as bands below the timeline of their parent, on its scale; one that is opened shows its own calls in place.
 
 import { get, seg } from "./api.js";
-import { button, h, mark, patch } from "./dom.js";
+import { barTone, button, h, mark, patch } from "./dom.js";
 import { timeline } from "./timeline.js";
 import { many, n, took } from "./words.js";
 
@@ -62,7 +62,7 @@ export function bands(go, failed) {
       a = Math.min(inside(part(from)), 99.7),
       b = Math.max(inside(part(from + 1000 * (run.seconds ?? 0))), a + 0.3),
       here = opened.get(run.id);
-    const bar = h("i", { class: `on ${run.status}` }),
+    const bar = h("i.on"),
       text = h(
         "span.what.clip",
         mark(run.status, 12),
@@ -70,6 +70,7 @@ export function bands(go, failed) {
         h("span.mono.mute.clip", run.inputs),
         h("span.faint.nowrap", took(run.seconds)),
       );
+    bar.style.background = `var(--${barTone(run.status) || "done-bar"})`;
     bar.style.left = `${a}%`;
     bar.style.width = `${b - a}%`;
     if (b < 66) text.style.left = `calc(${b}% + 8px)`;

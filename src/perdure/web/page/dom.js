@@ -116,7 +116,10 @@ export const TONE = {
   letters: "dead",
   bell: "wait",
 };
+/** The colour of its bar, by name; nothing for those that have none. */
+export const barTone = kind => TONE[kind] && TONE[kind] + (TONE[kind] === "stop" ? "" : "-bar");
 const RING = "M7 1.2a5.8 5.8 0 1 1 0 11.6A5.8 5.8 0 0 1 7 1.2Z";
+const SOLID = { fill: "currentColor", stroke: "none", "fill-rule": "evenodd" };
 const SHAPES = {
   done: [[`${RING}M4.5 7.2l1.8 1.8 3.3-3.8`, { "stroke-width": 1.2 }]],
   running: [
@@ -126,16 +129,12 @@ const SHAPES = {
   stopping: [[RING, { "stroke-opacity": 0.3 }], ["M5 5h4v4H5Z"]],
   waiting: [[RING, { "stroke-width": 1.3 }], ["M5.5 5v4M8.5 5v4"]],
   queued: [["M2 3.4h10M2 7h6M2 10.6h3"]],
-  failed: [
-    ["M7 .9 13.1 7 7 13.1.9 7Z", { fill: "currentColor", "stroke-width": 1 }],
-    ["M7 4.2v3.2M7 9.6v.1", { stroke: "var(--panel)" }],
-  ],
+  failed: [["M7 .4 13.6 7 7 13.6.4 7ZM6.2 3.8v4h1.6v-4Zm0 5v1.6h1.6V8.8Z", SOLID]],
   dead: [
     [
-      "M2.2 1.8h9.6c.6 0 1 .4 1 1v8.4c0 .6-.4 1-1 1H2.2c-.6 0-1-.4-1-1V2.8c0-.6.4-1 1-1Z",
-      { fill: "currentColor", "stroke-width": 1 },
+      "M2.4 1.3h9.2a1.2 1.2 0 0 1 1.2 1.2v9a1.2 1.2 0 0 1-1.2 1.2H2.4a1.2 1.2 0 0 1-1.2-1.2v-9a1.2 1.2 0 0 1 1.2-1.2ZM4.1 5.2 5.9 7 4.1 8.8l1.1 1.1L7 8.1l1.8 1.8 1.1-1.1L8.1 7l1.8-1.8-1.1-1.1L7 5.9 5.2 4.1Z",
+      SOLID,
     ],
-    ["m4.8 4.8 4.4 4.4m0-4.4L4.8 9.2", { stroke: "var(--panel)" }],
   ],
   interrupted: [["M4.2 1.9A5.8 5.8 0 0 0 4 12M9.8 12.1A5.8 5.8 0 0 0 10 2"], ["M7.8 3.4 5.6 7.2h2.8L6.2 10.8"]],
   parked: [["M2.2 1.4h9.6v11.2H2.2Z"], ["M5.4 10V4h1.9a1.7 1.7 0 0 1 0 3.4H5.4"]],
@@ -144,7 +143,6 @@ const SHAPES = {
   superseded: [["M4 2v6m0-1c0-2 6-1 6-4M4 9.6v2.4M10 2v1"]],
   approval: [[RING, { "stroke-width": 1.3 }], ["M5.6 5.4A1.5 1.5 0 1 1 7.4 7c-.3.1-.4.3-.4.8M7 9.9v.1"]],
   search: [["M6.2 1.6a4.6 4.6 0 1 1 0 9.2 4.6 4.6 0 0 1 0-9.2Zm3.4 8L12.6 12.6"]],
-  copy: [["M5 4.5h6.5v7.5H5Z M3 9.5V2h6", { "stroke-width": 1.2 }]],
   home: [["M2 6.4 7 2l5 4.4V12H8.6V8.6H5.4V12H2Z", { "stroke-width": 1.3 }]],
   list: [["M2 3.4h10M2 7h10M2 10.6h10", { "stroke-width": 1.3 }]],
   bell: [["M3 10.4h8l-1-1.6V6a3 3 0 0 0-6 0v2.8ZM6 12.4h2", { "stroke-width": 1.3 }]],
@@ -203,11 +201,7 @@ export const command = text =>
   h(
     "div.cmd",
     h("span.clip", { title: text }, text),
-    h(
-      "button",
-      { type: "button", "aria-label": `Copy: ${text}`, on: { click: () => copy(text) } },
-      mark("copy", 14, true),
-    ),
+    h("button", { type: "button", "aria-label": `Copy: ${text}`, on: { click: () => copy(text) } }),
   );
 /** A text that may be long: a few lines of it, and all of it when it is clicked. */
 export const fold = (text, most = 110) =>
@@ -278,6 +272,8 @@ export const card = (title, count, ...rest) =>
     h("header", h("h2", title), count == null ? null : h("span.count", count)),
     rest,
   );
+/** A card with a list; none, if nothing is in it. */
+export const listing = (title, count, items) => (items.length ? card(title, count, h("ul.plain", items)) : null);
 /** A card whose title stands above it already. */
 export const sheet = (label, ...rest) => h("section.card", { "aria-label": label, "data-key": label }, rest);
 /** A text in which what stands between ` is code. */

@@ -2,9 +2,9 @@
 
 import { seg, server } from "./api.js";
 import { answers, start } from "./deeds.js";
-import { button, card, coded, command, h, fold, mark, NAMES, pill, sheet, pairs } from "./dom.js";
+import { button, card, coded, command, h, fold, listing, mark, NAMES, pill, sheet, pairs } from "./dom.js";
 import { error, trace } from "./inspector.js";
-import { ago, at, many, n, quoted, size, took } from "./words.js";
+import { ago, at, first, many, n, quoted, size, took } from "./words.js";
 
 const AGAIN = ["failed", "interrupted", "parked"],
   OVER = ["done", "dead", "cancelled", "superseded"];
@@ -49,7 +49,7 @@ export function facts(d, why, lapse, lanes) {
           )
         : 0;
   const known = [
-    ["Took", under ? `${took((Date.now() - Date.parse(r.created)) / 1000)} so far` : took(r.seconds)],
+    ["Took", took(r.seconds) + (under ? " so far" : "")],
     [
       "Steps",
       d.progress
@@ -79,7 +79,9 @@ export function facts(d, why, lapse, lanes) {
     d.damaged.length ? ["Damaged", h("a.link", { href: "/doctor" }, d.damaged.join(", "))] : null,
     d.command_line ? ["Command line", h("span.mono.clip.fact", { title: d.command_line }, d.command_line)] : null,
   ].filter(x => x && x[2] !== false);
-  const over = r.status === "done" || r.status === "cancelled";
+  const over = r.status === "done" || r.status === "cancelled",
+    flying = d.process?.in_flight || [],
+    waiting = d.process?.waiting || [];
   return [
     sheet(
       "Facts",
@@ -94,7 +96,7 @@ export function facts(d, why, lapse, lanes) {
               h(
                 "ul",
                 why.reasons
-                  .filter(x => !d.process?.in_flight.length || !x.startsWith("in flight: "))
+                  .filter(x => !flying.length || !x.startsWith("in flight: "))
                   .map(x => h("li", x.length > 480 ? fold(x, 480) : coded(x))),
               ),
               why.asks.map(a => h("div.asking", { "data-key": a }, h("b", a), h("span.acts", answers(r.id, a)))),
@@ -109,130 +111,90 @@ export function facts(d, why, lapse, lanes) {
         : null,
     ),
     d.error ? sheet("Error", h("div.pad14", error(d.error), trace(d.error.traceback))) : null,
-    d.kept || d.unknown
-      ? card(
-          "Not undone",
-          null,
+    listing(
+      "Not undone",
+      null,
+      [d.unknown, d.kept].filter(Boolean).map(x => h("li", mark("interrupted", 12, true), h("span", coded(x)))),
+    ),
+    listing(
+      d.process?.alive ? "In flight" : "In flight when it died",
+      flying.length + d.process?.more,
+      flying
+        .slice(0, 8)
+        .map(f =>
           h(
-            "ul.plain",
-            [d.unknown, d.kept].map(x => x && h("li", mark("interrupted", 12, true), h("span", coded(x)))),
-          ),
-        )
-      : null,
-    d.process?.in_flight.length
-      ? card(
-          d.process.alive ? "In flight" : "In flight when it died",
-          d.process.in_flight.length + d.process.more,
-          h(
-            "ul.plain",
-            d.process.in_flight
-              .slice(0, 8)
-              .map(f =>
-                h(
-                  "li",
-                  h("span.who", h("b", f.step), " ", h("span.mono.mute", f.inputs || f.label)),
-                  f.total
-                    ? h("progress", { max: f.total, value: String(f.done), "aria-label": `${f.step} is so far` })
-                    : null,
-                  h(
-                    "span.faint.num",
-                    `${f.done == null ? "" : `${n(f.done)}${f.total ? ` of ${n(f.total)}` : ""} ${f.note} · `}attempt ${f.attempt}, since ${at(f.since)}`,
-                  ),
-                ),
-              ),
-          ),
-        )
-      : null,
-    d.process?.waiting.length
-      ? card(
-          "Waiting",
-          d.process.waiting.length,
-          h(
-            "ul.plain",
-            d.process.waiting
-              .slice(0, 8)
-              .map(w =>
-                h(
-                  "li",
-                  { "data-key": w.step + w.key + w.n },
-                  mark("waiting", 12, true),
-                  h("b", w.step || "the run itself"),
-                  h("span.mono.mute", w.inputs || w.label),
-                  h(
-                    "span.faint",
-                    ` for ${w.reason}${w.until ? `, until ${at(w.until)}` : ""}${w.attempt > 1 ? `, before attempt ${w.attempt}` : ""}, since ${at(w.since)}`,
-                  ),
-                ),
-              ),
-            d.process.waiting.length > 8 ? h("li.faint", `and ${n(d.process.waiting.length - 8)} more`) : null,
-          ),
-        )
-      : null,
-    d.open.length
-      ? card(
-          "Tried, and not completed",
-          d.open.length,
-          h(
-            "ul.plain",
-            d.open
-              .slice(-8)
-              .map(o =>
-                h(
-                  "li",
-                  h("b", o.name),
-                  h("span.mono.mute.clip", o.inputs),
-                  o.failures.length
-                    ? h(
-                        "span.err",
-                        fold(
-                          `attempt ${o.failures.at(-1).number}, ${ago(o.failures.at(-1).started)}: ${o.failures.at(-1).error.type}: ${o.failures.at(-1).error.message.split("\n")[0]}`,
-                        ),
-                      )
-                    : null,
-                ),
-              ),
-          ),
-        )
-      : null,
-    d.signals.length
-      ? card(
-          "Signals that no wait has taken",
-          d.signals.length,
-          h(
-            "ul.plain",
-            d.signals.map(x =>
-              h(
-                "li",
-                h("b", x.event),
-                x.key ? ` ${x.key}` : "",
-                h("span.mono.mute", ` ${x.value}`),
-                h("span.faint", ` ${ago(x.sent)}`),
-                x.aside ? h("span.err", x.aside) : null,
-              ),
+            "li",
+            h("span.who", h("b", f.step), " ", h("span.mono.mute", f.inputs || f.label)),
+            f.total
+              ? h("progress", { max: f.total, value: String(f.done), "aria-label": `${f.step} is so far` })
+              : null,
+            h(
+              "span.faint.num",
+              `${f.done == null ? "" : `${n(f.done)}${f.total ? ` of ${n(f.total)}` : ""} ${f.note} · `}attempt ${f.attempt}, since ${at(f.since)}`,
             ),
           ),
-        )
-      : null,
-    Object.keys(d.published).length
-      ? card(
-          "Published",
-          null,
+        ),
+    ),
+    listing("Waiting", waiting.length, [
+      ...waiting
+        .slice(0, 8)
+        .map(w =>
           h(
-            "ul.plain",
-            Object.entries(d.published).map(([k, v]) => h("li", h("b", k), h("span.mono.mute", ` ${v}`))),
+            "li",
+            { "data-key": w.step + w.key + w.n },
+            mark("waiting", 12, true),
+            h("b", w.step || "the run itself"),
+            h("span.mono.mute", w.inputs || w.label),
+            h(
+              "span.faint",
+              ` for ${w.reason}${w.until ? `, until ${at(w.until)}` : ""}${w.attempt > 1 ? `, before attempt ${w.attempt}` : ""}, since ${at(w.since)}`,
+            ),
           ),
-        )
-      : null,
-    d.notes.length
-      ? card(
-          "Notes",
-          null,
-          h(
-            "ul.plain",
-            d.notes.map(x => h("li", x)),
-          ),
-        )
-      : null,
+        ),
+      ...(waiting.length > 8 ? [h("li.faint", `and ${n(waiting.length - 8)} more`)] : []),
+    ]),
+    listing(
+      "Tried, and not completed",
+      d.open.length,
+      d.open.slice(-8).map(o => {
+        const last = o.failures.at(-1);
+        return h(
+          "li",
+          h("b", o.name),
+          h("span.mono.mute.clip", o.inputs),
+          last
+            ? h(
+                "span.err",
+                fold(`attempt ${last.number}, ${ago(last.started)}: ${last.error.type}: ${first(last.error.message)}`),
+              )
+            : null,
+        );
+      }),
+    ),
+    listing(
+      "Signals that no wait has taken",
+      d.signals.length,
+      d.signals.map(x =>
+        h(
+          "li",
+          h("b", x.event),
+          x.key ? ` ${x.key}` : "",
+          h("span.mono.mute", ` ${x.value}`),
+          h("span.faint", ` ${ago(x.sent)}`),
+          x.aside ? h("span.err", x.aside) : null,
+        ),
+      ),
+    ),
+    listing(
+      "Published",
+      null,
+      Object.entries(d.published).map(([k, v]) => h("li", h("b", k), h("span.mono.mute", ` ${v}`))),
+    ),
+    listing(
+      "Notes",
+      null,
+      d.notes.map(x => h("li", x)),
+    ),
   ];
 }
 function acts(d, go) {

@@ -1,6 +1,6 @@
 // What stands above the steps of a run and above its timeline: filters, what the marks mean, how to come nearer.
 
-import { button, h, s } from "./dom.js";
+import { button, h } from "./dom.js";
 import { chip, exporting, field, used } from "./tool.js";
 import { dur, n } from "./words.js";
 
@@ -12,19 +12,6 @@ const SHOW = [
   ["waited", "Waited"],
   ["cut", "Broken off"],
 ];
-const KEY = [
-  ["done-bar", "done"],
-  ["fail-bar", "failed"],
-  ["wait-bar", "asked for fewer calls"],
-  ["dead-bar", "dead letter"],
-];
-const MANY = [
-  ["done-bar", "done"],
-  ["wait-bar", "tried again"],
-  ["fail-bar", "failed"],
-  ["dead-bar", "dead letter"],
-];
-
 /** The filters of the steps. @param {URLSearchParams} asked what the address asks for @param {Object} details of the run @param {number[]|null} t the part of its time that is chosen */
 export function filters(asked, details, t, address, to) {
   const show = asked.get("show") || "";
@@ -53,7 +40,6 @@ export function filters(asked, details, t, address, to) {
         { "data-key": `map ${m.number}`, title: `map ${m.number} over ${m.step}` },
       );
     }),
-    h("span.grow"),
     h(
       "select.chip",
       { "aria-label": "How long the last attempt took", on: { change: e => to({ longer: e.target.value, step: "" }) } },
@@ -77,29 +63,19 @@ export function filters(asked, details, t, address, to) {
 export function legend(line, lapse, details, again) {
   return [
     [
-      ...(lapse?.bins ? MANY : KEY),
+      ["done-bar", "done"],
+      ["fail-bar", "failed"],
+      ["wait-bar", lapse?.bins ? "tried again" : "asked for fewer calls"],
+      ["dead-bar", "dead letter"],
       ...(line.running ? [["run-bar", "running"]] : []),
       ...(line.cut ? [["stop", "broken off"]] : []),
       ...(line.shaded ? [["wait-soft", "breaker open"]] : []),
-    ].map(([c, text]) =>
-      h(
-        "span",
-        s(
-          "svg",
-          { width: 14, height: 9, "aria-hidden": "true" },
-          s("rect", {
-            fill: `var(--${c})`,
-            stroke: c === "wait-soft" ? "var(--wait-bar)" : null,
-            x: 1,
-            y: 1,
-            width: 12,
-            height: 7,
-            rx: 1.5,
-          }),
-        ),
-        text,
-      ),
-    ),
+    ].map(([c, text]) => {
+      const one = h("span", h("i"), text);
+      one.firstChild.style.background = `var(--${c})`;
+      if (c === "wait-soft") one.firstChild.style.border = "1px solid var(--wait-bar)";
+      return one;
+    }),
     line.waited || (details.groups.some(g => g.again) && !lapse?.bins)
       ? h(
           "button",

@@ -99,7 +99,6 @@ const pause = (before, next, resumed) => {
   return gap > 1
     ? h(
         "div.waitline",
-        h("i"),
         `${dur(gap)} between${resumed ? ": the run was resumed" : before.verdict?.kind === "throttled" ? ": the service asked for fewer calls" : ""}`,
       )
     : null;
@@ -135,7 +134,7 @@ export const named = (data, names) =>
 /** @param {Object} step a step in full @param {Object} call what is known of the call besides @param {string} run its id @param {Object} log what it has logged and printed @param {Element|null} fork a button */
 export function inspector(step, call, run, log, close, fork) {
   const own = step.failures,
-    ended = step.status === "done" || (own.length ? Date.parse(own.at(-1).started) < Date.parse(step.started) : true);
+    ended = step.started && !(step.status !== "done" && Date.parse(own.at(-1)?.started) >= Date.parse(step.started));
   const all = own.length + (ended ? 1 : 0), // since the run began; a record counts those since it was resumed
     earlier = Math.max(0, all - step.attempts),
     waited = Object.entries(step.waits),
@@ -146,8 +145,7 @@ export function inspector(step, call, run, log, close, fork) {
     h(
       "header",
       mark(step.status, 15),
-      h("h2.clip", step.name),
-      h("span.grow"),
+      h("h2.clip.grow", step.name),
       h("span.faint.num", `#${step.seq}`),
       button("×", "", close, "Close"),
     ),
@@ -162,8 +160,13 @@ export function inspector(step, call, run, log, close, fork) {
         : null,
       step.error ? error(step.error) : null,
       section(
-        many(Math.max(step.attempts, 1), "attempt"),
-        h("span.faint", `${earlier ? `${earlier} before the run was resumed; ` : ""}last took ${took(step.seconds)}`),
+        many(step.attempts, "attempt"),
+        all
+          ? h(
+              "span.faint",
+              `${earlier ? `${earlier} before the run was resumed; ` : ""}last took ${took(step.seconds)}`,
+            )
+          : null,
         attempts(own, ended ? step : null),
         waited.length ? h("p.mute", `waited ${waited.map(([k, x]) => `${took(x)} for ${k}`).join(", ")}`) : null,
       ),

@@ -1,7 +1,7 @@
 // The first page: what needs somebody, how the workflows are doing, what is around them.
 
 import { get, seg } from "./api.js";
-import { card, command, empty, fold, h, heading, mark, patch, put, s } from "./dom.js";
+import { barTone, card, command, empty, fold, h, heading, mark, patch, put, s } from "./dom.js";
 import { ago, at, dur, many, n, size, stands, tail, took } from "./words.js";
 import { runTable, STAND } from "./runs.js";
 import { ranked, tone } from "./services.js";
@@ -13,17 +13,6 @@ const ORDER = [...STANDS.keys()];
 const TO = { damaged: "/doctor", letters: "/dead", service: "/services", alerts: "/alerts", nobody: "/alerts" };
 const REST = { failed: "/runs?status=failed", interrupted: "/runs?status=interrupted", approval: "/waits" };
 const BESIDE = 5; // of what is at the side are shown
-const BAR = {
-  done: "done-bar",
-  dead: "dead-bar",
-  failed: "fail-bar",
-  parked: "fail-bar",
-  interrupted: "stop",
-  running: "run-bar",
-  suspended: "wait-bar",
-  queued: "wait-bar",
-};
-
 /**
  * A mark for each of the last runs: how high is how long it took. Those of a colour are one path, and the link is that of
  * the run below the pointer.
@@ -39,7 +28,7 @@ function strip({ name, runs }) {
   };
   for (let i = shown.length - 32; i < 0; i++) bar(i, 26, 2, "line");
   shown.forEach((r, i) => {
-    const tone = BAR[r.status];
+    const tone = barTone(r.status);
     bar(i, 23, Math.max(4, (20 * Math.log1p(r.seconds ?? 0.1)) / most), tone || "line");
     if (r.status !== "done") bar(i, 26, 2, tone || "faint");
   });
@@ -144,7 +133,12 @@ export function overview({ main, note }) {
                     [unseen("State"), w => mark(w.runs[0].status)],
                     [
                       "Workflow",
-                      w => h("a", { href: `/runs?workflow=${seg(w.name)}`, "data-row": true }, h("b", w.name)),
+                      w =>
+                        h(
+                          "a",
+                          { href: `/runs?workflow=${seg(w.name)}`, "data-row": true },
+                          h("b.two-lines", { title: w.name }, w.name),
+                        ),
                       "whole",
                     ],
                     ["Last runs; height is duration", strip],

@@ -63,7 +63,9 @@ export function schedules({ main, query, go }) {
                       ticked && [
                         "Latest tick",
                         one =>
-                          one.latest.length ? [fate(one.latest[0]), h("span.mute", ` ${ago(one.latest[0].due)}`)] : "–",
+                          one.latest.length
+                            ? [fate(one.latest[0]), h("span.faint.nowrap", ` ${ago(one.latest[0].due)}`)]
+                            : "–",
                         "",
                         one => at(one.latest[0]?.due),
                       ],

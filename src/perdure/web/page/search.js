@@ -1,7 +1,7 @@
 // A text, looked for everywhere: in runs, in their steps, in dead letters.
 
 import { get, seg } from "./api.js";
-import { card, empty, h, heading, mark, patch } from "./dom.js";
+import { card, empty, h, heading, listing, mark, patch } from "./dom.js";
 import { runTable } from "./runs.js";
 import { address, field } from "./tool.js";
 import { grave, at, many } from "./words.js";
@@ -52,64 +52,49 @@ export function search({ main, query, go, title }) {
           : null,
         of === q && found
           ? [
-              found.letters.length
-                ? card(
-                    "Dead letters",
-                    found.letters.length,
-                    h(
-                      "ul.plain",
-                      found.letters.map(l =>
-                        row(
-                          `/dead/${l.letter}`,
-                          `l${l.letter}`,
-                          "dead",
-                          `dead letter ${l.letter}`,
-                          h("span.mono.mute.clip", { title: l.inputs }, `${l.step || l.workflow}${l.inputs}`),
-                          h("span.err.clip", { title: l.error }, l.error),
-                        ),
-                      ),
-                    ),
-                  )
-                : null,
+              listing(
+                "Dead letters",
+                found.letters.length,
+                found.letters.map(l =>
+                  row(
+                    `/dead/${l.letter}`,
+                    `l${l.letter}`,
+                    "dead",
+                    `dead letter ${l.letter}`,
+                    h("span.mono.mute.clip", { title: l.inputs }, `${l.step || l.workflow}${l.inputs}`),
+                    h("span.err.clip", { title: l.error }, l.error),
+                  ),
+                ),
+              ),
               found.runs.length ? card("Runs", found.runs.length, runTable(found.runs)) : null,
-              found.steps.length
-                ? card(
-                    "Steps",
-                    found.steps.length,
-                    h(
-                      "ul.plain",
-                      found.steps.map(({ run, step }) =>
-                        row(
-                          `/runs/${seg(run)}?step=${step.seq}`,
-                          `${run}#${step.seq}`,
-                          step.status,
-                          `${step.name} #${step.seq}`,
-                          h("span.mono.mute", step.inputs),
-                          h("span.id", run),
-                        ),
-                      ),
-                    ),
-                  )
-                : null,
-              found.lines.length
-                ? card(
-                    "Log",
-                    found.lines.length,
-                    h(
-                      "ul.plain",
-                      found.lines.map(({ run, line }, i) =>
-                        row(
-                          `/runs/${seg(run)}?log=${seg(q)}`,
-                          `line ${i} ${line.at}`,
-                          grave(line) ? "failed" : "list",
-                          line.step,
-                          h("span.mono.mute.clip", { title: line.text }, line.text),
-                          h("span.id", `${run} · ${at(line.at)}${line.level ? ` · ${line.level} ${line.logger}` : ""}`),
-                        ),
-                      ),
-                    ),
-                  )
-                : null,
+              listing(
+                "Steps",
+                found.steps.length,
+                found.steps.map(({ run, step }) =>
+                  row(
+                    `/runs/${seg(run)}?step=${step.seq}`,
+                    `${run}#${step.seq}`,
+                    step.status,
+                    `${step.name} #${step.seq}`,
+                    h("span.mono.mute", step.inputs),
+                    h("span.id", run),
+                  ),
+                ),
+              ),
+              listing(
+                "Log",
+                found.lines.length,
+                found.lines.map(({ run, line }, i) =>
+                  row(
+                    `/runs/${seg(run)}?log=${seg(q)}`,
+                    `line ${i} ${line.at}`,
+                    grave(line) ? "failed" : "list",
+                    line.step,
+                    h("span.mono.mute.clip", { title: line.text }, line.text),
+                    h("span.id", `${run} · ${at(line.at)}${line.level ? ` · ${line.level} ${line.logger}` : ""}`),
+                  ),
+                ),
+              ),
               none
                 ? h(
                     "section.card",

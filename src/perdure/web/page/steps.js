@@ -1,11 +1,12 @@
 // The steps of a run as a table of which only the rows in sight exist: any place of 100,000 is one request away.
 
 import { get, seg } from "./api.js";
-import { fill, h, mark, s } from "./dom.js";
+import { fill, h, mark, put, s } from "./dom.js";
 import { bars, ticks } from "./lanes.js";
 import { dur, fine, n } from "./words.js";
 
 const ROW = 29,
+  SEEN = 13, // rows at once
   PAGE = 100,
   FEW = 2000, // of which those that are no calls are passed over
   TALLEST = 8e6; // browsers do not take elements that are much taller
@@ -31,18 +32,13 @@ export function steps({ run, choose, failed }) {
     { tabindex: 0, role: "grid", "aria-label": "Steps; arrow keys choose", "aria-colcount": 6 },
     pad,
   );
-  const cell = (text, hidden) => h("span", { role: "columnheader" }, hidden ? h("span.sr", text) : text);
   const whole = h(
     "div",
     { "data-keep": true },
     h(
       "div.vhead",
       { "aria-hidden": "true" },
-      cell("State", true),
-      cell("Number", true),
-      cell("Step"),
-      cell("Tries"),
-      cell("Took"),
+      ["", "", "Step", "Tries", "Took"].map(text => h("span", text)),
       scale,
     ),
     box,
@@ -100,16 +96,16 @@ export function steps({ run, choose, failed }) {
   function paint() {
     const height = Math.min(total * ROW, TALLEST),
       k = (total * ROW) / Math.max(height, 1),
-      seen = Math.min(Math.max(height, total ? ROW : 48), 16 * ROW) + 1;
+      seen = Math.min(Math.max(height, total ? ROW : 48), SEEN * ROW);
     pad.style.height = `${height}px`;
-    box.style.height = `${seen}px`;
+    box.style.height = `${seen + 1}px`;
     whole.style.setProperty(
       "--numbers",
       Math.max(total, ...listed.slice(-1).map(x => x.seq)) < 10000 ? "42px" : "58px",
     );
     const top = (box.scrollTop * k) / ROW,
       first = Math.max(0, Math.floor(top)),
-      last = Math.min(total, Math.ceil(top + seen / ROW) + 1),
+      last = Math.min(total, Math.ceil(top + seen / ROW)),
       rows = [];
     for (let i = first; i < last; i++) rows.push([i, row(i)]);
     const inSight = rows.filter(([i, x]) => x && i >= Math.floor(top) && i < top + seen / ROW).map(([, x]) => x);
@@ -127,11 +123,11 @@ export function steps({ run, choose, failed }) {
           },
           (x
             ? [
-                mark(x.status, 13),
+                put(mark(x.status, 13), { role: "gridcell" }),
                 ["faint num", `#${x.seq}`],
                 ["clip", x.name, h("span.id", ` ${x.label == null ? "" : `${x.label} `}${x.inputs}`)],
                 [x.attempts > 1 ? "num" : "num faint", String(x.attempts)],
-                ["num nowrap", dur(x.last_at + x.ms - x.at || 0.5)],
+                ["num nowrap", x.attempts ? dur(x.last_at + x.ms - x.at || 0.5) : "–"],
                 ["lane", ""],
               ]
             : [
@@ -149,7 +145,7 @@ export function steps({ run, choose, failed }) {
                   { role: "gridcell", class: c[0], title: c[0] === "clip" ? `${c[1]}${c[2].textContent}` : null },
                   c.slice(1),
                 )
-              : h("span", { role: "gridcell" }, c),
+              : c || h("span", { role: "gridcell" }),
           ),
         );
         if (x) /** @type {HTMLElement} */ (el.lastChild).style.background = bar(x, a, b);
@@ -168,14 +164,19 @@ export function steps({ run, choose, failed }) {
       );
     const part = t => ((t - a) / Math.max(b - a, 1e-6)) * 100;
     const wide = scale.clientWidth;
+    let free = 0; // behind the mark before
     fill(
       scale,
       s(
         "svg",
         { width: "100%", height: 16 },
-        (inSight.length ? ticks(a, b, 4) : [])
-          .map(t => ({ x: part(t), text: fine(t, (b - a) / 4) }))
-          .filter(({ x, text }) => (x / 100) * wide + 6 * text.length < wide)
+        (inSight.length ? ticks(a, b, wide / 110) : [])
+          .map((t, i, all) => ({ x: part(t), text: fine(t, i ? t - all[i - 1] : all[1] - t || b - a) }))
+          .filter(({ x, text }) => {
+            const at = (x / 100) * wide,
+              end = at + 6 * text.length;
+            return at >= free && end < wide && (free = end + 8);
+          })
           .map(({ x, text }) => s("text", { x: `${x}%`, y: 12 }, text)),
       ),
     );
@@ -197,7 +198,7 @@ export function steps({ run, choose, failed }) {
     paint();
   }
   box.addEventListener("keydown", e => {
-    const step = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1, PageDown: 15, PageUp: -15 }[e.key];
+    const step = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1, PageDown: SEEN - 1, PageUp: 1 - SEEN }[e.key];
     if (!step) return;
     e.preventDefault();
     const to = Math.max(0, Math.min(total - 1, (chosen == null ? -1 : at()) + step)),

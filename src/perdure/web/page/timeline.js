@@ -118,7 +118,8 @@ export function timeline({ choose, pick }) {
       : scale) {
       paint("line2", Math.round(X(t)), HEAD, 1, base - HEAD);
       g.fillStyle = v("faint");
-      if (X(t) < w - 40) g.fillText(t ? fine(t, step) : "0", X(t) + 4, height - 6);
+      const text = t ? fine(t, step) : "0";
+      if (X(t) + 4 + g.measureText(text).width < w) g.fillText(text, X(t) + 4, height - 6);
     }
     for (const o of shades) {
       paint("wait-soft", X(o.from), HEAD, Math.max(1.5, X(o.to) - X(o.from)), base - HEAD);

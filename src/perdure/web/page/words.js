@@ -25,9 +25,11 @@ export const fine = (ms, apart) =>
       ? apart < 1
         ? `${+ms.toPrecision(6)} ms`
         : dur(ms)
-      : ms < 60000
-        ? `${(ms / 1000).toFixed(Math.min(3, Math.max(0, Math.ceil(-Math.log10(apart / 1000)))))} s`
-        : `${dur(Math.floor(ms / 1000) * 1000)} ${Math.round(ms % 1000)} ms`;
+      : seconds(ms / 1000, Math.min(3, Math.ceil(-Math.log10(apart / 1000))));
+const seconds = (s, digits) => {
+  const m = Math.floor(+s.toFixed(digits) / 60);
+  return `${m ? `${m} min ` : ""}${(s - 60 * m).toFixed(digits)} s`;
+};
 export const took = seconds => (seconds == null ? "–" : dur(seconds * 1000));
 
 /** A moment (ISO 8601): the time of today, else the date. */
@@ -73,6 +75,7 @@ export const stands = one =>
 /** What tells a run from others of its workflow: ids that were made begin with its name. */
 export const tail = (id, workflow) => {
   const own = id.split(".").at(-1);
+  if (id.startsWith(`${workflow}@`)) return id.slice(workflow.length + 1);
   return /^[a-z0-9]{10}$/.test(own.slice(-10)) && own.at(-11) === "-" && (own !== id || own.slice(0, -11) === workflow)
     ? own.slice(-10)
     : id;
