@@ -64,8 +64,9 @@ class Listed:
             (last,) = next(connection.execute("SELECT coalesce(max(seq), 0) FROM step WHERE run = ?", (run.rid,)))
             for seq, name in enumerate(names, last + 1):
                 key, output = seq.to_bytes(16, "big"), VALUE if status == "done" else ERROR
+                began = BEGAN + seq if attempts else 0.0  # without an attempt there is no time
                 made = StepRecord(
-                    seq, name, key, 0, status, given(seq), output, BEGAN + seq, ms, attempts, 0, "step", **marks
+                    seq, name, key, 0, status, given(seq), output, began, ms, attempts, 0, "step", **marks
                 ).sealed(run.rid)
                 self.store.insert_rows(connection, [(run.rid, *msgspec.structs.astuple(made))])
                 if status == "dead":

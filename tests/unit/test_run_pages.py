@@ -110,6 +110,41 @@ def test_a_page_costs_what_it_shows(listed: Listed, monkeypatch: pytest.MonkeyPa
     assert questions.asked == few
 
 
+def test_runs_that_are_named_are_counted_without_a_look_at_others(listed: Listed) -> None:
+    """Those with dead letters are few: SQLite does as much for them, however many others are done."""
+    steps = [0]
+
+    def step() -> bool:
+        steps[0] += 1
+        return False
+
+    def taken() -> int:
+        steps[0] = 0
+        assert run_pages.count(listed.store, run_pages.Wanted("done"), 5, [1, 2]) == 2
+        return steps[0]
+
+    for number in range(5):
+        listed.run(f"r{number}")
+    listed.store.journal.read(lambda connection: connection.set_progress_handler(step, 1))
+    few = taken()
+    for number in range(5, 60):
+        listed.run(f"r{number}")
+    assert 0 < taken() <= few + 5
+
+
+def test_a_call_that_was_not_made_lies_where_the_one_before_it_ended(listed: Listed) -> None:
+    """Its breaker was open, for instance: its record has no time, and is not of the year 1970."""
+    run = listed.run("r", "failed")
+    listed.steps(run, "wait", status="failed", attempts=0)
+    listed.steps(run, "pay")
+    listed.steps(run, "pay", "pay", status="failed", attempts=0)
+    assert [(row.at, row.ms) for row in step_rows(listed.store, run).steps] == [(0, 5), (2000, 5), (2005, 5), (2005, 5)]
+    assert [(one.step, one.started and one.started.timestamp()) for one in groups_of(listed.store, run)] == [
+        ("wait", None),
+        ("pay", BEGAN + 2),
+    ]
+
+
 def test_a_page_that_takes_too_long_is_left_with_a_cursor(listed: Listed, monkeypatch: pytest.MonkeyPatch) -> None:
     """No time at all: each page looks through one window, and all of them together still find everything."""
     monkeypatch.setattr(run_pages, "WINDOW", 4)

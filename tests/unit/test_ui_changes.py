@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
 import pytest
-from listed_runs import Listed
+from listed_runs import Listed, Questions
 
-from perdure.store.changes import Changes
+from perdure.store.changes import STILL, Changes
 
 
 @pytest.fixture
@@ -56,5 +57,29 @@ def test_a_run_that_is_asked_about_is_looked_at_whole(listed: Listed) -> None:
         listed.run("child", parent=quiet.rid)
         assert changes.runs(asked) == ["child", "quiet"]
         assert changes.runs(asked) == []
+    finally:
+        changes.close()
+
+
+def test_each_commit_is_noticed_and_a_file_at_rest_is_not_asked(
+    listed: Listed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At rest the time of the log says so. Commits that follow each other may have one time: it is whole seconds on
+    some file systems."""
+    log = f"{listed.store.path}-wal"
+    changes = Changes(listed.store.path)
+    try:
+        for _ in range(STILL + 1):
+            version = changes.records()
+        questions = Questions(changes._store, monkeypatch)
+        assert (changes.records(), questions.asked) == (version, 0)
+        for number in range(3):
+            listed.run(f"r{number}")
+            if number == 0:
+                os.utime(log, ns=(0, 0))
+                stamp = os.stat(log).st_mtime_ns
+            os.utime(log, ns=(stamp, stamp))
+            known, version = version, changes.records()
+            assert version != known
     finally:
         changes.close()

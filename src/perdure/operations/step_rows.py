@@ -53,8 +53,8 @@ class StepRow(msgspec.Struct, frozen=True):
     """A call as a row of a table. `at` is the start of its first attempt and `last_at` that of its last one, in
     milliseconds from the start of the run; `ms` is how long the last one took. `failures` are those before it. `map` is
     the number of the map that it was an item of, `label` the key that it goes by, as text. `made` is when the call was
-    made, in the same milliseconds, if it waited before its first attempt; else None. A call of which no attempt was made,
-    since its breaker is open for instance, is where the call before it ended.
+    made, in the same milliseconds, if it waited before its first attempt; else None. A call of which no attempt was
+    made, since its breaker is open for instance, is where the call before it ended.
 
     Of a call whose `status` is "damaged" there is its number and, as far as these can be read, what else its record
     says: that is not as it was written, or a failed attempt or the letter of the call is not."""

@@ -48,9 +48,9 @@ class Changes:
     def records(self) -> Hashable:
         """Differs from the last answer if a process has committed since.
 
-        Each commit writes to the write-ahead log, and its time costs a fifth of what SQLite does to answer (data_version).
-        Where times of files are whole seconds, two commits have the same one: so SQLite is asked, too, for some looks
-        after the last one that found another time. A file of an older version is looked at as it was when it was
+        Each commit writes to the write-ahead log, and its time costs a fifth of what SQLite does to answer
+        (data_version). Where times of files are whole seconds, two commits have the same one: so SQLite is asked, too,
+        for some looks after the last one that found another time. A file of an older version is looked at as it was when it was
         opened (`is_copy`): then open it again.
         """
         if self.is_copy:
