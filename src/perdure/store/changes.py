@@ -50,8 +50,8 @@ class Changes:
 
         Each commit writes to the write-ahead log, and its time costs a fifth of what SQLite does to answer
         (data_version). Where times of files are whole seconds, two commits have the same one: so SQLite is asked, too,
-        for some looks after the last one that found another time. A file of an older version is looked at as it was when it was
-        opened (`is_copy`): then open it again.
+        for some looks after the last one that found another time. A file of an older version is looked at as it was
+        when it was opened (`is_copy`): then open it again.
         """
         if self.is_copy:
             return _stamp(self._path), _stamp(self._wal)
