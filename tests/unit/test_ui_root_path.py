@@ -1,4 +1,4 @@
-"""`perdure ui --root-path`: below that path is what is there without it; the guard sees the same."""
+"""`perdure ui --root-path`: below that path is what is there without it; the guard sees the same. And who can reach it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 from listed_runs import Listed
 
 from perdure.cli import main
+from perdure.errors import OptionError
 from perdure.operations.location import Location
+from perdure.web import server
 from perdure.web.app import make_app
 from perdure.web.endpoints import Desk
 from perdure.web.guard import Hosts
@@ -86,3 +88,20 @@ def test_a_path_that_is_none_is_refused(path: str, tmp_path: Path, capsys: pytes
     """What cannot stand in each address of the page is refused before anything is served."""
     assert main(["ui", "--root-path", path, "--no-open", "--state", str(tmp_path / "none.db")]) != 0
     assert "is no path" in capsys.readouterr().err
+
+
+def test_others_reach_it_where_that_is_said_and_only_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another address than this machine's needs --allow-host, and what acts is there with --allow-actions alone."""
+    served: list[bool] = []
+    monkeypatch.setattr(server._Serving, "run", lambda serving, *_: served.append(serving._read_only))
+    Listed(tmp_path / "state.db").store.close()
+    location = Location(tmp_path / "state.db")
+    with pytest.raises(OptionError, match="--allow-host does not say"):
+        server.serve(location, server.Options(host="0.0.0.0", port=0), print)
+    for options in (
+        server.Options(port=0),
+        server.Options(host="0.0.0.0", port=0, allow_hosts=("ops:443",)),
+        server.Options(host="0.0.0.0", port=0, allow_hosts=("ops:443",), allow_actions=True),
+    ):
+        server.serve(location, options, print)
+    assert served == [False, True, False]

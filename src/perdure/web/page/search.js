@@ -95,14 +95,7 @@ export function search({ main, query, go, title }) {
                   ),
                 ),
               ),
-              none
-                ? h(
-                    "section.card",
-                    empty(
-                      "Nothing has that text. Numbers and dates inside of inputs are not found: they are stored in another form.",
-                    ),
-                  )
-                : null,
+              none ? h("section.card", empty("Nothing has that text.")) : null,
             ]
           : null,
       ),

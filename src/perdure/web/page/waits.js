@@ -38,7 +38,7 @@ export function waits({ main }) {
                         " ",
                         h("span.id", tail(r.run, r.workflow)),
                       ),
-                    "whole",
+                    "whole self",
                   ],
                   [
                     "For what",
