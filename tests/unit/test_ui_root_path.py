@@ -1,4 +1,4 @@
-"""`perdure ui --root-path`: below that path is what is there without it; the guard sees the same. And who can reach it."""
+"""`perdure ui --root-path`: below that path is what is there without it, for the guard too. And who can reach it."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_others_reach_it_where_that_is_said_and_only_look(tmp_path: Path, monkey
     served: list[bool] = []
     monkeypatch.setattr(server._Serving, "run", lambda serving, *_: served.append(serving._read_only))
     Listed(tmp_path / "state.db").store.close()
-    location = Location(tmp_path / "state.db")
+    location = Location(tmp_path / "state.db", "a test")
     with pytest.raises(OptionError, match="--allow-host does not say"):
         server.serve(location, server.Options(host="0.0.0.0", port=0), print)
     for options in (
