@@ -194,7 +194,7 @@ export function steps({ run, choose, failed }) {
     const k = (total * ROW) / Math.max(Math.min(total * ROW, TALLEST), 1),
       y = (i * ROW) / k;
     if (y < box.scrollTop || y + ROW > box.scrollTop + box.clientHeight)
-      box.scrollTop = Math.max(0, y - box.clientHeight / 2);
+      box.scrollTop = ROW * Math.round((y - box.clientHeight / 2) / ROW);
     paint();
   }
   box.addEventListener("keydown", e => {
