@@ -197,14 +197,14 @@ def test_a_step_that_looks_like_a_run_of_once_is_not_named(machine: Machine, cal
 
 
 def test_a_fork_says_what_it_does_not_undo(shop: Shop) -> None:
-    """The child runs of its source are not its own: it stands on them, and another fork may."""
+    """The child runs of its source, and theirs, are not its own: it stands on them, and another fork may."""
     assert shop.run() == 0
     (run,) = shop.runs()
     shop.ledger()
     shop.file("poor").touch()
     assert shop("fork", run["id"], "--from", "pay") == 1
     assert shop.ledger() == []
-    assert "does not undo 2 steps of child runs that its source had called" in shop.said
+    assert "does not undo 3 steps of child runs that its source had called" in shop.said
 
 
 @pytest.mark.parametrize("why", ["early", "crash loop"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from clean_up_steps import steps
 
 from conftest import Died, Machine, Trouble
 from perdure import defer, step, workflow
+from perdure.cli import main
 from perdure.core.execution.idempotency import child_id
 from perdure.errors import Cancelled, StateCorrupt
 from perdure.operations.find_step import find_step
@@ -282,8 +284,10 @@ def test_a_cancel_that_dies_before_its_clean_ups_is_kept(machine: Machine, monke
     assert machine.engine.store.run(run.id).status == "cancelled"
 
 
-def test_a_child_that_a_cancel_has_ended_before_it_died_does_not_strand_its_parent(machine: Machine) -> None:
-    """The next life does not call it any more: it ends the parent, too."""
+def test_a_child_that_a_cancel_has_ended_before_it_died_does_not_strand_its_parent(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next life does not call it any more: it ends the parent, too, and says so before it begins another run."""
     leaves = {"last", "first"}
     fails = [Trouble("no truck")]
 
@@ -322,7 +326,9 @@ def test_a_child_that_a_cancel_has_ended_before_it_died_does_not_strand_its_pare
     machine.ran.clear()
     fails.clear()
     machine.boot()
+    capsys.readouterr()
     assert flow() == "shipped"
+    assert f"run {run.id} was cancelled; a run of the same inputs starts anew" in capsys.readouterr().err
     assert machine.ran == ["refund first", "charge first", "charge kid", "charge last"]
     assert machine.engine.store.run(run.id).status == "cancelled"
 
@@ -397,8 +403,9 @@ def test_a_cancel_that_comes_as_the_failure_is_written_is_kept(
     assert machine.engine.store.run(run.id).status == "cancelled"
 
 
-def test_a_run_with_a_damaged_record_is_refused_a_cancel_by_name(machine: Machine) -> None:
-    """Not by what carries an error through a workflow's own handlers, which nothing of the caller's catches."""
+def test_a_run_with_a_damaged_record_can_be_ended(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cancel is refused by the error of the record (not by what carries it through a workflow's own handlers), which
+    names the command that works. That undoes what is intact; what it did not undo is kept with the run."""
 
     @step(name="damaged.refund")
     def refund(what: str) -> None:
@@ -406,19 +413,47 @@ def test_a_run_with_a_damaged_record_is_refused_a_cancel_by_name(machine: Machin
 
     @step(name="damaged.charge", undo=refund)
     def charge(what: str) -> str:
+        machine.ran.append(f"charge {what}")
         return what
+
+    leaves = [Died()]
 
     @workflow(name="damaged.flow")
     def flow() -> None:
         charge("a")
-        raise Died
+        charge("b")
+        if leaves:
+            raise leaves.pop()
 
     with pytest.raises(Died):
         flow()
     machine.boot()
+    machine.ran.clear()
     store = machine.engine.store
     (run,) = store.runs()
-    store.journal.write((), lambda at: at.execute("UPDATE step SET ms = ms + 1 WHERE name = 'damaged.charge'") and None)
-    with pytest.raises(StateCorrupt):
+    store.journal.write((), lambda at: at.execute("UPDATE step SET ms = ms + 1 WHERE seq = 1") and None)
+    way = f"perdure cancel {run.id} --skip-damaged"
+    with pytest.raises(StateCorrupt) as refused:
         machine.engine.cancel(run.id, lambda record: None)
-    assert machine.ran == []
+    assert f"`{way}`" in refused.value.hint
+    with pytest.raises(StateCorrupt) as stopped:
+        flow()
+    assert f"`{way}" in stopped.value.hint
+    assert machine.ran == ["refund b"]
+    where = ["--state", str(machine.state)]
+    assert main([*way.split()[1:], *where]) == 1
+    assert "damaged, and given up when it was cancelled: record #1 (damaged.charge); " in capsys.readouterr().err
+    assert machine.ran == ["refund b"]
+    for command in ("show", "why"):
+        assert main([command, run.id, "--json", *where]) == 0
+        assert "record #1 (damaged.charge); a call whose record is damaged is not undone" in capsys.readouterr().out
+    (kept,) = store.journal.read(
+        lambda at: at.execute("SELECT input FROM attempt WHERE name = 'perdure.noted'").fetchone()
+    )
+    ((table, row),) = (one for one in msgspec.msgpack.decode(kept) if one[1]["kind"] == "step")
+    assert (table, row["seq"], row["name"]) == ("step", 1, "damaged.charge"), "what was damaged is kept"
+    assert store.check() == []
+    machine.boot()
+    assert main(["fork", run.id, "--from", "#1", "--no-run", *where]) == 0
+    flow()
+    assert machine.ran == ["refund b", "charge a", "charge b"]

@@ -25,6 +25,7 @@ from perdure.operations.why import Why, explain
 from perdure.store import claims, queue, workers
 from perdure.store.claims import Offer
 from perdure.store.liveness import Liveness
+from perdure.store.rows import sealed
 from perdure.store.runs import Store
 
 NOW = 1.7e9  # it has passed
@@ -170,6 +171,48 @@ def test_a_child_of_a_cancelled_run_does_not_go_on(store: Store) -> None:
         (), lambda connection: store.put_run(connection, store.run_in(connection, middle.rid), parent=3)
     )
     assert view_of(store, store.run("low")).status == "failed"  # a file that was damaged has a circle
+
+
+def test_a_child_that_was_undone_with_its_parent_is_not_blamed(store: Store) -> None:
+    """Nor one of its own: they have ended with the error of the run that they were undone with."""
+    own, its = (capture.encode(capture.to_fault(ValueError(text))) for text in ("no bread", "no flour"))
+    top = add(store, "top", status="failed", output=own, ended=NOW)
+    middle = add(store, "middle", parent=top.rid, status="failed", output=own, ended=NOW)
+    add(store, "low", parent=middle.rid, status="failed", output=own, ended=NOW)
+    assert why(store, "top").reasons[0].startswith("its workflow failed ")
+    for id in ("middle", "low"):
+        assert why(store, id).reasons[0].startswith("it was undone with run top, which failed ")
+    other = add(store, "other", status="failed", output=own, ended=NOW)
+    add(store, "flour", parent=other.rid, status="failed", output=its, ended=NOW)
+    assert why(store, "flour").reasons[0].startswith("its workflow failed ")
+
+
+@pytest.mark.parametrize(
+    ("stands", "said"),
+    [
+        ({"hold": "0a1b2c not-found: no workflow"}, "it is on hold: not-found: no workflow"),
+        ({"status": "failed", "output": b"\xc0", "ended": NOW}, "it has failed: "),
+        ({"status": "parked", "output": b"\xc0", "ended": NOW}, "parked, as a dead letter"),
+        ({"status": "running"}, "it was interrupted, and no process executes it"),
+        ({"wake": 9e9}, ""),
+    ],
+    ids=lambda one: None if isinstance(one, str) else one.get("status", "suspended"),
+)
+def test_a_run_that_is_waited_for_stands_still(store: Store, stands: dict[str, Any], said: str) -> None:
+    """Whoever waits for it, or for one that waits for it, says so, with the command that says more."""
+    last = add(store, "last", **stands)
+    middle, first = add(store, "middle"), add(store, "first")
+    for rid, awaited in ((middle.rid, last.rid), (first.rid, middle.rid)):
+        row = sealed(rid, "perdure.result", bytes(16), 0, 0, None, None, awaited, NOW, None)
+        marks = ", ".join("?" * len(row))
+        store.journal.write(
+            (), lambda at, row=row, marks=marks: at.execute(f"INSERT INTO wait VALUES ({marks})", row) and None
+        )
+    for id in ("middle", "first"):
+        found = why(store, id)
+        assert ("run last does not go on by itself" in "; ".join(found.reasons)) == bool(said)
+        assert said in "; ".join(found.reasons)
+        assert any(way.command.startswith("perdure why last") for way in found.ways) == bool(said)
 
 
 @pytest.mark.usefixtures("worker")

@@ -108,7 +108,7 @@ def test_a_command_for_all_runs_names_those_that_it_passes_over(
     for command, done in (("resume", "resumed"), ("cancel", "cancelled")):
         words = [command, "--all", "--workflow", "bill", *more, "--state", str(listed.store.path)]
         assert main(words) == 1
-        assert capsys.readouterr().err.count(f"is not {done}: damaged: see perdure doctor\n") == 1
+        assert capsys.readouterr().err.count(f"is not {done}: damaged: see perdure doctor") == 1
 
 
 def test_numbers_for_programs(listed: Listed):
@@ -164,11 +164,22 @@ def test_parts_of_a_run(listed: Listed, capsys: pytest.CaptureFixture[str]):
     assert [one.status for one in step_rows(store, run).steps] == stands
     assert [one.status for one in timeline_of(store, run).calls or ()] == [stands[0], *stands[2:]]
     assert [one.status for one in step_rows(store, run, StepFilter(text="mail")).steps] == ["done", "damaged", "done"]
+    shown = details_of(store, run)
+    of_steps = [f"what is kept of step #{seq} ({name})" for seq, name in ((3, "mail"), (5, "pay"))]
+    assert [one for one in shown.damaged if "step" in one][1:] == of_steps
+    assert [one.seq for one in shown.steps] == [1, 4, 6]
     assert main(["show", "run-1", "--state", str(store.path)]) == 0
     assert "damaged" not in capsys.readouterr().out
     damage(listed, "INSERT INTO batch (run, number, step, began, crc) VALUES (2, 1, 'a', 1.0, 7)")
     assert main(["show", "run-1", "--state", str(store.path)]) == 0
     assert "damaged   map 1: see perdure doctor" in capsys.readouterr().out
+    damage(listed, "UPDATE run SET path = 'elsewhere' WHERE rid = 2")
+    assert main(["show", "run-1", "--state", str(store.path)]) == 0
+    out = capsys.readouterr().out
+    assert "damaged   its own row, its command line, map 1: see perdure doctor" in out
+    assert "load" in out
+    found = said(capsys, listed, "show", "run-1")
+    assert (found["run"]["status"], [one["name"] for one in found["steps"]]) == ("damaged", ["load", "send"])
 
 
 def test_schedules_queues_and_deeds(listed: Listed):

@@ -8,8 +8,9 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from listed_runs import BEGAN, Listed, Questions, given
+from listed_runs import BEGAN, VALUE, Listed, Questions, given
 
+from perdure.core.records import StepRecord
 from perdure.errors import OptionError
 from perdure.operations import run_counts as counting
 from perdure.operations.find_run import find_run
@@ -19,6 +20,7 @@ from perdure.operations.run_views import RunView, Standing, view_of
 from perdure.operations.step_groups import groups_of
 from perdure.operations.step_rows import StepFilter, step_rows
 from perdure.store import run_pages, step_pages
+from perdure.store.rows import sealed
 from perdure.store.statements import load
 
 
@@ -282,6 +284,21 @@ def test_the_time_in_a_queue_is_no_time_that_a_run_took(listed: Listed, change: 
     run = msgspec.structs.replace(listed.run("run"), rid=0, id="other", **change)
     listed.store.journal.write((), lambda connection: listed.store.insert_run(connection, run))
     assert view_of(listed.store, listed.store.run("other")).seconds == seconds
+
+
+def test_a_fork_that_died_has_taken_as_long_as_is_known(listed: Listed) -> None:
+    """Its last record may be of what had ended before it began: the end of another run, or a step of its source."""
+    run = msgspec.structs.replace(listed.run("source", "running"), rid=0, id="fork", created=BEGAN + 2)
+    run = listed.store.journal.write((), lambda connection: listed.store.insert_run(connection, run))
+    listed.steps(run, "a", "b", "c")
+    old = StepRecord(4, "perdure.result:o", bytes(16), 0, "done", given(1), VALUE, BEGAN - 9, 5, 1, 0, "builtin")
+    row = (run.rid, *msgspec.structs.astuple(old.sealed(run.rid)))
+    listed.store.journal.write((), lambda connection: listed.store.insert_rows(connection, [row]))
+    assert view_of(listed.store, listed.store.run("fork")).seconds == pytest.approx(1.005)
+    row = sealed(run.rid, 1, 1, BEGAN + 2, BEGAN + 6, "died", None, "1", None, None)
+    put = f"INSERT INTO session VALUES ({', '.join('?' * len(row))})"
+    listed.store.journal.write((), lambda connection: connection.execute(put, row) and None)
+    assert view_of(listed.store, listed.store.run("fork")).seconds == 4.0
 
 
 def test_text_that_is_looked_for_is_in_the_inputs(listed: Listed) -> None:

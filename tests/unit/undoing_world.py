@@ -4,8 +4,13 @@ test_undoing_by_chance.py."""
 from __future__ import annotations
 
 import random
+import re
+import sqlite3
+import struct
+import traceback
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -18,12 +23,34 @@ from perdure.core.execution.spec import spec_of
 from perdure.core.records import SET_ASIDE, RunRecord
 from perdure.core.values import codec
 from perdure.engines.interface import under_way
+from perdure.engines.local import engine as local_engine
 from perdure.engines.local.redrive import Redriver
-from perdure.errors import PerdureError
-from perdure.operations.show import details_of
-from perdure.store import dead_letters, forks
+from perdure.errors import PerdureError, StateCorrupt
+from perdure.operations import cancel as cancelling
+from perdure.operations import fork as forking
+from perdure.operations.dead_letters import Selection, list_letters
+from perdure.operations.find_run import find_run
+from perdure.operations.location import Location
+from perdure.operations.ps import list_runs
+from perdure.operations.show import details_of, run_details
+from perdure.operations.step_rows import step_rows
+from perdure.operations.why import explain
+from perdure.store import dead_letters, forks, step_pages
 
 WORDS = ("a", "b", "c")
+
+DAMAGED = (
+    *["run"] * 4,
+    *["step"] * 8,
+    *["dead_letter"] * 3,
+    *["attempt"] * 2,
+    "function",
+    "exempt",
+    "crash",
+    "life",
+    "session",
+)
+"""Tables with rows of a run."""
 
 
 class Service:
@@ -335,3 +362,190 @@ def value_of(payload: bytes) -> Any:
 def seat_of(given: bytes) -> str:
     (seat,), _ = codec.unpack_inputs(given, (), owner="cancel")
     return str(seat)
+
+
+class DamagedTrial(Trial):
+    """The same, and then a byte of one row of the newest run, or of a child run of it, is not as it was written."""
+
+    damaged = ""
+    """The table and the column."""
+    said: str = ""
+    """What was said when the run was ended all the same."""
+
+    def damage(self) -> bool:
+        """Flip a bit; is there a row whose schema takes that?"""
+        store = self.machine.engine.store
+        run = self.newest()
+        if run is None:
+            return False
+        family = [one.rid for one in store.family(run.rid)]
+        self.machine.boot()
+        local_engine.close_all()
+        database = sqlite3.connect(self.machine.state, isolation_level=None)
+        database.text_factory = bytes
+        try:
+            for _ in range(40):
+                table = self.chance.choice(DAMAGED)
+                names = [
+                    (name.decode(), kind.decode())
+                    for _, name, kind, *_ in database.execute(f"PRAGMA table_info({table})")
+                ]
+                of_run = "rid" if table == "run" else "run"
+                marks = ", ".join("?" * len(family))
+                rows = database.execute(f"SELECT * FROM {table} WHERE {of_run} IN ({marks})", family).fetchall()
+                if not rows:
+                    continue
+                row = self.chance.choice(rows)
+                place = self.chance.randrange(len(names))
+                changed = self._changed(row[place])
+                if changed is None:
+                    continue
+                name, kind = names[place]
+                where = " AND ".join(f"CAST({each} AS BLOB) IS CAST(? AS BLOB)" for each, _ in names)
+                try:
+                    value = "CAST(? AS TEXT)" if kind == "TEXT" else "?"
+                    made = database.execute(f"UPDATE {table} SET {name} = {value} WHERE {where}", (changed, *row))
+                except sqlite3.Error:
+                    continue
+                if made.rowcount == 1:
+                    self.damaged = f"{table}.{name}: {row[place]!r} -> {changed!r}"
+                    return True
+            return False
+        finally:
+            database.close()
+            self.machine.boot()
+
+    def _changed(self, value: Any) -> Any:
+        chance = self.chance
+        if value is None or value == b"":
+            return None
+        if isinstance(value, bytes):
+            at = chance.randrange(len(value))
+            return value[:at] + bytes([value[at] ^ 1 << chance.randrange(8)]) + value[at + 1 :]
+        if isinstance(value, int):
+            return value ^ 1 << chance.randrange(8)
+        return struct.unpack(
+            "<d", (struct.unpack("<Q", struct.pack("<d", value))[0] ^ 1 << chance.randrange(64)).to_bytes(8, "little")
+        )[0]
+
+    def all_that_is_offered(self) -> list[str]:
+        """What goes wrong with the commands of a run, other than that it is refused with the way that works."""
+        found: list[str] = []
+        id = self._newest_id()
+        self._look(found, id)
+        deeds = [self.run, self.redrive_all, self.fork_it, self.cancel_it]
+        self.chance.shuffle(deeds)
+        service.broken, service.dies = set(), 0
+        for deed in deeds:
+            id = self._newest_id()
+            unfinished = self._status(id) not in ("done", "cancelled", None)
+            with self._judged(found, deed.__name__, id if unfinished else ""):
+                self.acts.append(f"{deed.__name__}: {deed()}")
+            under_way.clear()
+            self.machine.boot()
+        return found
+
+    def end_all_the_same(self) -> list[str]:
+        """What goes wrong with the way out, and with what follows on it."""
+        found: list[str] = []
+        id = self._newest_id()
+        said = ""
+        with self._judged(found, "cancel --skip-damaged", strictly=True):
+            outcome = cancelling.end(self._location, id, lambda run: None, skip_damaged=True)
+            said = next((line for line in outcome.missed if line.startswith("damaged, ")), "")
+            self.acts.append(f"cancel --skip-damaged {id}: {outcome}")
+        if self._status(id) not in ("done", "cancelled"):
+            found.append(f"run {id} is {self._status(id)}")
+        self._look(found, id, strictly=True)
+        with self._judged(found, "why", strictly=True):
+            store = self.machine.engine.store
+            if said and said not in details_of(store, store.run(id)).notes:
+                found.append("show does not say what was damaged")
+            if said and said not in explain(store, store.run(id), self._location).reasons:
+                found.append("why does not say what was damaged")
+        for deed in (self.redrive_all, self.fork_it, self.run):
+            with self._judged(found, f"then {deed.__name__}", strictly=True):
+                self._as_it_says(deed)
+            under_way.clear()
+        return found
+
+    def _as_it_says(self, deed: Any) -> None:
+        """Carry it out, if need be after what its refusal says that helps."""
+        try:
+            self.acts.append(f"{deed.__name__}: {deed()}")
+        except StateCorrupt as error:
+            if (way := re.search(r"`perdure cancel (\S+) --skip-damaged`", error.hint)) is None:
+                raise
+            under_way.clear()
+            self.acts.append(f"as {deed.__name__} says: {way[0]}")
+            cancelling.end(self._location, way[1], lambda run: None, skip_damaged=True)
+            self.acts.append(f"{deed.__name__}: {deed()}")
+
+    @property
+    def _location(self) -> Location:
+        return Location(self.machine.state, "test")
+
+    def _look(self, found: list[str], id: str, *, strictly: bool = False) -> None:
+        store = self.machine.engine.store
+        looks = {
+            "ps": lambda: list_runs(store),
+            "show": lambda: run_details(store, id),
+            "steps": lambda: step_rows(store, find_run(store, id)),
+            "why": lambda: explain(store, find_run(store, id), self._location),
+            "dlq ls": lambda: list_letters(store, Selection()),
+        }
+        for name, look in looks.items():
+            with self._judged(found, name, strictly=strictly):
+                look()
+
+    def redrive_all(self) -> Any:
+        store = self.machine.engine.store
+        found: Any = store.journal.read(
+            lambda at: at.execute("SELECT lid FROM dead_letter WHERE status = 'parked'").fetchall()
+        )
+        return self._redrive([lid for (lid,) in found])
+
+    def fork_it(self) -> Any:
+        id = self._newest_id()
+        run = find_run(self.machine.engine.store, id)
+        last = step_pages.last_number(self.machine.engine.store, run.rid)
+        at = self.chance.randint(1, last + 1)
+        return forking.fork(self._location, run, f"#{at}", self.machine.world.now()).run.id
+
+    def cancel_it(self) -> Any:
+        id = self._newest_id()
+        find_run(self.machine.engine.store, id)
+        return cancelling.end(self._location, id, lambda run: None, skip_damaged=False)
+
+    def too_many(self) -> list[str]:
+        """What was taken back too often, or not although its record is intact."""
+        return [f"{seat} is cancelled too often" for seat, count in service.seats.items() if count < 0]
+
+    def _newest_id(self) -> str:
+        found = self.machine.engine.store.journal.read(
+            lambda connection: connection.execute(
+                "SELECT id FROM run WHERE parent IS NULL ORDER BY rid DESC LIMIT 1"
+            ).fetchone()
+        )
+        return str(found[0])
+
+    def _status(self, id: str) -> str | None:
+        found = self.machine.engine.store.journal.read(
+            lambda connection: connection.execute("SELECT status FROM run WHERE id = ?", (id,)).fetchone()
+        )
+        return None if found is None else str(found[0])
+
+    @contextmanager
+    def _judged(self, found: list[str], what: str, id: str = "", *, strictly: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except StateCorrupt as error:
+            self.acts.append(f"{what}! {error}")
+            if strictly or (id and f"perdure cancel {id} --skip-damaged" not in error.hint):
+                found.append(f"{what}: {error}")
+        except (Trouble, PerdureError) as error:
+            self.acts.append(f"{what}! {type(error).__name__}: {error}")
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            found.append(f"{what}: {type(error).__name__}: {error}\n{traceback.format_exc()[-1500:]}")

@@ -33,6 +33,11 @@ def accept(run: str) -> str:
     return f"{resume(run)} --accept-changes"
 
 
+def cancel_damaged(run: str) -> str:
+    """What ends a run of which something is damaged."""
+    return f"perdure cancel {quote(run)} --skip-damaged"
+
+
 def dlq(run: str) -> str:
     """What lists the dead letters of a run."""
     return f"perdure dlq ls --run {quote(run)}"

@@ -59,12 +59,11 @@ class ShowRun(Arguments, frozen=True):
 
 def show_run(where: Where, given: ShowRun) -> Answer:
     """One run, and its steps from the last one back."""
-    from perdure.operations.find_run import find_run
-    from perdure.operations.show import details_of
+    from perdure.operations.show import run_details
 
     before = start_of(given.cursor) or None
     with opened(where.locate(), given.run) as store:
-        found = details_of(store, find_run(store, given.run), step=given.step, limit=AT_ONCE, before=before)
+        found = run_details(store, given.run, step=given.step, limit=AT_ONCE, before=before)
     failures = FAILURES if given.step is None else AT_ONCE
     if before is None:
         about = {

@@ -92,6 +92,17 @@ def failed_by(store: Store, run: RunRecord) -> list[FailedBy]:
     return found
 
 
+def undone_with(store: Store, run: RunRecord) -> RunRecord | None:
+    """The run that has failed by itself, if a child run was only undone with it: then it has ended with that error."""
+    found = None
+    while run.parent is not None and run.output is not None:
+        parent = store.run_by_number(run.parent)
+        if parent.output != run.output or parent.status not in ("failed", "parked"):
+            break
+        found = run = parent
+    return found
+
+
 def _by_one(store: Store, run: RunRecord) -> FailedBy | None:
     if run.status not in ("failed", "parked") or run.output is None:
         return None
@@ -108,7 +119,7 @@ def _by_one(store: Store, run: RunRecord) -> FailedBy | None:
             return FailedBy(other, "awaited")
     lines = {fault.line for fault in chain}
     for id in store.children(run.rid)[: -MOST - 1 : -1]:
-        if (child := _failed(store, id, lines)) is not None:
+        if (child := _failed(store, id, lines)) is not None and child.output != run.output:
             return FailedBy(child, "child")
     for id in _called(store, run):
         if (called := _failed(store, id, lines, called=True)) is not None:

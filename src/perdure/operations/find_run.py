@@ -19,19 +19,29 @@ def find_run(store: Store, reference: str) -> RunRecord:
 
     Raises:
         NotFound: none is, or several are.
+        StateCorrupt: what the state file says of it is not as it was written.
+    """
+    return store.run(find_id(store, reference))
+
+
+def find_id(store: Store, reference: str) -> str:
+    """The id of the run that is meant, also if that is damaged.
+
+    Raises:
+        NotFound: none is, or several are.
     """
     if listing.has(store, reference):
-        return store.run(reference)
+        return reference
     if reference == LAST:
         newest = listing.newest(store)
         if newest is None:
             raise NotFound(f"no run has been started yet {store.place}", "start one: perdure run FILE")
-        return store.run(newest)
+        return newest
     found = listing.ids_like(store, reference, SHOWN + 1)
     # A child's id begins with its parent's, who is meant then.
     ids = [id for id, child in found if not child] or [id for id, _ in found]
     if len(ids) == 1:
-        return store.run(ids[0])
+        return ids[0]
     if ids:
         some = ", ".join(ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
         raise NotFound(f"several runs begin with {reference!r}: {some}", "type more of the id")

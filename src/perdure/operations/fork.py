@@ -8,11 +8,13 @@ import shlex
 import msgspec
 
 from perdure.core.execution.idempotency import child_id
+from perdure.core.execution.run_refusals import with_way_out
 from perdure.core.records import RunRecord
 from perdure.engines.features import Feature
 from perdure.engines.interface import refuse_child
 from perdure.engines.runtime import orphans
 from perdure.engines.runtime.clock import RealWorld
+from perdure.errors import StateCorrupt
 from perdure.operations.find_step import find_step
 from perdure.operations.location import Location, opened_for_change
 from perdure.store.forks import Forked
@@ -58,10 +60,15 @@ def fork(location: Location, run: RunRecord, step: str, now: float) -> Made:
     refuse_child(run.id, run.parent)
     location.require(Feature.FORK, run=run.id, typed=shlex.quote(run.id))
     with opened_for_change(location) as store:
-        before = find_step(store, run, step, behind=True)
         new_id = f"{run.workflow}-{RealWorld().new_id()}"
-        holder = holder_of(store, run)
-        forked: Forked = store.journal.write((), forking(store, run, new_id, before, now, child_id))
+        try:
+            before = find_step(store, run, step, behind=True)
+            holder = holder_of(store, run)
+            forked: Forked = store.journal.write((), forking(store, run, new_id, before, now, child_id))
+        except StateCorrupt as error:
+            if run.status == "done":
+                raise
+            raise with_way_out(error, run.id) from error.__cause__
         if holder is not None and holder.host == os.uname().nodename:
             orphans.end_left(run.id, died=holder.pid)
         again = enqueued_again(store, run, before, location.option)

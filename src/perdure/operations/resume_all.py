@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -18,6 +19,7 @@ from perdure.errors import NotFound
 from perdure.operations.location import Location
 from perdure.operations.ps import RunFilter, each_run
 from perdure.operations.run_views import RunView, Standing, view_of
+from perdure.store.damaged_rows import if_sound
 from perdure.store.runs import Store
 
 Unfinished = Literal["failed", "interrupted", "parked"]
@@ -135,4 +137,9 @@ def resume_each(
 
 def standings(store: Store, runs: Sequence[RunView]) -> list[Standing]:
     """How runs stand now."""
-    return [view_of(store, store.run(each.id)).status for each in runs]
+    damaged: Standing = "damaged"
+
+    def now(id: str) -> Standing:
+        return view_of(store, store.run(id)).status
+
+    return [if_sound(partial(now, each.id), lambda: damaged) for each in runs]

@@ -17,7 +17,6 @@ from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.store import run_pages, waits
 from perdure.store.damaged_rows import LOOK, if_sound
-from perdure.store.rows import corrupt
 from perdure.store.run_pages import DamagedRun, Facts
 from perdure.store.runs import Store
 
@@ -126,9 +125,7 @@ def views_of(store: Store, runs: Sequence[RunRecord], *, inputs: bool = True) ->
 def _views(store: Store, runs: Sequence[RunRecord], inputs: bool) -> list[RunView]:
     facts, holders = run_pages.facts_of(store, runs), holders_of(store, runs)
     related = {rid for run in runs for rid in (run.forked_from, run.superseded_by) if rid is not None}
-    ids = run_pages.ids_of(store, sorted(related))
-    if len(ids) < len(related):
-        raise corrupt(store.path)
+    ids = {rid: f"(run number {rid} is missing)" for rid in related} | run_pages.ids_of(store, sorted(related))
     views = [_view(store, run, facts[run.rid], holders.get(run.rid), ids, inputs) for run in runs]
     return [
         msgspec.structs.replace(view, status="cancelled") if _is_below_cancelled(store, run) else view
@@ -267,8 +264,8 @@ def _seconds(run: RunRecord, facts: Facts, alive: bool) -> float | None:
         until = run.ended
     elif alive:
         until = time.time()
-    elif facts.last is not None:
-        until = facts.last.started + facts.last.ms / 1000
+    elif facts.until:
+        until = facts.until
     else:
         return None
     return max(until - run.begun, 0.0)

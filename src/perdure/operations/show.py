@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -17,13 +17,14 @@ from perdure.core.policies.verdicts import Verdict
 from perdure.core.records import PROGRESS, RunRecord, StepRecord
 from perdure.core.redaction.names import HIDDEN, is_secret
 from perdure.core.timestamps import moment
+from perdure.operations.find_run import find_id
 from perdure.operations.find_step import check_name
 from perdure.operations.functions import FunctionView, functions_of
 from perdure.operations.kept_counts import counted
 from perdure.operations.maps import MapView, maps_of
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.ps import RunFilter, runs_page
-from perdure.operations.run_views import RunView, views_of
+from perdure.operations.run_views import RunView, damaged_view, views_of
 from perdure.operations.sessions import SessionView, sessions_of
 from perdure.operations.step_groups import StepGroup, groups_of
 from perdure.operations.step_views import (
@@ -38,12 +39,12 @@ from perdure.operations.step_views import (
     steps_of,
 )
 from perdure.operations.stored_failures import verdict_of
-from perdure.store import published, run_pages, signals, step_pages
-from perdure.store.damaged_rows import Damage
+from perdure.store import lineage, published, run_pages, signals, step_pages
+from perdure.store.damaged_rows import Damage, if_sound
 from perdure.store.kept_runs import kept_runs
 from perdure.store.run_queries import CHUNK
 from perdure.store.runs import Store
-from perdure.store.step_pages import Wanted
+from perdure.store.step_pages import DamagedStep, Wanted
 from perdure.store.unknown_calls import unknown_calls
 
 NOT_DONE = 20
@@ -124,9 +125,26 @@ class RunDetails(msgspec.Struct, frozen=True):
     damaged: list[str] = []
 
 
+def run_details(store: Store, reference: str, **options: Any) -> RunDetails:
+    """The run that is meant, in full, as `details_of` has it; also one whose own row is damaged.
+
+    Raises:
+        NotFound: none is, or several are.
+        StateError: the file cannot be read.
+    """
+    return details_of(store, *find_to_show(store, reference), **options)
+
+
+def find_to_show(store: Store, reference: str) -> tuple[RunRecord, bool]:
+    """The run that is meant, and whether its row is damaged: then as much of it as finds its steps."""
+    id = find_id(store, reference)
+    return if_sound(lambda: (store.run(id), False), lambda: (run_pages.damaged_of(store, id), True))
+
+
 def details_of(
     store: Store,
     run: RunRecord,
+    damaged: bool = False,
     *,
     step: str | None = None,
     limit: int | None = None,
@@ -139,6 +157,7 @@ def details_of(
     Args:
         store: the state file.
         run: which.
+        damaged: is its own row damaged? Then what that says is not shown.
         step: only the steps of this name.
         limit: how many steps at most, the last ones; None for all.
         before: only steps whose record has a lower number than this.
@@ -154,6 +173,9 @@ def details_of(
     show = AS_DATA if data else AS_TEXT
     groups = groups_of(store, run)
     folded = tuple({one.step for one in groups if fold is not None and one.calls >= fold})
+    damage = Damage()
+    if damaged:
+        damage.found.append("its own row")
     records = _last(store, run, Wanted(name=step, but=folded), before, limit)
     earlier = 0
     if limit is not None:
@@ -167,27 +189,26 @@ def details_of(
     failed = run.status == "failed"
     left = failed or run.status == "parked" or (run.status == "running" and run.holder is None)
     stop = store.stopped_by(run) if left else None
-    damage = Damage()
     shown = damage.part("what it has published", partial(published.of_run, store, run.rid), list[published.Published]())
     error = run.output if failed else stop.error if stop is not None and run.status == "running" else None
     children = runs_page(store, RunFilter(parent=run.rid), limit=OPEN).runs
     sent = damage.part("its signals", partial(signals.not_taken, store, run.rid), list[signals.Letter]())
     line = damage.part("its command line", partial(store.command_line, run), None)
     return RunDetails(
-        run=views_of(store, [run])[0],
-        inputs=show.inputs(run.input),
+        run=damaged_view(store, run_pages.damaged(run)) if damaged else views_of(store, [run])[0],
+        inputs=(None if data else "") if damaged else show.inputs(run.input),
         result=show.value(run.output) if run.output is not None and not failed else None,
         error=error_view(error) if error else None,
-        parent=store.run_by_number(run.parent).id if run.parent is not None else None,
+        parent=damage.part("the run that it is a child of", partial(_parent, store, run), None),
         earlier=earlier,
         before=records[0].seq if records else None,
-        steps=steps_of(store, run, records, show),
+        steps=_steps(store, run, records, show, damage),
         open=damage.part(
             "what was tried", partial(open_steps, store, run, show, step=step, most=OPEN), list[OpenStep]()
         ),
         children=children[::-1],
         earlier_children=run_pages.count_children(store, run.rid) - len(children),
-        process=process_of(store, run),
+        process=damage.part("the process that had it", partial(process_of, store, run), None),
         suspects=damage.part("its crashes", partial(suspects_of, store, run), list[Suspect]()),
         notes=damage.part(
             "its notes", lambda: [error_view(note.error).message for note in store.notes(run.rid)], list[str]()
@@ -212,19 +233,46 @@ def details_of(
     )
 
 
+def _parent(store: Store, run: RunRecord) -> str | None:
+    return store.run_by_number(run.parent).id if run.parent is not None else None
+
+
+def _steps(
+    store: Store, run: RunRecord, records: Sequence[StepRecord | DamagedStep], show: Values, damage: Damage
+) -> list[StepView]:
+    intact = []
+    for record in records:
+        if isinstance(record, StepRecord):
+            intact.append(record)
+        else:
+            damage.found.append(f"step #{record.seq} ({record.name})")
+    behind = damage.part("the run that it is a fork of", partial(lineage.behind, store, run), lambda seq: False)
+
+    def each() -> list[StepView]:
+        found: list[StepView] = []
+        for one in intact:
+            what = f"what is kept of step #{one.seq} ({one.name})"
+            found += damage.part(what, partial(steps_of, store, run, [one], show, behind), list[StepView]())
+        return found
+
+    return if_sound(partial(steps_of, store, run, intact, show, behind), each)
+
+
 def each_step(store: Store, run: RunRecord, step: str | None = None) -> Iterator[StepView]:
     """The steps of a run with plain data, in the order of their records; a page of them is kept in memory."""
     for records in step_pages.every(store, run.rid, Wanted(name=step)):
-        yield from steps_of(store, run, records, AS_DATA)
+        yield from steps_of(store, run, records, AS_DATA, lineage.behind(store, run))
 
 
-def _last(store: Store, run: RunRecord, wanted: Wanted, before: int | None, limit: int | None) -> list[StepRecord]:
-    """The last records that are meant, so many of them, in their order."""
+def _last(
+    store: Store, run: RunRecord, wanted: Wanted, before: int | None, limit: int | None
+) -> list[StepRecord | DamagedStep]:
+    """The last records that are meant, so many of them, in their order, with those that are damaged."""
     at: tuple[int, int] | None = step_pages.beginning(store, run.rid, "last") if before is None else (0, before)
-    found: list[StepRecord] = []
+    found: list[StepRecord | DamagedStep] = []
     while at is not None and (limit is None or len(found) < limit):
         most = CHUNK if limit is None else min(limit - len(found), CHUNK)
-        some, at = step_pages.chunk(store, run.rid, wanted, "last", at, most)
+        some, at = step_pages.listed(store, run.rid, wanted, "last", at, most)
         found += some
     return found[::-1]
 

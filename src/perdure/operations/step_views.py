@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from perdure.core.timestamps import moment
 from perdure.errors import PerdureError
 from perdure.operations.kept_counts import counted
 from perdure.operations.stored_failures import verdict_of
-from perdure.store import lineage, step_pages
+from perdure.store import step_pages
 from perdure.store.runs import Store
 
 
@@ -105,7 +105,9 @@ AS_DATA = Values(secrets.to_builtins, secrets.to_builtins)
 """Plain data, as large as it is."""
 
 
-def steps_of(store: Store, run: RunRecord, records: Sequence[StepRecord], show: Values) -> list[StepView]:
+def steps_of(
+    store: Store, run: RunRecord, records: Sequence[StepRecord], show: Values, behind: Callable[[int], bool]
+) -> list[StepView]:
     """Records of a run as they are shown, with their failed attempts and dead letters.
 
     Args:
@@ -113,13 +115,13 @@ def steps_of(store: Store, run: RunRecord, records: Sequence[StepRecord], show: 
         run: whose records they are.
         records: as they are stored.
         show: how inputs and results are shown.
+        behind: `lineage.behind` of the run.
 
     Raises:
         StateError: the file cannot be read.
     """
     tries = step_pages.tries_of(store, run.rid, [(one.name, one.key, one.n % SET_ASIDE) for one in records])
     letters = step_pages.letters_of(store, run.rid, [one.seq for one in records])
-    behind = lineage.behind(store, run)
     return [
         _step(
             store.shown(one),

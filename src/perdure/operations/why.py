@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from perdure.config import secrets
-from perdure.core.commands import commands_in, located
+from perdure.core.commands import cancel_damaged, commands_in, located
 from perdure.core.durations import roughly
 from perdure.core.exceptions import capture
 from perdure.core.execution.crash_loop import fitted
@@ -22,7 +22,7 @@ from perdure.engines.selection import capabilities_at
 from perdure.errors import PerdureError, StateCorrupt
 from perdure.operations.diagnose import facts_of
 from perdure.operations.diagnose_run import find
-from perdure.operations.failed_by import failed_by
+from perdure.operations.failed_by import failed_by, undone_with
 from perdure.operations.gone_scripts import has_script, script_gone
 from perdure.operations.location import Location
 from perdure.operations.open_questions import unanswered
@@ -82,6 +82,8 @@ def explain(store: Store, run: RunRecord, location: Location) -> Why:
     except StateCorrupt as damage:  # of one of its records: that is why
         status: Standing = "interrupted" if run.status == "running" else run.status
         ways = [Way("look the file over", f"perdure doctor{location.option}")]
+        if run.parent is None and run.status != "done":
+            ways.append(Way("give up what is damaged", f"{cancel_damaged(run.id)}{location.option}"))
         return Why(run.id, run.workflow, status, [damage.what, f"what to do: {damage.hint}"], ways, "state-drift")
 
 
@@ -312,6 +314,11 @@ class _Answer(Inquiry):
     def _failed(self) -> None:
         assert self.run.output is not None
         line = line_of(self.run.output)
+        if (cause := undone_with(self.store, self.run)) is not None:
+            self._say(f"it was undone with run {cause.id}, which failed {self._ago(cause.ended)}: {line}")
+            self._way("see more", "show")
+            self._dead_letters()
+            return
         if not self._failed_at_a_step(line):
             self._failed_by_another(line)
         stop = self.store.stopped_by(self.run)

@@ -18,11 +18,17 @@ from perdure.operations.gone_scripts import script_gone
 from perdure.operations.location import Location
 from perdure.operations.open_questions import waited_for
 from perdure.operations.queues import place_in_queue, way_on
+from perdure.operations.run_views import view_of
+from perdure.operations.stored_failures import error_line
 from perdure.store import claims, queue_order, workers
+from perdure.store.queue import AFTER_OTHERS
 from perdure.store.runs import Store
 from perdure.store.schedule_runs import runs_before
 from perdure.store.waits import standing_of
 from perdure.store.workers import Worker
+
+MOST_NAMED = 3
+"""Runs that are waited for and stand still."""
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -53,6 +59,7 @@ class Waiting:
         due = run.wake is not None and run.wake <= self._now
         if run.hold is None and (waits or not due):
             self._say(f"{waited_for(self._store, run, waits, self._now)}; no process is needed meanwhile")
+            self._stuck(waits)
         if run.hold is not None:
             self._held(run.hold, stays)
         elif run.wake is not None and due:
@@ -90,8 +97,43 @@ class Waiting:
         if waits:
             where = "it does so in its process" if self._store.counts_queues else "the cluster keeps it meanwhile"
             self._say(f"{waited_for(self._store, self._run, waits, self._now)}; {where}")
+            self._stuck(waits)
             self._send(waits)
         return bool(waits)
+
+    def _stuck(self, waits: Sequence[Standing]) -> None:
+        """Runs whose ends it waits for, or which those wait for, and that do not come to one by themselves."""
+        if not self._store.counts_queues:
+            return
+        rest = [one.run for one in waits if one.run is not None]
+        seen = {self._run.id}
+        named = 0
+        while rest and named < MOST_NAMED:
+            id = rest.pop(0)
+            if id in seen:
+                continue
+            seen.add(id)
+            run = self._store.newest(self._store.run(id))
+            if (how := self._stands_still(run)) is None:
+                rest += [one.run for one in standing_of(self._store, run.rid) if one.run is not None]
+                continue
+            named += 1
+            self._say(f"run {run.id} does not go on by itself: {how}")
+            self.ways.append(Way("see why", f"perdure why {shlex.quote(run.id)}{self._location.option}"))
+
+    def _stands_still(self, run: RunRecord) -> str | None:
+        """How a run stands that goes on only if somebody acts; None of any other."""
+        if run.hold is not None and run.hold != AFTER_OTHERS:
+            return f"it is on hold: {claims.reason_of(run.hold)}"
+        match view_of(self._store, run).status:
+            case "failed":
+                return f"it has failed: {error_line(run.output or b'')}"
+            case "parked":
+                return "it has failed too often and is parked, as a dead letter"
+            case "interrupted":
+                return "it was interrupted, and no process executes it"
+            case _:
+                return None
 
     def _send(self, waits: Sequence[Standing]) -> None:
         """The command that sends the signal that it waits for."""

@@ -231,6 +231,20 @@ def release(store: Store, lid: int, now: float, *, left: bool = False) -> Operat
     return operation
 
 
+def run_of(store: Store, lid: int) -> str | None:
+    """The id of the run that stands for itself and that a letter belongs to.
+
+    Also of a letter or a run that is damaged.
+    """
+
+    def question(connection: apsw.Connection) -> str | None:
+        row: Any = connection.execute(_SQL["get"], (lid,)).fetchone()
+        return None if row is None else store.top_of(connection, row[1])
+
+    id: str | None = store.journal.read(question)
+    return id
+
+
 def resolve(store: Store, effect: Resolve, now: float) -> Operation:
     """An operation that resolves a letter with the record of its success: returns whether the run will see it.
 

@@ -22,6 +22,7 @@ from perdure.core.records import UNDO_NOTE, AttemptRecord, FunctionRecord, Row, 
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning, RunError
 from perdure.store import command_lines, deaths, due_letters, parking, pieces, published, signals, spending
+from perdure.store.damaged_run import refuse_damaged
 from perdure.store.group_commit import Operation
 from perdure.store.rows import checked, checked_of_run, corrupt
 from perdure.store.runs import Store
@@ -68,7 +69,7 @@ def fork(store: Store, source: RunRecord, new_id: str, before: int, now: float, 
 
     Returns Forked, and raises, in the operation:
         AlreadyRunning: the source is executed at this moment, or one of its letters re-driven.
-        RunError: it is unfinished, and was forked before.
+        RunError: it is unfinished, and was forked before; or its row was damaged.
     """
 
     def operation(connection: apsw.Connection) -> Forked:
@@ -87,6 +88,7 @@ def fork(store: Store, source: RunRecord, new_id: str, before: int, now: float, 
 def _refuse(store: Store, connection: apsw.Connection, run: RunRecord) -> None:
     if run.superseded and run.superseded_by is not None:
         raise superseded(run, store.run_in(connection, run.superseded_by))
+    refuse_damaged(connection, run)
     by = None if run.holder is None else store.holder.living(connection, run.holder)
     if by is not None:
         raise AlreadyRunning(

@@ -112,7 +112,7 @@ def dead_letters(store: Store, rid: int) -> int:
 
 
 def kept_undos(store: Store, rid: int) -> dict[str, int]:
-    """How many calls with undo= each child run of a run has made that is done, by its id."""
+    """How many calls with undo= each child run of a run has made that is done, with those below it, by its id."""
     return dict(_all(store, "kept_undos", rid))
 
 

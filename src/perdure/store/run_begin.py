@@ -123,7 +123,10 @@ class RunBegin(RunRows):
             run = intact(RunRecord, row)
             if run is None:
                 if not {start.id, start.workflow, start.script}.isdisjoint(row[1:5]):
-                    raise corrupt(self.path)
+                    from perdure.core.execution.run_refusals import with_way_out
+
+                    top = self._one(connection, "top_by_id", row[1])
+                    raise with_way_out(corrupt(self.path), top[0])
             elif run.id == start.id or (
                 start.id is None
                 and (run.workflow, run.script, run.named, run.parent) == (start.workflow, start.script, False, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import apsw
@@ -16,6 +17,7 @@ import msgspec
 
 from perdure.core.records import AttemptRecord, RunRecord, StepRecord
 from perdure.core.redaction.printable import one_line
+from perdure.store import sessions
 from perdure.store.damaged_rows import if_sound, rows_of
 from perdure.store.rows import checked_of_run, here, intact
 from perdure.store.runs import Store
@@ -28,7 +30,7 @@ RUNS, STEPS, ATTEMPTS = (_RECORDS[name].partition("WHERE")[0] for name in ("get_
 _PAGE = _SQL["page"].replace(":runs", RUNS)
 _RUNNING, _BEGUN = "INDEXED BY run_running", "INDEXED BY run_workflow"
 """Runs under way are few beside those that rest, and are sorted."""
-_LAST_STEP = _SQL["last_step"].replace(":steps", STEPS)
+_LAST_STEPS = _SQL["last_steps"].replace(":steps", STEPS)
 _NEWEST_ATTEMPT = _SQL["newest_attempt"].replace(":attempts", ATTEMPTS)
 
 ID, WORKFLOW = 1, 4
@@ -42,6 +44,9 @@ TEXTS = 1_000
 
 COUNTED = 100_000
 """Steps that are counted for a page, of runs that do not say themselves how many they have."""
+
+ENDS = 8
+"""Records of a run that has not ended whose ends are looked at."""
 
 TRIED = 2_000
 """Failed attempts of a run that are looked through, from those of its last life on."""
@@ -83,6 +88,8 @@ class Facts(msgspec.Struct):
         exact: were they counted?
         dead_letters: of the run and its child runs.
         last: its last record.
+        until: of one that has not ended, the last moment at which it is known to have been under way; in seconds since
+            the epoch, 0.0 if none is.
         tried: its failed attempt that began last, of those that are looked through.
     """
 
@@ -90,6 +97,7 @@ class Facts(msgspec.Struct):
     exact: bool = True
     dead_letters: int = 0
     last: StepRecord | None = None
+    until: float = 0.0
     tried: AttemptRecord | None = None
 
 
@@ -241,6 +249,32 @@ def letters_of(store: Store, rids: Sequence[int]) -> dict[int, int]:
     return dict(_all(store, "letters_of_families", _json(rids)))
 
 
+def damaged_of(store: Store, id: str) -> RunRecord:
+    """What can be used of a run whose row is damaged, to find what else is known of it: its number, id and path."""
+    statement = f"{RUNS} WHERE id = ?"
+    (row,) = store.journal.read(lambda connection: rows_of(connection, statement, (id,)))
+    run = RunRecord(*row)
+    return RunRecord(
+        run.rid,
+        run.id,
+        run.script,
+        run.path,
+        run.workflow,
+        run.key,
+        False,
+        None,
+        "running",
+        None,
+        0,
+        b"",
+        None,
+        0.0,
+        0.0,
+        None,
+        0,
+    )
+
+
 def facts_of(store: Store, runs: Sequence[RunRecord]) -> dict[int, Facts]:
     """What is shown of these runs, by row number: one question for all of them.
 
@@ -257,7 +291,7 @@ def facts_of(store: Store, runs: Sequence[RunRecord]) -> dict[int, Facts]:
         room = COUNTED
         for run in runs:
             facts = found[run.rid]
-            for row in connection.execute(_LAST_STEP, (run.rid,)):
+            for row in connection.execute(_LAST_STEPS, (run.rid, 1)):
                 facts.last = checked_of_run(StepRecord, row, path)
             if run.steps is not None:
                 facts.steps = run.steps
@@ -271,10 +305,19 @@ def facts_of(store: Store, runs: Sequence[RunRecord]) -> dict[int, Facts]:
             if run.status in ("running", "failed", "parked"):
                 for row in connection.execute(_NEWEST_ATTEMPT, (run.rid, TRIED)):
                     facts.tried = checked_of_run(AttemptRecord, row, path)
+            if run.ended is None:
+                facts.until = _until(connection, run.rid, facts.tried, path)
         return found
 
     facts: dict[int, Facts] = store.journal.read(question)
     return facts
+
+
+def _until(connection: apsw.Connection, rid: int, tried: AttemptRecord | None, path: Path) -> float:
+    """Its last records may be of what had ended before it began: of another run, or of the source of a fork."""
+    last: list[StepRecord | AttemptRecord] = [] if tried is None else [tried]
+    last += [checked_of_run(StepRecord, row, path) for row in connection.execute(_LAST_STEPS, (rid, ENDS))]
+    return max([sessions.left_at(connection, rid), *(one.started + one.ms / 1000 for one in last)])
 
 
 def ids_of(store: Store, rids: Sequence[int]) -> dict[int, str]:

@@ -223,11 +223,18 @@ class RunQueries:
 
         Raises:
             NotFound: there is none.
+            StateCorrupt: its row is not as it was written.
         """
 
         def question(connection: apsw.Connection) -> RunRecord | None:
             found = self._one(connection, "find_id", id)
-            return None if found is None else pieces.whole(connection, self._run(connection, found[0]), self.path)
+            try:
+                return None if found is None else pieces.whole(connection, self._run(connection, found[0]), self.path)
+            except StateCorrupt as error:
+                from perdure.core.execution.run_refusals import with_way_out
+
+                with_way_out(error, self.top_of(connection, found[0]) or id)
+                raise
 
         run: RunRecord | None = self.journal.read(question)
         if run is None:
@@ -348,6 +355,14 @@ class RunQueries:
         """The numbers of a run and of all its child runs, however deep."""
         rows: list[Any] = connection.execute(self._sql["family"], (rid,)).fetchall()
         return [one for (one,) in rows]
+
+    def top_of(self, connection: apsw.Connection, rid: int) -> str | None:
+        """The id of the run that stands for itself and that the one of that number is part of, also if it is damaged.
+
+        None if there is none any more.
+        """
+        found = self._one(connection, "top", rid)
+        return None if found is None else found[0]
 
     def run_by_id(self, connection: apsw.Connection, id: str) -> RunRecord:
         """The run of that id, as it is stored.

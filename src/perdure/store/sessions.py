@@ -138,6 +138,12 @@ def each_of(connection: apsw.Connection, rid: int) -> list[Session | int]:
     return [_session(both[:COLUMNS], both[COLUMNS:]) for both in rows_of(connection, _SQL["list"], (rid,))]
 
 
+def left_at(connection: apsw.Connection, rid: int) -> float:
+    """When the last process left a run, in seconds since the epoch; 0.0 if none has, or that is not known."""
+    row: Any = connection.execute(_SQL["newest"], (rid,)).fetchone()
+    return float(row[4] or 0.0) if row is not None and sound(row) and is_time(row[4] or 0.0) else 0.0
+
+
 def _session(row: Any, holder: Any) -> Session | int:
     if not sound(row) or not sound(holder) or not is_time(row[3]) or not is_time(row[4]):
         number: int = row[1]

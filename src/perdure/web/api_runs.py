@@ -16,7 +16,7 @@ from perdure.operations.find_run import find_run
 from perdure.operations.location import opened
 from perdure.operations.run_counts import RunCounts, run_counts
 from perdure.operations.run_log import Level, LogView, log_of
-from perdure.operations.show import RunDetails, details_of
+from perdure.operations.show import RunDetails, details_of, run_details
 from perdure.operations.step_rows import Show, StepFilter, StepRows, step_rows
 from perdure.operations.step_views import StepView
 from perdure.operations.timeline import Timeline, timeline_of
@@ -60,7 +60,7 @@ def counts(desk: Desk, names: Names, given: CountsQuery) -> RunCounts:
 def run(desk: Desk, names: Names, given: Nothing) -> RunDetails:
     """A run without its steps; an id's beginning suffices."""
     with opened(desk.location, names["run"]) as store:
-        return details_of(store, find_run(store, names["run"]), limit=0)
+        return run_details(store, names["run"], limit=0)
 
 
 def why(desk: Desk, names: Names, given: Nothing) -> Why:

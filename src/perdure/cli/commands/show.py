@@ -19,7 +19,7 @@ from perdure.errors import OptionError
 from perdure.operations.find_run import find_run
 from perdure.operations.location import Location, opened
 from perdure.operations.run_log import log_of
-from perdure.operations.show import details_of, each_step
+from perdure.operations.show import details_of, each_step, find_to_show, run_details
 
 STEPS = 200
 """Steps that are shown, unless another limit is given."""
@@ -56,8 +56,8 @@ def show(
         if watch:
             raise OptionError("--watch is for people", "leave out --json")
         with opened(location, run) as store:
-            found = find_run(store, run)
-            details = details_of(store, found, step=step, limit=most or 0, data=True)
+            found, damaged = find_to_show(store, run)
+            details = details_of(store, found, damaged, step=step, limit=most or 0, data=True)
             if most is None:
                 details = msgspec.structs.replace(details, earlier=0)
             stream_struct(details, "steps", details.steps if most else each_step(store, found, step))
@@ -65,7 +65,7 @@ def show(
 
     def draw(printer: Printer) -> bool:
         with opened(location, run) as store:
-            details = details_of(store, find_run(store, run), step=step, limit=most, fold=fold)
+            details = run_details(store, run, step=step, limit=most, fold=fold)
         show_run(details, printer, verbose=verbose)
         if not location.supports(Feature.EXECUTIONS):
             printer.line(capabilities_at(location.engine).reason(Feature.EXECUTIONS), "dim")

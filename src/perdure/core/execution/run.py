@@ -86,26 +86,28 @@ def live(call: Call, start: Start, began: Callable[[str], None] | None = None, t
     """
     call.spec.refuse_unstorable()
     answer = (yield from _taking(call, start)) if taken is None else taken
+    ended: tuple[str, ...] = ()
     while isinstance(answer, Taken):
         run = answer.run
         if began is not None:
             began(run.id)
             began = None  # it may be taken once more below
-        history = yield Recall(run, answer.resumed, answer.died, answer.said, call.spec)
+        history = yield Recall(run, answer.resumed, answer.died, answer.said, call.spec, ended)
         if history.ending is None:
             return (yield from _execute(call, run, history))
-        error = yield from _end_at_last(run, history)
+        error, ended = yield from _end_at_last(run, history)
         if taken is not None or not start.again:
             return Failed(error, Outcome(None, error, run.started, 0.0), 1)
         answer = yield from _taking(call, start)
     return _not_taken(call, start, answer, began)
 
 
-def _end_at_last(run: RunRecord, history: History) -> Generator[RunEffect, Any, Exception]:
+def _end_at_last(run: RunRecord, history: History) -> Generator[RunEffect, Any, tuple[Exception, tuple[str, ...]]]:
     """Undo the rest of a run whose process died while it undid, and write down the end that it was coming to.
 
     Returns:
-        What the run has failed with, or that it was cancelled.
+        What the run has failed with, or that it was cancelled; and what is to be said before another run begins, or
+        this one is gone on with.
     """
     from perdure.core.exceptions import notes
     from perdure.core.execution.run_refusals import cancelled
@@ -114,7 +116,11 @@ def _end_at_last(run: RunRecord, history: History) -> Generator[RunEffect, Any, 
     error = cancelled(run.id) if ending.status == "cancelled" else capture.restore(capture.decode(ending.output))
     for line in (*missed, f"run {run.id} {_ENDED[ending.status]}; its clean-ups were interrupted, and are made now"):
         notes.add(error, f"perdure: {line}")
-    return error
+    if ending.status == "cancelled":
+        from perdure.core.execution.run_refusals import way_on
+
+        missed = [f"run {run.id} was cancelled; {way_on(run, ending.status, error)}", *missed]
+    return error, tuple(missed)
 
 
 def _end_as_noted(run: RunRecord, history: History) -> Generator[RunEffect, Any, tuple[Ending, list[str]]]:

@@ -133,13 +133,17 @@ class StandBy(msgspec.Struct, frozen=True):
 
 
 class Recall(msgspec.Struct, frozen=True):
-    """Read what the run has done. Answer: a History. `died`, `said` as in Taken; `spec` if it is to be gone on with."""
+    """Read what the run has done. Answer: a History. `died`, `said` as in Taken; `spec` if it is to be gone on with.
+
+    `before`: what is to be said of a run that was ended for this one to begin, or to go on, a line each.
+    """
 
     run: RunRecord
     resumed: bool
     died: int | None = None
     said: tuple[str, ...] = ()
     spec: Spec | None = None
+    before: tuple[str, ...] = ()
 
 
 class Body(msgspec.Struct, frozen=True):

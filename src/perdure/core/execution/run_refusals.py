@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 
+from perdure.core import commands
 from perdure.core.execution.history import History
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
-from perdure.errors import Cancelled, OtherInputs, RunError, Suspended
+from perdure.errors import Cancelled, OtherInputs, RunError, StateCorrupt, Suspended
 
 
 def cancelled(id: str) -> Cancelled:
@@ -41,6 +42,16 @@ def way_on(run: RunRecord, status: str, error: Exception) -> str:
         case _:
             first = "do that first, then " if isinstance(error, RunError) else ""
             return f"{first}run the script again to go on from here"
+
+
+def with_way_out(error: StateCorrupt, id: str) -> StateCorrupt:
+    """That something of the run of that id is damaged, with the command that ends it all the same.
+
+    Of damage to the file as a whole the error says itself how to begin without it.
+    """
+    if "--set-aside" not in error.hint and "--skip-damaged" not in error.hint:
+        error.hint += f"; or give up what is damaged, and end run {id}: `{commands.cancel_damaged(id)}`"
+    return error
 
 
 def ended(run: RunRecord) -> RunError:

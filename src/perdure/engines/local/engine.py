@@ -7,7 +7,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from perdure.engines.local.run_ends import ends_at
 from perdure.engines.local.run_lifecycle import queued_runs, start_of
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.runtime.clock import World
-from perdure.errors import PerdureError, Skipped, StateError, StopRun, Suspended
+from perdure.errors import PerdureError, Skipped, StateCorrupt, StateError, StopRun, Suspended
 from perdure.store.runs import Store
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class LocalEngine:
             Exception: whatever the workflow raises.
         """
         self.resources.monitor.ready(call.spec)
-        with self._outside(call.spec):
+        with self._outside(call):
             start = start_of(self.resources, call, script, id, resume, attach=attach)
             with LettingGo(self.resources, start, began) as letting:
                 return result(self.drivers.sync.drive(live(call, start, letting.began), None))
@@ -134,7 +134,7 @@ class LocalEngine:
     ) -> Any:
         """Run an async workflow to its end, as `run` does."""
         self.resources.monitor.ready(call.spec)
-        with self._outside(call.spec):
+        with self._outside(call):
             start = start_of(self.resources, call, script, id, resume, attach=attach)
             with LettingGo(self.resources, start, began) as letting:
                 return result(await self.drivers.tasks.drive(live(call, start, letting.began), None))
@@ -153,12 +153,12 @@ class LocalEngine:
         """
         run, spec = taken.run, call.spec
         self.resources.monitor.ready(spec)
-        with self._outside(spec):
+        with self._outside(call):
             start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
             life = live(call, start, None, taken)
             with LettingGo(self.resources, start):
                 effect, rest = self._up_to_end(up_to_end(life, run), spec.is_async)
-        return Closing(self.resources, effect, rest, self._outside(spec))
+        return Closing(self.resources, effect, rest, self._outside(call))
 
     def _up_to_end(self, life: Generator[Any, Any, tuple[End, Life]], is_async: bool) -> tuple[End, Life]:
         if not is_async:
@@ -182,13 +182,13 @@ class LocalEngine:
             AlreadyRunning, OtherInputs, StateError: as `run` does.
         """
         self.resources.monitor.ready(call.spec)
-        with self._outside(call.spec):
+        with self._outside(call):
             start = start_of(self.resources, call, script, id, None, attach=True)
             with LettingGo(self.resources, start, began) as letting:
                 rest = self.drivers.sync.until(live(call, start, letting.began), Body)
 
         async def go_on() -> Any:
-            with self._outside(call.spec), letting:
+            with self._outside(call), letting:
                 return result(await self.drivers.tasks.drive(rest, None))
 
         return go_on()
@@ -201,7 +201,7 @@ class LocalEngine:
             StateError: the state file cannot be used.
         """
         resources = self.resources
-        with self._outside(calls[0].spec):
+        with self._outside(calls[0]):
             from perdure.engines.local.queues import declare_queues
 
             declare_queues(resources.store, resources.world.now())
@@ -209,30 +209,44 @@ class LocalEngine:
             ids: list[str] = resources.store.journal.write((), resources.store.enqueue(queued, resources.world.now()))
             return ids
 
-    def _outside(self, spec: Spec) -> _Outside:
-        return _Outside(self, spec)
+    def _outside(self, call: Call) -> _Outside:
+        return _Outside(self, call)
 
-    def came_out(self, error: BaseException, spec: Spec) -> None:
+    def came_out(self, error: BaseException, call: Call) -> None:
         """An error leaves a workflow, towards its caller: say what nobody else says of it.
 
         The commands in the hint of an error of ours find the state file from the working directory.
         """
         if not isinstance(error, PerdureError):
             return
+        if isinstance(error, StateCorrupt):
+            self._name_way_out(error, call)
         self._locate(error)
         if isinstance(error, StateError):
             if error is not self.resources.monitor.alerted:
                 from perdure.alerts.unusable_state import alert_unusable_state
 
-                alert_unusable_state(spec, error)
+                alert_unusable_state(call.spec, error)
         elif isinstance(error, Suspended):
-            notices.suspended(self.resources, error, spec.file)
+            notices.suspended(self.resources, error, call.spec.file)
         elif isinstance(error, Skipped) and not self.resources.is_shown:
             # Without an observer nothing else says so: uncaught, it ends a script without a word.
             from perdure.config.stderr_line import say
             from perdure.core.redaction.printable import one_line
 
             say(f"perdure: {one_line(error.what)}; skipped")
+
+    def _name_way_out(self, error: StateCorrupt, call: Call) -> None:
+        """Say how the run of these inputs ends, if there is one, of which something is damaged."""
+        from perdure.config.script_identity import script_identity, whole_path
+        from perdure.core.execution.run_refusals import with_way_out
+        from perdure.store.damaged_run import meant
+
+        script = script_identity(whole_path(call.spec.file), self.store.path)
+        with suppress(StateError):  # the file as a whole may be damaged
+            id = meant(self.store, call.key, call.spec.name, script)
+            if id is not None:
+                with_way_out(error, id)
 
     def _locate(self, error: PerdureError) -> None:
         from perdure.core.commands import located
@@ -297,6 +311,14 @@ class LocalEngine:
             AlreadyRunning: a dead letter of it is being re-driven, and no process executes it.
             StateError: the state file cannot be used.
         """
+        try:
+            return self._cancel(id, load)
+        except StateCorrupt as error:
+            from perdure.core.execution.run_refusals import with_way_out
+
+            raise with_way_out(error, id) from error.__cause__
+
+    def _cancel(self, id: str, load: Callable[[RunRecord], str | None]) -> Cancellation:
         run = self.store.run(id)
         refuse_child(id, run.parent)
         if run.superseded and run.superseded_by is not None:
@@ -317,7 +339,7 @@ class LocalEngine:
             missed.append(f"its script could not be loaded: {cause}")
         unclean = self.call_off(msgspec.structs.replace(found, path=path))
         if unclean is None:
-            return self.cancel(id, load)  # another process was faster
+            return self._cancel(id, load)  # another process was faster
         unclean += notices.left_parked(self.resources, found)
         return Cancellation(found.status, "ended", None, [*missed, *unclean] if unclean else [])
 
@@ -351,10 +373,10 @@ class _Outside:
     Not made of a generator, since each run passes through it once or twice: that enters six functions more.
     """
 
-    __slots__ = ("_engine", "_spec")
+    __slots__ = ("_call", "_engine")
 
-    def __init__(self, engine: LocalEngine, spec: Spec) -> None:
-        self._engine, self._spec = engine, spec
+    def __init__(self, engine: LocalEngine, call: Call) -> None:
+        self._engine, self._call = engine, call
 
     def __enter__(self) -> None:
         pass
@@ -363,7 +385,7 @@ class _Outside:
         if error is None:
             return
         inner = error.error if isinstance(error, StopRun) else error
-        self._engine.came_out(inner, self._spec)
+        self._engine.came_out(inner, self._call)
         if inner is not error:
             raise inner from inner.__cause__
 

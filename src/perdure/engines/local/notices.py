@@ -161,6 +161,14 @@ def say_of_undoings(resources: Resources, lines: Sequence[str]) -> None:
         point_out(f"so it is with {len(lines) - NAMED:,} more; see: perdure dlq ls{resources.option}")
 
 
+def ended_before(lines: Sequence[str]) -> None:
+    """A run was ended whose process had died in that, and the next thing begins: a line each."""
+    from perdure.core.redaction.printable import one_line
+
+    for line in lines:
+        point_out(one_line(line))
+
+
 def left_parked(resources: Resources, run: RunRecord) -> list[str]:
     """The dead letters that a cancelled run has left, those of its clean-ups: a line, if there are any."""
     from perdure.core.commands import located, redrive

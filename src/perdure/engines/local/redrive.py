@@ -13,13 +13,14 @@ import msgspec
 from perdure.core.execution.call_end import Succeeded
 from perdure.core.execution.history import History
 from perdure.core.execution.redrive import Redriven, call_of, history_for, redrive, takes_back
+from perdure.core.execution.run_refusals import with_way_out
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord, StepRecord
 from perdure.engines.local.engine import LocalEngine
 from perdure.engines.local.handoff import Handoff
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.runtime.own_loop import OwnLoop
-from perdure.errors import NotDecodable, PerdureError, StateError, StopRun
+from perdure.errors import NotDecodable, PerdureError, StateCorrupt, StateError, StopRun
 from perdure.store import dead_letters
 from perdure.store.dead_letters import Claim
 from perdure.store.lineage import origin
@@ -191,6 +192,9 @@ class Redriver:
             claim: Claim = store.journal.write(
                 (), dead_letters.claim(store, lid, engine.world.now(), undoable=undoable)
             )
+        except StateCorrupt as damage:  # of what is kept of this one: others are re-driven all the same
+            self._tell(Result(lid, "refused", self._with_way_out(lid, damage)))
+            return None
         except StateError:
             raise
         except Exception as refusal:  # noqa: BLE001  also what a script raises when it is loaded
@@ -206,9 +210,12 @@ class Redriver:
             run = msgspec.structs.replace(claim.run, id=origin(store, claim.run, claim.record.seq).id)
             scope = LocalScope(engine.resources, engine.drivers, run, history)
             return redrive(lid, call, history), scope, call.spec
-        except BaseException:
+        except BaseException as error:
             self._release(lid)
-            raise
+            if not isinstance(error, StateCorrupt):
+                raise
+            self._tell(Result(lid, "refused", self._with_way_out(lid, error)))
+            return None
 
     def _call(self, record: StepRecord, spec: Spec, edited: bytes | None, lid: int) -> Any:
         try:
@@ -241,6 +248,10 @@ class Redriver:
             self._error = self._error or cause
         else:
             self._tell(Result(lid, "refused" if isinstance(cause, PerdureError) else "failed", cause))
+
+    def _with_way_out(self, lid: int, damage: StateCorrupt) -> StateCorrupt:
+        id = dead_letters.run_of(self._engine.store, lid)
+        return damage if id is None else with_way_out(damage, id)
 
     def _release(self, lid: int, *, left: bool = False) -> None:
         store = self._engine.store

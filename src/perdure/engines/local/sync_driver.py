@@ -318,6 +318,8 @@ class SyncDriver:
     def recall(self, effect: Recall, scope: Any) -> Any:
         """Read what a run has done."""
         run = effect.run
+        if effect.before:
+            notices.ended_before(effect.before)
         try:
             if effect.resumed and run.parent is None:
                 run_lifecycle.end_orphans(self._resources, effect)

@@ -41,8 +41,12 @@ SELECT d.lid FROM family f JOIN dead_letter d ON d.run = f.rid JOIN step s ON s.
 WHERE d.status = 'parked' AND s.kind <> 'step' AND s.kind IN ('deferred', 'undone') ORDER BY d.lid
 
 -- name: kept_undos
-SELECT r.id, count(*) FROM run r JOIN step s ON s.run = r.rid
-WHERE r.parent = ? AND r.status = 'done' AND s.kind = 'undo' GROUP BY r.id
+WITH RECURSIVE below (child, rid) AS (
+    SELECT id, rid FROM run WHERE parent = ? AND status = 'done'
+    UNION
+    SELECT b.child, r.rid FROM run r JOIN below b ON r.parent = b.rid WHERE r.status IN ('done', 'running', 'suspended')
+)
+SELECT b.child, count(*) FROM below b JOIN step s ON s.run = b.rid WHERE s.kind = 'undo' AND s.kind <> 'step' GROUP BY b.child
 
 -- name: stray_letters
 SELECT run, seq FROM dead_letter d

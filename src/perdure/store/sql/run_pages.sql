@@ -58,8 +58,8 @@ WHERE d.status = 'parked' AND d.seq > 0 GROUP BY f.root
 -- name: count_steps
 SELECT count(*) FROM (SELECT 1 FROM step WHERE run = ? AND kind NOT IN ('undo', 'timers') LIMIT ?)
 
--- name: last_step
-:steps WHERE run = ? AND kind NOT IN ('undo', 'timers') ORDER BY seq DESC LIMIT 1
+-- name: last_steps
+:steps WHERE run = ? AND kind NOT IN ('undo', 'timers') ORDER BY seq DESC LIMIT ?
 
 -- name: newest_attempt
 SELECT * FROM (

@@ -31,6 +31,14 @@ SELECT rid, id, script, path, workflow, key, named, parent, status, holder, epoc
        timed_from, wake, queue, priority, queue_key, dedup, hold, turn, steps
 FROM run WHERE key = ? AND (named = 0 OR queue IS NULL) ORDER BY rid DESC LIMIT 4
 
+-- name: top
+WITH RECURSIVE line (rid, parent) AS (
+    SELECT rid, parent FROM run WHERE rid = ? UNION SELECT r.rid, r.parent FROM run r JOIN line l ON r.rid = l.parent)
+SELECT r.id FROM line l JOIN run r ON r.rid = l.rid WHERE l.parent IS NULL
+
+-- name: top_by_id
+SELECT id FROM run WHERE id = ?1 OR substr(?1, 1, length(id) + 1) = id || '.' ORDER BY length(id) LIMIT 1
+
 -- name: find_once
 SELECT rid FROM run
 WHERE workflow = ? AND key = ? AND script = ?

@@ -22,6 +22,10 @@ SELECT DISTINCT h.token FROM session s JOIN holder h ON h.hid = s.holder WHERE s
 -- name: put
 UPDATE session SET ended = ?, outcome = ?, cause = ?, memory = ?, crc = ? WHERE run = ? AND number = ? AND crc = ?
 
+-- name: newest
+SELECT run, number, holder, began, ended, outcome, cause, version, script, memory, crc
+FROM session WHERE run = ? ORDER BY number DESC LIMIT 1
+
 -- name: list
 SELECT s.run, s.number, s.holder, s.began, s.ended, s.outcome, s.cause, s.version, s.script, s.memory, s.crc,
        h.hid, h.token, h.pid, h.host, h.started, h.gone, h.crc
