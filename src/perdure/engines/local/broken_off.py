@@ -16,7 +16,6 @@ from perdure.config.script_identity import point_out
 from perdure.core.exceptions.exits import is_exit
 from perdure.core.execution.history import RootCause
 from perdure.core.execution.run_effects import End, Start
-from perdure.core.execution.run_refusals import with_way_out
 from perdure.core.records import RunRecord
 from perdure.engines.interface import here, under_way
 from perdure.engines.local import notices, run_lifecycle
@@ -169,6 +168,8 @@ def _stop(
     scope: LocalScope | None = None,
 ) -> None:
     if isinstance(error, StopRun) and isinstance(error.error, StateCorrupt) and run.parent is None:
+        from perdure.core.execution.run_refusals import with_way_out
+
         with_way_out(error.error, run.id)
     run_lifecycle.stopped(resources, run, error)
     resources.letting_go.add(run.rid)
