@@ -441,6 +441,8 @@ def test_a_run_with_a_damaged_record_can_be_ended(machine: Machine, capsys: pyte
     assert f"`{way}" in stopped.value.hint
     assert machine.ran == ["refund b"]
     where = ["--state", str(machine.state)]
+    assert main(["fork", run.id, "--from", "#1", *where]) == 1
+    assert f"`{way}" in capsys.readouterr().err, "not a command that is refused as well"
     assert main([*way.split()[1:], *where]) == 1
     assert "damaged, and given up when it was cancelled: record #1 (damaged.charge); " in capsys.readouterr().err
     assert machine.ran == ["refund b"]

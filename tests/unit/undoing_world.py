@@ -49,6 +49,7 @@ DAMAGED = (
     "crash",
     "life",
     "session",
+    "batch",
 )
 """Tables with rows of a run."""
 

@@ -112,7 +112,7 @@ def refuse_damaged(connection: apsw.Connection, run: RunRecord) -> None:
     """
     if connection.execute(_SQL["was_damaged"], (run.rid, _OWN_ROW)).fetchone() is not None:
         raise RunError(
-            f"what run {run.id} was called with is not known: its row in the state file was damaged",
+            f"the inputs of run {run.id} are lost: the state file has no intact row of it",
             "call the workflow again: that is a new run",
         )
 

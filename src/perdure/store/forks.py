@@ -98,6 +98,8 @@ def _refuse(store: Store, connection: apsw.Connection, run: RunRecord) -> None:
     if (redriven := due_letters.redriven(store, connection, run.rid)) is not None:
         raise being_redriven(*redriven, _THEN)
     if connection.execute(_SQL["undoing"], (run.rid,)).fetchone() is not None:
+        for rid in store.family_in(connection, run.rid):  # what ends it otherwise refuses what is damaged
+            store.refuse_damaged_steps(connection, rid)
         raise RunError(
             f"run {run.id} was left while it was being undone: what a fork would take over may be undone in part",
             f"end that first: perdure resume {quote(run.id)}, or perdure cancel {quote(run.id)}",

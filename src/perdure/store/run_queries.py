@@ -387,6 +387,16 @@ class RunQueries:
             raise corrupt(self.path)
         return [(first, last) for _, first, last, _ in rows]
 
+    def refuse_damaged_steps(self, connection: apsw.Connection, rid: int) -> None:
+        """Read all records of a run.
+
+        Raises:
+            StateCorrupt: one of them is not as it was written.
+        """
+        seq = 0
+        while rows := connection.execute(self._sql["steps_from"], (rid, seq, CHUNK)).fetchall():
+            seq = checked_steps(rows, self.path)[-1].seq + 1
+
     def attempts_in(self, connection: apsw.Connection, rid: int, record: StepRecord) -> list[AttemptRecord]:
         """Every failed attempt of the call of a record, as they are stored."""
         who = (rid, record.name, record.key, record.n % SET_ASIDE)
