@@ -444,7 +444,7 @@ def test_a_run_with_a_damaged_record_can_be_ended(machine: Machine, capsys: pyte
     assert main(["fork", run.id, "--from", "#1", *where]) == 1
     assert f"`{way}" in capsys.readouterr().err, "not a command that is refused as well"
     assert main([*way.split()[1:], *where]) == 1
-    assert "damaged, and given up when it was cancelled: record #1 (damaged.charge); " in capsys.readouterr().err
+    assert "damaged, and given up: record #1 (damaged.charge); " in capsys.readouterr().err
     assert machine.ran == ["refund b"]
     for command in ("show", "why"):
         assert main([command, run.id, "--json", *where]) == 0

@@ -168,6 +168,8 @@ def test_parts_of_a_run(listed: Listed, capsys: pytest.CaptureFixture[str]):
     of_steps = [f"what is kept of step #{seq} ({name})" for seq, name in ((3, "mail"), (5, "pay"))]
     assert [one for one in shown.damaged if "step" in one][1:] == of_steps
     assert [one.seq for one in shown.steps] == [1, 4, 6]
+    found = said(capsys, listed, "show", "run-4", "--limit", "0")
+    assert ([one["seq"] for one in found["steps"]], sorted(found["damaged"])) == ([1, 4, 6], sorted(shown.damaged))
     assert main(["show", "run-1", "--state", str(store.path)]) == 0
     assert "damaged" not in capsys.readouterr().out
     damage(listed, "INSERT INTO batch (run, number, step, began, crc) VALUES (2, 1, 'a', 1.0, 7)")

@@ -287,6 +287,27 @@ class Trial:
         tops = [run for run in runs if run.parent is None]
         if any(run.status not in ("done", "cancelled") and not run.superseded for run in tops):
             found.append("a run has come to no end")
+        stands, explained = self._known(tops)
+        for seat, count in service.seats.items():
+            if count > explained[seat]:
+                found.append(f"{seat} is booked {count} times, and known {explained[seat]} times")
+            if count < 0:
+                found.append(f"{seat} is cancelled too often")
+        for seat, count in stands.items():
+            if service.seats[seat] < count:
+                found.append(f"{seat} is gone, and a run that is done stands on it")
+        found += self._as_edited()
+        doubted = [seat for seat in service.in_doubt if service.seats[seat] > 0 and not service.alike]
+        for seat in doubted:
+            named = any(details_of(store, run).unknown for run in tops if run.status == "cancelled")
+            known = explained[seat] > 10
+            if not known and not named and all(run.status == "cancelled" for run in tops if not run.superseded):
+                found.append(f"{seat} may be booked, and nothing says so")
+        return found
+
+    def _known(self, tops: list[RunRecord]) -> tuple[Counter[str], Counter[str]]:
+        """What runs that are done stand on, and of which bookings the state says anything at all."""
+        store = self.machine.engine.store
         stands: Counter[str] = Counter()
         explained: Counter[str] = Counter()
         for run in tops:
@@ -314,22 +335,7 @@ class Trial:
                     explained[value_of(letter.result)] += 1
         for seat in service.in_doubt:
             explained[seat] += 10
-        for seat, count in service.seats.items():
-            if count > explained[seat]:
-                found.append(f"{seat} is booked {count} times, and known {explained[seat]} times")
-            if count < 0:
-                found.append(f"{seat} is cancelled too often")
-        for seat, count in stands.items():
-            if service.seats[seat] < count:
-                found.append(f"{seat} is gone, and a run that is done stands on it")
-        found += self._as_edited()
-        doubted = [seat for seat in service.in_doubt if service.seats[seat] > 0 and not service.alike]
-        for seat in doubted:
-            named = any(details_of(store, run).unknown for run in tops if run.status == "cancelled")
-            known = explained[seat] > 10
-            if not known and not named and all(run.status == "cancelled" for run in tops if not run.superseded):
-                found.append(f"{seat} may be booked, and nothing says so")
-        return found
+        return stands, explained
 
     def _as_edited(self) -> list[str]:
         """What was made with another input than the one that the last letter of its call has."""
@@ -363,6 +369,9 @@ def value_of(payload: bytes) -> Any:
 def seat_of(given: bytes) -> str:
     (seat,), _ = codec.unpack_inputs(given, (), owner="cancel")
     return str(seat)
+
+
+WAY = r"`perdure cancel (\S+) --skip-damaged`"
 
 
 class DamagedTrial(Trial):
@@ -439,7 +448,7 @@ class DamagedTrial(Trial):
         service.broken, service.dies = set(), 0
         for deed in deeds:
             id = self._newest_id()
-            unfinished = self._status(id) not in ("done", "cancelled", None)
+            unfinished = self._status(id) is not None
             with self._judged(found, deed.__name__, id if unfinished else ""):
                 self.acts.append(f"{deed.__name__}: {deed()}")
             under_way.clear()
@@ -455,6 +464,7 @@ class DamagedTrial(Trial):
             outcome = cancelling.end(self._location, id, lambda run: None, skip_damaged=True)
             said = next((line for line in outcome.missed if line.startswith("damaged, ")), "")
             self.acts.append(f"cancel --skip-damaged {id}: {outcome}")
+            found += self._not_undone(said)
         if self._status(id) not in ("done", "cancelled"):
             found.append(f"run {id} is {self._status(id)}")
         self._look(found, id, strictly=True)
@@ -475,7 +485,7 @@ class DamagedTrial(Trial):
         try:
             self.acts.append(f"{deed.__name__}: {deed()}")
         except StateCorrupt as error:
-            if (way := re.search(r"`perdure cancel (\S+) --skip-damaged`", error.hint)) is None:
+            if (way := re.search(WAY, error.hint)) is None:
                 raise
             under_way.clear()
             self.acts.append(f"as {deed.__name__} says: {way[0]}")
@@ -518,6 +528,17 @@ class DamagedTrial(Trial):
         find_run(self.machine.engine.store, id)
         return cancelling.end(self._location, id, lambda run: None, skip_damaged=False)
 
+    def _not_undone(self, said: str) -> list[str]:
+        """Bookings that nothing is known of, beyond those whose rows were given up."""
+        if " row" in said:  # of a run, which may be that of another one then
+            return []
+        try:
+            _, explained = self._known([run for run in self.machine.engine.store.runs() if run.parent is None])
+        except StateCorrupt:  # of the source of a fork, or of a run that is done: neither is meant
+            return []
+        left = sum(max(count - explained[seat], 0) for seat, count in service.seats.items())
+        return [f"{left} bookings stand, and nothing is known of them"] if left > said.count("#") else []
+
     def too_many(self) -> list[str]:
         """What was taken back too often, or not although its record is intact."""
         return [f"{seat} is cancelled too often" for seat, count in service.seats.items() if count < 0]
@@ -542,7 +563,7 @@ class DamagedTrial(Trial):
             yield
         except StateCorrupt as error:
             self.acts.append(f"{what}! {error}")
-            if strictly or (id and f"perdure cancel {id} --skip-damaged" not in error.hint):
+            if strictly or (id and not re.search(WAY, error.hint)):
                 found.append(f"{what}: {error}")
         except (Trouble, PerdureError) as error:
             self.acts.append(f"{what}! {type(error).__name__}: {error}")

@@ -81,6 +81,7 @@ def show_run(where: Where, given: ShowRun) -> Answer:
             error=found.error,
             open_calls=[_call(one, FAILURES) for one in found.open[-SOME:]],
             suspects=[plain(one) for one in found.suspects[:SOME]],
+            damaged=found.damaged,
         )
     else:
         head = {"run": {"id": found.run.id, "status": found.run.status}}

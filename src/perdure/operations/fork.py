@@ -66,8 +66,6 @@ def fork(location: Location, run: RunRecord, step: str, now: float) -> Made:
             holder = holder_of(store, run)
             forked: Forked = store.journal.write((), forking(store, run, new_id, before, now, child_id))
         except StateCorrupt as error:
-            if run.status == "done":
-                raise
             raise with_way_out(error, run.id) from error.__cause__
         if holder is not None and holder.host == os.uname().nodename:
             orphans.end_left(run.id, died=holder.pid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -202,7 +202,7 @@ def details_of(
         parent=damage.part("the run that it is a child of", partial(_parent, store, run), None),
         earlier=earlier,
         before=records[0].seq if records else None,
-        steps=_steps(store, run, records, show, damage),
+        steps=_steps(store, run, records, show, damage, _behind(store, run, damage)),
         open=damage.part(
             "what was tried", partial(open_steps, store, run, show, step=step, most=OPEN), list[OpenStep]()
         ),
@@ -237,8 +237,17 @@ def _parent(store: Store, run: RunRecord) -> str | None:
     return store.run_by_number(run.parent).id if run.parent is not None else None
 
 
+def _behind(store: Store, run: RunRecord, damage: Damage) -> Callable[[int], bool]:
+    return damage.part("the run that it is a fork of", partial(lineage.behind, store, run), lambda seq: False)
+
+
 def _steps(
-    store: Store, run: RunRecord, records: Sequence[StepRecord | DamagedStep], show: Values, damage: Damage
+    store: Store,
+    run: RunRecord,
+    records: Sequence[StepRecord | DamagedStep],
+    show: Values,
+    damage: Damage,
+    behind: Callable[[int], bool],
 ) -> list[StepView]:
     intact = []
     for record in records:
@@ -246,7 +255,6 @@ def _steps(
             intact.append(record)
         else:
             damage.found.append(f"step #{record.seq} ({record.name})")
-    behind = damage.part("the run that it is a fork of", partial(lineage.behind, store, run), lambda seq: False)
 
     def each() -> list[StepView]:
         found: list[StepView] = []
@@ -258,10 +266,17 @@ def _steps(
     return if_sound(partial(steps_of, store, run, intact, show, behind), each)
 
 
-def each_step(store: Store, run: RunRecord, step: str | None = None) -> Iterator[StepView]:
-    """The steps of a run with plain data, in the order of their records; a page of them is kept in memory."""
-    for records in step_pages.every(store, run.rid, Wanted(name=step)):
-        yield from steps_of(store, run, records, AS_DATA, lineage.behind(store, run))
+def each_step(store: Store, run: RunRecord, step: str | None, damaged: list[str]) -> Iterator[StepView]:
+    """The steps of a run with plain data, in the order of their records; a page of them is kept in memory.
+
+    What is damaged of them is named in `damaged`, to which it is added.
+    """
+    damage = Damage(damaged)
+    behind = if_sound(partial(lineage.behind, store, run), lambda: lambda seq: False)  # that is named already
+    at: tuple[int, int] | None = step_pages.beginning(store, run.rid, "first")
+    while at is not None:
+        found, at = step_pages.listed(store, run.rid, Wanted(name=step), "first", at, CHUNK)
+        yield from _steps(store, run, found, AS_DATA, damage, behind)
 
 
 def _last(

@@ -82,7 +82,7 @@ def explain(store: Store, run: RunRecord, location: Location) -> Why:
     except StateCorrupt as damage:  # of one of its records: that is why
         status: Standing = "interrupted" if run.status == "running" else run.status
         ways = [Way("look the file over", f"perdure doctor{location.option}")]
-        if run.parent is None and run.status != "done":
+        if run.parent is None:
             ways.append(Way("give up what is damaged", f"{cancel_damaged(run.id)}{location.option}"))
         return Why(run.id, run.workflow, status, [damage.what, f"what to do: {damage.hint}"], ways, "state-drift")
 

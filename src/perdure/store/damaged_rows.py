@@ -40,12 +40,12 @@ def if_sound(read: Callable[[], T], instead: Callable[[], F]) -> T | F:
 class Damage:
     """What is found damaged of what is shown; all else is shown.
 
-    Attributes:
-        found: it, by its name.
+    Args:
+        found: where it is added, by its name.
     """
 
-    def __init__(self) -> None:
-        self.found: list[str] = []
+    def __init__(self, found: list[str] | None = None) -> None:
+        self.found: list[str] = [] if found is None else found
 
     def part(self, what: str, read: Callable[[], T], instead: T) -> T:
         """A part of a page; what stands in its place, if it cannot be read.

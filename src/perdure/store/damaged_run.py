@@ -64,9 +64,9 @@ class _Row(NamedTuple):
 
 
 def take_out(store: Store, id: str, now: float) -> Operation:
-    """An operation that asks for the end of a run, and takes what is damaged of it out of its way.
+    """An operation that asks for the end of a run that has not ended, and takes what is damaged of it out of its way.
 
-    Returns what is damaged in a line, or "": nothing is, or the run is done or superseded. Raises, in the operation:
+    Returns what is damaged in a line, or "": nothing is, or it is superseded. Raises, in the operation:
         NotFound: there is no such run.
         AlreadyRunning: a process executes it.
         StateCorrupt: its own row says nothing that could be true.
@@ -133,7 +133,7 @@ class _Family:
         top = self._row_of_run(self._rid)
         for (rid,) in self._rows("below_by_id", top.id):  # also those whose parent is not what it was
             self._row_of_run(rid)
-        if top.status != "done" and not top.superseded:
+        if not top.superseded:
             for (rid,) in self._rows("family", self._rid):
                 self._rows_of(rid)
         if not self._out:
@@ -157,7 +157,7 @@ class _Family:
         names = list(dict.fromkeys(row.name for row in self._out))
         some = ", ".join(names[:SHOWN]) + (f", and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
         return (
-            f"damaged, and given up when it was cancelled: {some}; a call whose record is damaged is not undone, and "
+            f"damaged, and given up: {some}; a call whose record is damaged is not undone, and "
             "may have been done: look with the service"
         )
 

@@ -60,7 +60,7 @@ def show(
             details = details_of(store, found, damaged, step=step, limit=most or 0, data=True)
             if most is None:
                 details = msgspec.structs.replace(details, earlier=0)
-            stream_struct(details, "steps", details.steps if most else each_step(store, found, step))
+            stream_struct(details, "steps", details.steps if most else each_step(store, found, step, details.damaged))
         return DONE
 
     def draw(printer: Printer) -> bool:
