@@ -162,12 +162,19 @@ def test_the_first_of_several_is_told_by_stamps(machine: Machine) -> None:
     assert races() == [(0, "x", 50), (1, 1, 50), (2, None, 17_200)]
 
 
-def test_a_payload_that_does_not_fit_hurts_its_sender_only(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
-    """It is set aside with a warning, and the wait goes on; plain data becomes the declared class."""
+@pytest.mark.parametrize("default", [..., "nobody", {}])
+def test_a_payload_that_does_not_fit_hurts_its_sender_only(
+    machine: Machine, caplog: pytest.LogCaptureFixture, default: Any
+) -> None:
+    """It is set aside with a warning, and the wait goes on; plain data becomes the declared class.
+
+    What the default is, a payload may not be.
+    """
 
     @workflow
-    def paid() -> Payment:
-        return perdure.wait_for("paid", type=Payment)
+    def paid() -> Payment | str:
+        found: Payment | str = perdure.wait_for("paid", type=Payment, timeout="1h", default=default)
+        return found
 
     left(paid)
     for value in ("much", {"amount": "x"}, {"amount": 5}):

@@ -87,14 +87,18 @@ class _WaitFor:
         self.given: list[Any] = [topic, limit]
         self._type = type
         self._default = default
-        annotation = annotation_of(type)
+        annotation, owner = annotation_of(type), f"wait_for({self.event!r})"
+        self._sent = self.plan = codec.plan(annotation, owner=owner)
         if default is not ... and annotation is not EMPTY and not _fits(annotation, default):
-            annotation = Union[annotation, default.__class__]  # noqa: UP007  made of values
-        self.plan = codec.plan(annotation, owner=f"wait_for({self.event!r})")
+            self.plan = codec.plan(Union[annotation, default.__class__], owner=owner)  # noqa: UP007  made of values
         self._late = None if default is ... else self.plan.pack(default)
 
     def result(self, won: Winner, found: Letter | RunEnd | None) -> bytes:
-        return payload(found, self._type, self.plan)
+        data = payload(found, self._type, self._sent)
+        if self.plan is self._sent:
+            return data
+        packed: bytes = self.plan.pack(self._sent.unpack(data))  # a signal is never what the default alone may be
+        return packed
 
     def late(self, lapsed: Lapsed) -> bytes | Exception:
         if self._late is not None:
