@@ -116,6 +116,48 @@ def test_an_edit_counts_for_the_next_attempt(scripts: Scripts) -> None:
     assert done.stdout == "['one', 'another one']\n", done.stderr
 
 
+LOADING = """
+    import itertools, sys, threading
+    from perdure import step, workflow
+    from perdure.engines.processes import isolated_step, template
+
+    threading.Thread(target=threading.Event().wait, daemon=True).start()  # so each process loads the script itself
+    if "-P" in sys.orig_argv:
+        {loading}
+    {clock}
+
+    @step(isolate=True, retry=None, timeout="1ms")
+    def alone(n: int) -> int:
+        return n
+
+    @step(retry=None, timeout="1ms")
+    def pooled(n: int) -> int:
+        return n
+
+    @workflow
+    def both() -> list[int]:
+        return [alone(1), *pooled.map([2], processes=1).results]
+
+    if __name__ == "__main__":
+        print(both())
+"""
+
+
+def test_the_time_of_an_attempt_begins_when_its_process_has_loaded_the_script(scripts: Scripts) -> None:
+    """However short it is: by a clock that stands an hour later each time that it is asked."""
+    clock = "real, asked = isolated_step.steady, itertools.count(step=3600)"
+    later = "isolated_step.steady = lambda: real() + next(asked)"
+    done = scripts.run(scripts.write(LOADING.format(loading="pass", clock=f"{clock}; {later}")))
+    assert done.stdout == "[1, 2]\n", done.stderr
+
+
+def test_a_process_that_does_not_come_to_an_end_with_its_script_is_ended(scripts: Scripts) -> None:
+    """The error names the load, not the step, which has not begun."""
+    clock = "isolated_step.PATIENCE = template.PATIENCE = 0.5"
+    done = scripts.run(scripts.write(LOADING.format(loading="threading.Event().wait()", clock=clock)))
+    assert "did not load script.py within 500 ms; the step has not begun" in done.stderr
+
+
 @workflow
 async def isolated_and_cancelled(ledger: str) -> int:
     attempt = asyncio.create_task(steps.endless())

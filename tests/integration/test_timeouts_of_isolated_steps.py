@@ -43,7 +43,7 @@ def wf_endless() -> None:
 
 def test_an_endless_loop_in_a_process_of_its_own_is_killed(machine: Machine) -> None:
     """Nothing of it is left."""
-    with pytest.raises(StepTimeout):
+    with pytest.raises(StepTimeout, match="did not finish within"):
         wf_endless()
 
 

@@ -64,7 +64,7 @@ class SyncAttempts:
         if spec.isolate:
             from perdure.engines.processes.isolated_step import run_isolated
 
-            return run_isolated(call, scope.id, effect.attempt, seconds)
+            return run_isolated(call, scope.id, effect.attempt, scope.limits.bound(None))
         if spec.is_async:  # a clean-up: sync code calls no async step otherwise
             return self.loop.run(lambda: _in_time(call, seconds))
         if seconds is None:

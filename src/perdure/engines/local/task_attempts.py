@@ -77,15 +77,16 @@ class TaskAttempts:
         try:
             attempt = Attempt(self._resources, effect, scope)
             scope.executing += 1
-            return await _rest_of(attempt, self._isolated(effect, scope, attempt.seconds), scope)
+            return await _rest_of(attempt, self._isolated(effect, scope), scope)
         except BaseException:
             leave(effect, scope)
             raise
 
-    async def _isolated(self, effect: Execute, scope: Any, seconds: float | None) -> Any:
+    async def _isolated(self, effect: Execute, scope: Any) -> Any:
         from perdure.engines.processes.isolated_step import run_isolated_in_task
 
-        return await run_isolated_in_task(self._resources.pool.spawn, effect.call, scope.id, effect.attempt, seconds)
+        left = scope.limits.bound(None)
+        return await run_isolated_in_task(self._resources.pool.spawn, effect.call, scope.id, effect.attempt, left)
 
 
 async def _rest_of(attempt: Attempt, working: Awaitable[Any], scope: Any) -> Outcome:

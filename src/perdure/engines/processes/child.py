@@ -107,6 +107,7 @@ class Steps:
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], tuple[Spec, codec.InputReader]] = {}
         self._loggers_set = False
+        self._is_ready = False
 
     def prepare(self, spec: Spec) -> tuple[Spec, codec.InputReader]:
         """Find out all that the first call needs."""
@@ -119,6 +120,9 @@ class Steps:
         token = None
         try:
             spec, reader = self._find(setup, order)
+            if not self._is_ready:
+                self._is_ready = True
+                orderer.ready()
             args, kwargs = spec.arguments(order.input, reader)
             call = Call(spec, tuple(args), kwargs, order.input, order.key)
             call.n = order.n

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from perdure.config.steady_clock import steady
-from perdure.engines.processes.messages import ANSWER, CHUNK, LENGTH, REPLY, State, frame
+from perdure.engines.processes.messages import ANSWER, CHUNK, LENGTH, READY, REPLY, State, frame
 
 MOST = 16
 """Portions of what it says that are taken between two looks at the clock."""
@@ -50,10 +50,11 @@ class ChildProcess:
         self._kill = kill
         self._sent = bytearray()  # what it has sent of an answer
         self._over = False
+        self.ready = False  # it has loaded its script
         self.code: int | None = None
         data.setblocking(False)
 
-    def wait_started(self, until: float | None) -> tuple[State, int] | None:
+    def wait_started(self, until: float) -> tuple[State, int] | None:
         """What has become of the request for it; None if what should have made it is gone.
 
         Raises:
@@ -73,32 +74,37 @@ class ChildProcess:
         finally:
             self._data.setblocking(False)
 
-    def ask(self, body: bytes, until: float | None, note: Callable[[memoryview], None]) -> bytes:
+    def ask(self, body: bytes, loaded: float, until: Callable[[], float], note: Callable[[memoryview], None]) -> bytes:
         """Send it an order; returns its answer.
 
         Args:
             body: the order.
-            until: by the steady clock; None without a bound.
+            loaded: when it has to be ready at the latest, by the steady clock.
+            until: asked when it is: when it has to answer at the latest; infinite without a bound.
             note: is given what it says meanwhile.
 
         Raises:
-            TimeOver: it has not answered by then.
+            TimeOver: it is not ready by then, or has not answered.
             Ended: it has ended before it answered.
         """
+        was_ready = self.ready
+        limit = until() if was_ready else loaded
         left = memoryview(frame(body))
         poll = select.poll()
         poll.register(self._data, select.POLLIN | select.POLLOUT)
         poll.register(self._state, select.POLLIN)
         self._sent.clear()
         while True:
-            events = dict(poll.poll(_milliseconds(until)))
+            events = dict(poll.poll(_milliseconds(limit)))
             if not events:
                 raise TimeOver
             mask = events.get(self._data.fileno(), 0)
             if mask & select.POLLIN:
                 if (answer := self._receive(note)) is not None:
                     return answer
-                if until is not None and steady() >= until:
+                if self.ready and not was_ready:
+                    was_ready, limit = True, until()
+                if steady() >= limit:
                     raise TimeOver  # however much it says
                 if self._closed:
                     poll.unregister(self._data)
@@ -186,9 +192,13 @@ class ChildProcess:
             while size - at >= LENGTH.size and size - at - LENGTH.size >= (length := LENGTH.unpack_from(view, at)[0]):
                 at += LENGTH.size
                 with view[at : at + length] as body:
-                    if bytes(body[:1]) == ANSWER:
+                    kind = bytes(body[:1])
+                    if kind == ANSWER:
                         return bytes(body[1:])
-                    note(body[1:])
+                    if kind == READY:
+                        self.ready = True
+                    else:
+                        note(body[1:])
                 at += length
         del self._sent[:at]
         return None
@@ -215,11 +225,11 @@ class ChildProcess:
         return State(state), number
 
 
-def _ready(descriptor: int, until: float | None) -> bool:
+def _ready(descriptor: int, until: float) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(_milliseconds(until)))
 
 
-def _milliseconds(until: float | None) -> int | None:
-    return None if until is None else max(math.ceil((until - steady()) * 1000), 0)
+def _milliseconds(until: float) -> int | None:
+    return None if until == math.inf else max(math.ceil((until - steady()) * 1000), 0)

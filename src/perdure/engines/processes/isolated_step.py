@@ -6,6 +6,7 @@ Arguments and result cross a socket in the journal's own format, and the process
 from __future__ import annotations
 
 import contextvars
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 
 from perdure.config.steady_clock import steady
+from perdure.core.durations import show
 from perdure.core.exceptions import capture, notes
 from perdure.core.execution.idempotency import idempotency_key
 from perdure.core.execution.spec import NOT_STUBBED, Call, Spec
@@ -24,10 +26,10 @@ from perdure.engines.observers import json_logs
 from perdure.engines.processes.attempt_output import hear
 from perdure.engines.processes.child_process import ChildProcess, Ended, TimeOver
 from perdure.engines.processes.messages import Answer, Order, OrderingRun
-from perdure.engines.processes.template import start_child
+from perdure.engines.processes.template import PATIENCE, start_child
 from perdure.engines.runtime import orphans
 from perdure.engines.runtime.timeouts import timed_out
-from perdure.errors import OptionError, ProcessDied
+from perdure.errors import OptionError, ProcessDied, StepTimeout
 
 
 def check_isolable(spec: Spec) -> None:
@@ -59,7 +61,7 @@ class Stop:
 
 
 async def run_isolated_in_task(
-    spawn: Callable[[Callable[[], None]], None], call: Call, run_id: str, attempt: int, seconds: float | None
+    spawn: Callable[[Callable[[], None]], None], call: Call, run_id: str, attempt: int, left: float | None
 ) -> Any:
     """The same as `run_isolated`, waited for by a task. If that is cancelled, so is the attempt.
 
@@ -82,7 +84,7 @@ async def run_isolated_in_task(
 
     def work() -> None:
         try:
-            value, error = run_isolated(call, run_id, attempt, seconds, stop), None
+            value, error = run_isolated(call, run_id, attempt, left, stop), None
         except BaseException as raised:  # noqa: BLE001  raised where it is waited for
             value, error = None, raised
         with suppress(RuntimeError):  # the loop is closed: nobody waits for it
@@ -111,18 +113,26 @@ def _run_of(id: str, scope: Any) -> OrderingRun:
     )
 
 
-def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, stop: Stop | None = None) -> Any:
-    """One attempt in another process, which may take so many seconds: its own, or one of the workers of a map.
+def run_isolated(call: Call, run_id: str, attempt: int, left: float | None, stop: Stop | None = None) -> Any:
+    """One attempt in another process: its own, or one of the workers of a map.
+
+    Its time begins when that process has loaded the script. `left` to its run are so many seconds, load and all.
 
     Raises:
-        StepTimeout: it ran out of time and was killed, with all processes that it had started.
+        StepTimeout: it, or the load, ran out of time and was killed, with all processes that it had started.
         ProcessDied: it ended without an answer.
         Exception: whatever the step raised.
     """
     spec = call.spec
     if spec.stub is not None and (made := spec.stub(call.args, call.kwargs)) is not NOT_STUBBED:
         return _awaited(made)
-    until = None if seconds is None else steady() + seconds
+    end = math.inf if left is None else steady() + left
+    loading = max(PATIENCE, spec.timeout or 0.0)
+    loaded = min(steady() + loading, end)
+
+    def late_at() -> float:
+        return end if spec.timeout is None else min(steady() + spec.timeout, end)
+
     mark = orphans.step_mark(run_id, idempotency_key(run_id, spec.name, call.key + call.salt, call.n), attempt)
     workers, scope = spec.workers, getattr(here.get(), "scope", None)
     order = msgspec.msgpack.encode(
@@ -141,12 +151,12 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, s
     )
     child: ChildProcess | None = None
     try:
-        child = start_child(spec, until) if workers is None else workers.take(spec, until)
+        child = start_child(spec, loaded) if workers is None else workers.take(spec, loaded)
         if stop is not None:
             stop.child = child
             if stop.asked:
                 child.interrupt()
-        data = child.ask(order, until, hear)
+        data = child.ask(order, loaded, late_at, hear)
         if workers is None:
             child.leave()
         else:
@@ -156,8 +166,10 @@ def run_isolated(call: Call, run_id: str, attempt: int, seconds: float | None, s
             child.kill()
         orphans.end_attempt(mark)  # programs that it has started in groups of their own
         if isinstance(error, TimeOver):
-            assert seconds is not None
-            raise timed_out(spec.owner, seconds) from None
+            most = math.inf if left is None else left
+            if child is None or not child.ready:
+                raise _not_loaded(spec, min(loading, most)) from None
+            raise timed_out(spec.owner, min(most, math.inf if spec.timeout is None else spec.timeout)) from None
         if isinstance(error, Ended):
             raise _died(spec, error.code) from None
         raise
@@ -172,6 +184,15 @@ def _awaited(made: Any) -> Any:
     import asyncio
 
     return asyncio.run(made)
+
+
+def _not_loaded(spec: Spec, seconds: float) -> StepTimeout:
+    return StepTimeout(
+        f"the process of {spec.owner} did not load {os.path.basename(spec.file)} within {show(seconds)}; the step has "
+        "not begun",
+        "find out what the file waits for when it is imported, and do that in a step; a longer timeout= of the step is "
+        "one for the import, too",
+    )
 
 
 def _died(spec: Spec, code: int | None) -> ProcessDied:

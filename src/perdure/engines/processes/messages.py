@@ -134,7 +134,8 @@ class Order(msgspec.Struct, frozen=True):
 
 ANSWER: Final = b"A"
 NOTE: Final = b"N"
-"""The first byte of what a child sends: notes, while the attempt is under way, and its answer."""
+READY: Final = b"R"
+"""The first byte of what a child sends: that it has loaded its script, notes during the attempt, its answer."""
 
 
 class Printed(msgspec.Struct, frozen=True, tag=True):

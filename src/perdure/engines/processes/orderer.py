@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from perdure.engines.processes.messages import NOTE, Logged, Note, Printed, Progressed, Published, Unsaved, frame
+from perdure.engines.processes.messages import NOTE, READY, Logged, Note, Printed, Progressed, Published, Unsaved, frame
 from perdure.engines.runtime.captured_lines import LONGEST
 
 if TYPE_CHECKING:
@@ -63,10 +63,16 @@ class Orderer:
         with self._lock:
             self._over = True
 
+    def ready(self) -> None:
+        """The script is loaded: the time of the attempt begins."""
+        self._send(frame(READY))
+
     def _say(self, note: Note) -> None:
+        self._send(frame(NOTE + _encode(note)))
+
+    def _send(self, data: bytes) -> None:
         if os.getpid() != self._process:
             return  # a copy of this process that the step has made
-        data = frame(NOTE + _encode(note))
         # A handler of a signal that raises would leave half of it on the way.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()) if os.name == "posix" else None
         try:

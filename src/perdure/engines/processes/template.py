@@ -28,7 +28,7 @@ TRIES = 8
 """Templates that are tried for a child: each may find that it was edited, or be killed."""
 
 PATIENCE = 60.0
-"""Seconds that it may take to load a script. An attempt whose time is over before does not end that."""
+"""Seconds that it may take to load a script; a process that makes attempts has the step's timeout if that is longer."""
 
 Key = tuple[str, str]
 
@@ -88,7 +88,12 @@ class Template:
 
     def hangs(self) -> bool:
         """Has it not come to an end with what it loads, in a long while?"""
-        return not self.proven and steady() - self._born > PATIENCE
+        return not self.proven and steady() >= self.late_at
+
+    @property
+    def late_at(self) -> float:
+        """When it has to have loaded the script at the latest, by the steady clock."""
+        return self._born + PATIENCE
 
     def retire(self) -> None:
         """It is asked for no more children, and ends with the last of those that it has."""
@@ -141,7 +146,7 @@ _lock = threading.Lock()
 _readying = threading.Lock()
 
 
-def start_child(spec: Spec, until: float | None) -> ChildProcess:
+def start_child(spec: Spec, until: float) -> ChildProcess:
     """A process that makes attempts of the step, and of others of its module.
 
     Raises:
@@ -177,20 +182,23 @@ def prepare(spec: Spec) -> None:
         _template((spec.module, spec.file))
 
 
-def _copy(key: Key, until: float | None) -> ChildProcess:
+def _copy(key: Key, until: float) -> ChildProcess:
     code: int | None = None
     for _ in range(TRIES):
         template = _template(key)
         child = template.fork()
         try:
-            found = child.wait_started(until)
+            found = child.wait_started(until if template.proven else min(until, template.late_at))
         except BaseException as error:
             child.close()
-            if isinstance(error, TimeOver) and template.hangs():
-                _drop(key, template)
-                template.end()
-                _unlike.add(key)
-            raise
+            if not isinstance(error, TimeOver) or not template.hangs():
+                raise
+            _drop(key, template)
+            template.end()
+            _unlike.add(key)
+            if steady() >= until:
+                raise
+            continue  # a child loads the script by itself
         if found is not None and found[0] == State.STARTED:
             template.proven = True
             return child

@@ -59,7 +59,7 @@ class WorkerPool:
         call.spec = self.spec
         return call
 
-    def take(self, spec: Spec, until: float | None) -> ChildProcess:
+    def take(self, spec: Spec, until: float) -> ChildProcess:
         """A process that nobody else asks, started if none is free.
 
         Raises:

@@ -243,7 +243,7 @@ class StepActivities:
         value: Any = None
         try:
             if spec.isolate:
-                value = await self._in_thread(context, lambda: _isolated(call, side, number, seconds), None, spec)
+                value = await self._in_thread(context, lambda: _isolated(call, side, number, left), None, spec)
             elif spec.is_async:
                 value = await self._on_loop(context, call, seconds)
             else:
@@ -399,13 +399,10 @@ async def _although_cancelled(future: asyncio.Future[Any]) -> Any:
         return await future
 
 
-def _isolated(call: Call, side: StepSide, number: int, seconds: float | None) -> Any:
+def _isolated(call: Call, side: StepSide, number: int, left: float | None) -> Any:
     from perdure.engines.processes.isolated_step import run_isolated
-    from perdure.engines.processes.template import make_ready
 
-    if seconds is not None and call.spec.stub is None:
-        make_ready(call.spec)  # its time does not pass while a script is loaded
-    return run_isolated(call, side.id, number, seconds)
+    return run_isolated(call, side.id, number, left)
 
 
 def _told(error: Exception, ran: Ran) -> ApplicationError:
