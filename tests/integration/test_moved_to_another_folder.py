@@ -35,28 +35,32 @@ SCRIPT = """
 """
 
 
-@pytest.mark.parametrize("where", ["jobs", "a/b", "../beside"])
-def test_the_run_that_is_left_behind_is_named(scripts: Scripts, where: str) -> None:
-    """Moved into a folder below that of its state, or started from there: one line with a command that, as it stands,
-    goes on with the run and executes no completed step. A script of another name, and the same one once more, say
-    nothing."""
+@pytest.mark.parametrize(
+    ("where", "name"), [("jobs", "job.py"), ("a/b", "job.py"), ("../beside", "job.py"), ("pkg", "work.py")]
+)
+def test_the_run_that_is_left_behind_is_named(scripts: Scripts, where: str, name: str) -> None:
+    """Moved into a folder below that of its state, or started from there, also renamed: one line with a command that, as
+    it stands, goes on with the run and executes no completed step. A script of another name without the steps that the
+    run has called, and the same one once more, say nothing."""
     script = scripts.write(SCRIPT, "job.py")
     assert scripts.run(script).returncode == 1
     (scripts.folder / "up").touch()
     target = scripts.folder / where
     target.mkdir(parents=True)
-    shutil.copy(script, target / "other.py")
-    script.rename(target / "job.py")
+    (target / "other.py").write_text(
+        script.read_text().replace("def charge", "def bill").replace("charge(1)", "bill(1)")
+    )
+    script.rename(target / name)
     assert "is unfinished in" not in scripts.run(target / "other.py").stderr
     shutil.rmtree(target / ".perdure")
-    said = scripts.run(target / "job.py").stderr
+    said = scripts.run(target / name).stderr
     (command,) = re.findall("go on with it: perdure (.*)", said)
     assert "is unfinished in" in said
     starter = scripts.write("from perdure.cli import main\nimport sys\nsys.exit(main())\n", "command.py")
     done = scripts.run(starter, *shlex.split(command))
     assert done.returncode == 0, done.stderr
     assert "charging" not in done.stdout
-    assert "is unfinished in" not in scripts.run(target / "job.py").stderr
+    assert "is unfinished in" not in scripts.run(target / name).stderr
 
 
 def test_a_process_that_uses_the_original_has_not_died_for_who_looks_at_a_copy(scripts: Scripts) -> None:

@@ -84,6 +84,12 @@ def test_the_killed_run_is_undone_if_it_fails_now(left: Left) -> None:
     assert left.steps() == ["refund receipt killed monday"], "what was deferred waits for the final end"
 
 
+def test_the_failed_run_goes_on(left: Left) -> None:
+    """What was undone is made again; what came after that is not held against the script."""
+    left.perdure("resume", "failed", expected=1, MENDED="1")
+    assert left.steps() == ["charge monday", "refund receipt monday", "refund receipt monday stuck"]
+
+
 def test_everything_is_listed_and_shown(left: Left) -> None:
     """Every run with its steps, without the notes of what is to be cleaned up; and doctor finds nothing wrong."""
     runs = json.loads(left.perdure("ps", "--json"))["runs"]

@@ -31,7 +31,7 @@ from perdure.store.connection import open_connection, refuse_foreign_schema, run
 from perdure.store.folder_sync import sync_folder
 from perdure.store.liveness import Liveness
 from perdure.store.migration_checksums import seal_all, step_checksum_3
-from perdure.store.rows import intact
+from perdure.store.rows import intact, sealed
 from perdure.store.state_files import copy_of
 from perdure.store.statements import HERE
 
@@ -265,6 +265,20 @@ def _settle_scripts(connection: apsw.Connection) -> None:
         connection.execute("UPDATE run SET script = ? WHERE rid = ?", (moved_identity(str(path), state), rid))
 
 
+def _exempt_what_was_undone(connection: apsw.Connection) -> None:
+    """What came after a call that is undone is not held against the script, since that call is made again.
+
+    Version 6 was the first to write that down. The numbers of the calls that were undone are missing.
+    """
+    runs = connection.execute("SELECT DISTINCT run FROM step WHERE kind = 'undone' AND status = 'done'").fetchall()
+    for (rid,) in runs:
+        numbers = [seq for (seq,) in connection.execute("SELECT seq FROM step WHERE run = ? ORDER BY seq", (rid,))]
+        missing = next((place for place, seq in enumerate(numbers, 1) if place != seq), None)
+        if missing is not None:
+            row = sealed(rid, missing + 1, numbers[-1])
+            connection.execute("INSERT OR IGNORE INTO exempt (run, first, last, crc) VALUES (?, ?, ?, ?)", row)
+
+
 STOPPED = "perdure.stopped"
 """The name of the attempt rows that said, in versions 3 to 6, what interrupted a run."""
 
@@ -320,6 +334,7 @@ STEPS: dict[int, tuple[Callable[[apsw.Connection], None], ...]] = {
     2: (_settle_kinds,),
     3: (_settle_scripts,),
     4: (seal_all,),
+    6: (_exempt_what_was_undone,),
     7: (_move_stops,),
     14: (_ask_value_by_value,),
 }

@@ -15,6 +15,8 @@ from perdure.core.execution.run_effects import Start
 from perdure.core.records import RunRecord
 from perdure.engines.functions import is_same_file
 from perdure.engines.registry import every, is_known
+from perdure.errors import NotFound
+from perdure.store import code
 from perdure.store.runs import Store
 
 MOST_FOLDERS = 4
@@ -102,13 +104,34 @@ def _note_moved(store: Store, start: Start) -> None:
                 continue
             there = Store(state, read_only=True)
             try:
-                for run in there.unfinished(start.workflow):
-                    moved = not os.path.exists(run.path) and os.path.basename(run.path) == os.path.basename(start.path)
-                    if moved and run.key == start.key and run.status != "suspended" and there.holding(run) is None:
+                for run in sorted(_left_behind(there, start), key=lambda run: not _is_called_alike(run, start)):
+                    if _is_called_alike(run, start) or _has_its_steps(there, run):
                         point_out(_moved(run, start, state))
                         return
             finally:
                 there.close()
+
+
+def _left_behind(there: Store, start: Start) -> list[RunRecord]:
+    """The unfinished runs of that workflow with these inputs, of files that are gone."""
+    runs = there.unfinished(start.workflow)
+    if start.id is not None:
+        with suppress(NotFound):
+            runs += [run for run in [there.run(start.id)] if run.workflow == start.workflow]
+    runs = [run for run in runs if run.status in ("running", "failed") and run.key == start.key]
+    gone = [run for run in runs if not os.path.exists(run.path)]
+    return [run for run in gone if there.holding(run) is None]
+
+
+def _is_called_alike(run: RunRecord, start: Start) -> bool:
+    return os.path.basename(run.path) == os.path.basename(start.path)
+
+
+def _has_its_steps(there: Store, run: RunRecord) -> bool:
+    """Does this process define each step that a run has called? Then its script may be this one, renamed as well."""
+    called = there.journal.read(lambda connection: code.of_run(connection, run.rid, there.path))
+    steps = [name for kind, name in called if kind == "step"]
+    return bool(steps) and all(is_known(name, "step") for name in steps)
 
 
 def _is_new(store: Store) -> bool:
