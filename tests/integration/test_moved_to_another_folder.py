@@ -39,9 +39,9 @@ SCRIPT = """
     ("where", "name"), [("jobs", "job.py"), ("a/b", "job.py"), ("../beside", "job.py"), ("pkg", "work.py")]
 )
 def test_the_run_that_is_left_behind_is_named(scripts: Scripts, where: str, name: str) -> None:
-    """Moved into a folder below that of its state, or started from there, also renamed: one line with a command that, as
-    it stands, goes on with the run and executes no completed step. A script of another name without the steps that the
-    run has called, and the same one once more, say nothing."""
+    """Moved into a folder below that of its state, or started from there, also renamed: one line with a command that,
+    as it stands, goes on with the run and executes no completed step. A script of another name without the steps that
+    the run has called, and the same one once more, say nothing."""
     script = scripts.write(SCRIPT, "job.py")
     assert scripts.run(script).returncode == 1
     (scripts.folder / "up").touch()

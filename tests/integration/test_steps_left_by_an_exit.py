@@ -532,6 +532,21 @@ def test_a_process_that_dies_while_an_error_outside_of_steps_is_handled(
     assert executed == [1, 8, 9, 7, 2]
 
 
+def test_drift_after_a_kill_in_a_handler_says_what_it_may_be(tmp_path: Path) -> None:
+    """Nothing was edited if the error that was handled does not come again; the command beside it goes on."""
+    (tmp_path / "killed.py").write_text(
+        "import os\nfrom perdure import step, workflow\n"
+        "@step\ndef tell(n):\n    if n == 9: os.mkdir('there'); os.kill(os.getpid(), 9)\n    return n\n"
+        "@workflow\ndef main():\n    try:\n        os.rmdir('there')\n"
+        "    except OSError:\n        tell(8)\n        tell(9)\n        raise\n    return tell(1)\n"
+        "main()\n"
+    )
+    command = [sys.executable, "killed.py"]
+    said = [warm.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stderr for _ in range(2)][1]
+    assert "now:      tell(1)" in said
+    assert "or nothing was edited: the process died in an `except` or a `finally` whose cause is gone" in said
+
+
 @pytest.mark.parametrize("is_async", ["", "async "])
 def test_a_process_that_is_killed_while_an_exit_is_handled_that_does_not_come_again(
     tmp_path: Path, is_async: str

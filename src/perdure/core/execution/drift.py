@@ -214,10 +214,13 @@ def drift(call: Call, history: History, records: list[StepRecord]) -> Drift:
             "and as a key send perdure.idempotency_key(); this call is executed once more all the same\n"
         )
     top, above = history.top()
+    died = ""
+    if history.deaths:
+        died = "\n        (or nothing was edited: the process died in an `except` or a `finally` whose cause is gone)"
     return Drift(
         "\n".join(lines) + _executed_before(history),
         f"one of these, whichever is true:\n{drawn}"
-        f"    the call is new work, the recorded results stand:  {commands.accept(top)}\n"
+        f"    the call is new work, the recorded results stand:  {commands.accept(top)}{died}\n"
         f"    the recorded results are to be made again:         {commands.fork(top, above or name)}\n"
         "    the inputs come from something that changed (a list, a file, the clock): read it in a step of its own",
     )
