@@ -30,7 +30,7 @@ from perdure.core.execution.effects import (
 )
 from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call, spec_of
-from perdure.core.execution.spending import Amounts
+from perdure.core.execution.spending import NOTHING, Amounts
 from perdure.core.policies.breaker import Ticket
 from perdure.core.policies.guard import Guard, Hold, Pass
 from perdure.core.records import Marks
@@ -235,6 +235,12 @@ def test_a_call_that_was_in_flight_at_crashes_is_executed_alone() -> None:
     assert isinstance(series.end.error, CrashLoop)
     assert "at 2 crashes in a row" in series.end.error.what
     assert series.end.error.__notes__ == ["perdure: first", "perdure: second"]
+    withdrawn: list[Amounts] = []
+    book: Any = SimpleNamespace(admit=lambda owner, earlier: None, withdraw=withdrawn.append, undoable=False)
+    call = called()
+    call.ledgers = (book,)
+    Series(call, history(crashes={("tried", KEY, 0): lines}, crash_limit=1), 5)
+    assert withdrawn == [NOTHING], "it is no call for the budgets around it"
     assert series.end.attempts == 0
 
 
@@ -269,6 +275,7 @@ def test_a_first_attempt_that_was_made_already_is_taken_as_it_went() -> None:
     series = Series(call, history(), 5, first_outcome=Outcome(None, OSError("one"), 3.0, 1.0))
     assert series.kinds == ["SaveAttempt", "Wait", "Execute", "Save"]
     assert series.of(Execute)[0].attempt == 2
+    assert series.effects[-1].marks == (Marks(1, None, 0),)
     series = Series(call, history(), Outcome(None, None, 3.0, 1.0, attempts=6, packed=b"\x05"))
     assert series.end == Succeeded(5, 1)
     assert (series.rows[0][records.ATTEMPTS], series.effects[-1].marks) == (6, ())
