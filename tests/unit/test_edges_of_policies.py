@@ -239,6 +239,17 @@ def test_what_is_nested_too_deep_cannot_be_redacted() -> None:
         redact_nested(deep, hide)
 
 
+@pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"a": inner}])
+def test_how_deep_values_may_lie(wrap: Any) -> None:
+    """Each list and each dict is a level; 300 are looked through."""
+    levels: list[Any] = ["s3cret!"]
+    for _ in range(301):
+        levels.append(wrap(levels[-1]))
+    assert "s3cret" not in repr(redact_nested(levels[300], hide))
+    with pytest.raises(NotRedactable):
+        redact_nested(levels[301], hide)
+
+
 def test_bytes_are_redacted_by_name_and_by_content() -> None:
     """In the kind that they were; empty ones hide nothing."""
     assert redact_nested({"password": b"abc", "note": b"s3cret!"}, hide) == {

@@ -328,6 +328,7 @@ def test_the_middle_of_a_long_text_is_left_out_between_words() -> None:
     assert left_out == f"  [... {len(words) - len(front) - len(end)} characters left out ...]"
     assert bounded("x" * 400, 400) == "x" * 400
     assert bounded("x" * 401, 400).split("\n")[::2] == ["x" * 100, "x" * 300]
+    assert bounded(" " + "x" * 400, 400) == f"\n  [... 101 characters left out ...]\n{'x' * 300}"
 
 
 @pytest.mark.parametrize(("number", "said"), [(0, None), (1, "1 deferred call waits"), (2, "2 deferred calls wait")])
