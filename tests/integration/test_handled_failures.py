@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -158,3 +160,97 @@ def test_a_run_that_fails_for_failures_it_has_handled_says_what_tries_them(
 
 class Summary(Exception):
     pass
+
+
+class Payment:
+    """No data: once the exception that it hangs on is read back, something stands in for it."""
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+
+    def label(self) -> str:
+        return f"payment {self.id}"
+
+
+class Refused(Exception):
+    def __init__(self, message: str, payment: Any) -> None:
+        super().__init__(message)
+        self.payment = payment
+
+
+def refusing(machine: Machine) -> tuple[Any, Any, Any]:
+    """A step that is refused the first time, one that tells, and one in which the process dies the first time."""
+
+    @step(retry=None)
+    def charge() -> str:
+        machine.ran.append("charge")
+        if machine.ran.count("charge") == 1:
+            raise Refused("no funds", Payment("p1"))
+        return "charged"
+
+    @step
+    def tell(what: str) -> str:
+        machine.ran.append(what)
+        return what
+
+    return charge, tell, dying(machine)
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [lambda refused: 1 / (refused is None), lambda refused: refused.payment.label(), lambda refused: refused.payment],
+    ids=["what the handler does", "what stands in cannot do it", "what stands in cannot be saved"],
+)
+def test_an_error_in_a_handler_tries_nothing_again_that_an_earlier_life_had_gone_past(
+    machine: Machine, fails: Callable[[Refused], Any]
+) -> None:
+    """What was refused, and told, is not asked for once more because the handler cannot do now what it did then."""
+    charge, tell, death = refusing(machine)
+    ways: list[Callable[[Refused], Any]] = [lambda refused: "payment p1", fails]
+
+    @workflow
+    def wf() -> str:
+        try:
+            result = charge()
+        except Refused as refused:
+            result = tell(ways[-1](refused))
+        death()
+        return result
+
+    way = ways.pop()
+    with pytest.raises(Died):
+        wf()
+    for _ in range(2):
+        machine.boot()
+        ways.append(way)
+        with pytest.raises(Exception) as caught:  # noqa: PT011  each fails in its own way, and leaves the same behind
+            wf()
+        assert "1 failure that it has handled is history" in "".join(caught.value.__notes__)
+        ways.pop()
+    machine.boot()
+    assert wf() == "payment p1"
+    assert machine.ran == ["charge", "payment p1", "death", "death"]
+
+
+def test_the_same_in_a_task_whose_handler_asks_what_stands_in(machine: Machine) -> None:
+    """There the records behind the failure may be another task's, so what the error came from decides."""
+    charge, tell, death = refusing(machine)
+
+    async def pay() -> str:
+        try:
+            return str(charge())
+        except Refused as refused:
+            return str(tell(refused.payment.label()))
+
+    @workflow
+    async def wf() -> str:
+        result = await asyncio.create_task(pay())
+        death()
+        return result
+
+    with pytest.raises(Died):
+        asyncio.run(wf())
+    machine.boot()
+    with pytest.raises(AttributeError, match="was read back from the saved run without 'label'"):
+        asyncio.run(wf())
+    assert machine.ran == ["charge", "payment p1", "death"]

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from perdure.core.exceptions.recorded_objects import NotRecorded
+
 _LONGEST_BODY = 100_000
 _KEPT = ("status_code", "status", "reason", "reason_phrase", "ok", "is_error", "is_client_error", "is_server_error")
 
@@ -39,7 +41,7 @@ class RecordedResponse:
         return f"<RecordedResponse [{status}]>"
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
+        raise NotRecorded(
             f"{name!r} of this response is not available: the exception was read back from the saved run, which keeps "
             f"of a response only {', '.join(sorted(self.__dict__))}.",
             name=name,

@@ -13,11 +13,17 @@ from typing import Any
 from perdure.core.values.classes import record_of
 
 
+class NotRecorded(AttributeError):
+    """What stands in for an object lacks an attribute that the object may have had."""
+
+
 class RecordedObject:
     """Stands in for an object on an exception that was read back: it has the plain attributes that the object had.
 
     It is equal to whatever has them too: another one, or an instance of a class of that name that compares by fields.
     """
+
+    __perdure_stand_in__ = True
 
     def __init__(self, content: Mapping[str, Any], kind: str) -> None:
         self.__dict__.update(content)
@@ -44,6 +50,7 @@ class RecordedObject:
 class RecordedTuple(tuple[Any, ...]):
     """The same for a named tuple: a tuple whose items have names."""
 
+    __perdure_stand_in__ = True
     _perdure_names: tuple[str, ...]
     _perdure_kind: str
 
@@ -67,8 +74,8 @@ def _content(value: RecordedObject) -> dict[str, Any]:
     return {name: item for name, item in vars(value).items() if name != "_perdure_kind"}
 
 
-def _lost(kind: Any, name: str) -> AttributeError:
-    return AttributeError(f"the {kind} was read back from the saved run without {name!r}", name=name)
+def _lost(kind: Any, name: str) -> NotRecorded:
+    return NotRecorded(f"the {kind} was read back from the saved run without {name!r}", name=name)
 
 
 def restore(content: Mapping[str, Any], unpack: Callable[[bytes], Any]) -> RecordedObject:

@@ -16,6 +16,7 @@ import msgspec
 from perdure.core import records
 from perdure.core.checksums import marked, step_checksum, with_spent
 from perdure.core.exceptions import capture
+from perdure.core.exceptions.recorded_objects import NotRecorded
 from perdure.core.execution.call_extras import NOTHING
 from perdure.core.execution.crash_loop import Crashes, Lives
 from perdure.core.execution.known_records import IndexPage, IndexRow, page_of
@@ -128,6 +129,7 @@ class History(Claims):
         self.has_children = False  # a workflow was called, or may have been
         self.undoes_children = False  # the engine can undo child runs that are done
         self.notes_endings = False  # the process that executes the run can die in the middle of its clean-ups
+        self.branched = True  # calls may have been made on several branches of the workflow
         self.ending: int | None = None  # the number of the note that undoing has begun
         self._failures: list[Failure] = []
         self._to_clean: dict[int, str] = {}
@@ -387,8 +389,20 @@ class History(Claims):
         """The numbers of the failures that the workflow has seen."""
         return [failure.seq for failure in self._failures]
 
+    def _is_past(self, failure: Failure, error: BaseException) -> bool:
+        """Had an earlier life gone on behind that failure, further than this one, in whose handler `error` arose?
+
+        Where several branches call, nobody knows whose calls those are: there it counts if what stands in for an object
+        of the failure's exception could not do what the object did.
+        """
+        alone = not self.branched or isinstance(error, NotRecorded)
+        return failure.replayed and alone and self.goes_on_behind(failure.seq)
+
     def root_cause(self, error: BaseException, of_steps: Sequence[BaseException] = ()) -> RootCause:
         """Which failures end the run, given that `error` does: it is one of theirs, or was raised from one.
+
+        One that was replayed, and behind which an earlier life had gone on, is history: that an error arose while it
+        was handled once more is no reason to try again what it was known to have failed with.
 
         Args:
             error: what has left the function.
@@ -397,12 +411,15 @@ class History(Claims):
         causes, starts = list[Failure](), list[int]()
         seen: set[int] = set()
         rest, before = [error], list[BaseException]()
+        meanwhile = dict[int, BaseException]()  # by what was handled: what arose then
         while rest or before:
             is_cause, one = bool(rest), (rest or before).pop()
             if id(one) in seen:
                 continue
             seen.add(id(one))
             found = [failure for failure in self._failures if failure.error is one]
+            if id(one) in meanwhile and any(self._is_past(failure, meanwhile[id(one)]) for failure in found):
+                is_cause = False
             if is_cause:
                 causes += found
             if not found and self.own_errors is not None and id(one) in self.own_errors.first:
@@ -410,6 +427,8 @@ class History(Claims):
             # A failed step's own exception says nothing about failures that were handled before it.
             further = is_cause and not found and not any(one is other for other in of_steps)
             from_others = (one.__cause__, one.__context__, *getattr(one, "exceptions", ()))
+            if one.__context__ is not None and one.__context__ is not one.__cause__:
+                meanwhile[id(one.__context__)] = one
             (rest if further else before).extend(other for other in from_others if other is not None)
         first, last = min([*starts, *(failure.seq + 1 for failure in causes)], default=0), next(self._numbers) - 1
         return RootCause(

@@ -316,6 +316,10 @@ class Claims(KnownRecords):
             step.unclaimed = set(filter(self._is_open, step.numbers()))
         return step.unclaimed
 
+    def goes_on_behind(self, seq: int) -> bool:
+        """Is there a completed record behind that one that no call has claimed?"""
+        return self.open > 0 and any(one > seq and self._is_open(one) for one in self.left())
+
     def is_abandoned(self, seq: int) -> bool:
         """Did the workflow give up the call with that record?"""
         return seq in self._abandoned

@@ -122,6 +122,12 @@ _WORDS: Final[tuple[tuple[Any, str, str], ...]] = (
 
 def _refusal(value: Any) -> Refused:
     kind: Any = type(value)
+    if hasattr(kind, "__perdure_stand_in__"):
+        hint = (
+            "return what you need of it as builtins; or annotate it in `__init__` of the exception's class, which then "
+            "gives it back as it was"
+        )
+        return Refused("stands in for an object of an exception that was read back from the saved run", value, hint)
     record = record_of(kind)
     if isinstance(record, Subclass):
         base = record.base.__name__

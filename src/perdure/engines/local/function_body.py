@@ -130,6 +130,7 @@ class FunctionBody:
         if scope.forked:
             return None  # nothing of the run is this process's
         self._resources.spare.make_room()
+        scope.history.branched = scope.deciding is not None or (scope.main is not None and scope.main.children > 0)
         if isinstance(error, Exception):
             from perdure.engines.runtime.tracebacks import from_user_code
 
