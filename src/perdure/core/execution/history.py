@@ -16,7 +16,6 @@ import msgspec
 from perdure.core import records
 from perdure.core.checksums import marked, step_checksum, with_spent
 from perdure.core.exceptions import capture
-from perdure.core.exceptions.recorded_objects import NotRecorded
 from perdure.core.execution.call_extras import NOTHING
 from perdure.core.execution.crash_loop import Crashes, Lives
 from perdure.core.execution.known_records import IndexPage, IndexRow, page_of
@@ -395,6 +394,8 @@ class History(Claims):
         Where several branches call, nobody knows whose calls those are: there it counts if what stands in for an object
         of the failure's exception could not do what the object did.
         """
+        from perdure.core.exceptions.recorded_objects import NotRecorded  # of no run that goes well
+
         alone = not self.branched or isinstance(error, NotRecorded)
         return failure.replayed and alone and self.goes_on_behind(failure.seq)
 
