@@ -185,12 +185,12 @@ def test_a_payload_that_does_not_fit_hurts_its_sender_only(
 
 
 def test_the_end_of_another_run_wakes_who_waits_for_it(machine: Machine) -> None:
-    """It makes the waiting run ready in its own transaction, and its result is the value."""
+    """It makes the waiting run ready in its own transaction, and its result is the value, of the class that it has."""
 
     @workflow
-    def other(n: int) -> int:
+    def other(n: int) -> Payment:
         perdure.wait_for("go")
-        return n
+        return Payment(n)
 
     with pytest.raises(Suspended):
         other.with_options(id="other-1")(7)
@@ -201,7 +201,7 @@ def test_the_end_of_another_run_wakes_who_waits_for_it(machine: Machine) -> None
         def result(self) -> None: ...
 
     @workflow
-    def waits_for_it() -> Any:
+    def waits_for_it() -> tuple[Payment, str]:
         won = perdure.wait_any(Handle(), perdure.timer("9h"))
         return won.value, won.status
 
@@ -211,8 +211,8 @@ def test_the_end_of_another_run_wakes_who_waits_for_it(machine: Machine) -> None
     run = machine.engine.store.run("other-1")
     machine.world.time += 10
     machine.engine.store.journal.write((), lambda at: machine.engine.store.put_run(at, run, wake=1.0) and None)
-    assert other.with_options(id="other-1")(7) == 7
-    assert waits_for_it() == (7, "done")
+    assert other.with_options(id="other-1")(7) == Payment(7)
+    assert waits_for_it() == (Payment(7), "done")
 
 
 def test_two_branches_that_wait_for_one_name_take_turns(machine: Machine) -> None:

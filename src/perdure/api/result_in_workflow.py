@@ -9,7 +9,7 @@ from perdure.api.run_outcome import known_workflow, outcome_of, value_of
 from perdure.core.durations import Duration, seconds, show
 from perdure.core.execution.spec import Spec
 from perdure.engines.interface import StepContext, here
-from perdure.errors import UsageError, WaitTimeout
+from perdure.errors import NotFound, UsageError, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -29,6 +29,16 @@ def workflow_around(state: Path | None) -> Any:
     if context is None or isinstance(context, StepContext) or not hasattr(context, "await_wait"):
         return None
     return context if context.state_file == state else None
+
+
+def workflow_of(scope: Any, id: str, spec: Spec | None) -> Spec | None:
+    """The workflow of a run that a workflow waits for, if it is known here; `spec` is what its handle says of that."""
+    if spec is not None or scope.state_file is None:
+        return spec  # a workflow asks no cluster
+    try:
+        return known_workflow(scope.resources.store.run(id))
+    except NotFound:  # it was pruned since
+        return None
 
 
 def result(scope: Any, id: str, spec: Spec | None, timeout: Duration | None) -> Any:
@@ -84,5 +94,4 @@ class _Result:
         return value_of(data, self._workflow())
 
     def _workflow(self) -> Spec | None:
-        on_file = self._scope.state_file is not None  # a workflow asks no cluster
-        return self._spec or (known_workflow(self._scope.resources.store.run(self._id)) if on_file else None)
+        return workflow_of(self._scope, self._id, self._spec)

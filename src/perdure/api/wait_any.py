@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from perdure.api.durable_wait import awaited, blocking, event_name, inside, moment_of, wait_key
+from perdure.api.result_in_workflow import workflow_of
+from perdure.api.run_outcome import value_of
 from perdure.api.wait_for import annotation_of, payload
 from perdure.core.durations import Duration, seconds
 from perdure.core.execution.wait_any_record import WAIT_ANY, Winner, pack, unpack
@@ -19,6 +21,7 @@ from perdure.errors import NotDecodable, OptionError
 if TYPE_CHECKING:
     from perdure.core.waits import Lapsed, Letter, RunEnd, Wanted
     from perdure.core.waits import Won as Verdict
+    from perdure.engines.interface import Scope
 
 T = TypeVar("T")
 
@@ -105,12 +108,14 @@ def wait_any(*waits: Any) -> Won:
         Suspended: to the caller of the workflow, if the run is left to its waits.
         UsageError: called outside a workflow, in a step, or in a function that an event loop executes.
     """
-    return blocking(inside("wait_any"), "wait_any", _WaitAny(waits), "")  # type: ignore[no-any-return]
+    scope = inside("wait_any")
+    return blocking(scope, "wait_any", _WaitAny(scope, waits), "")  # type: ignore[no-any-return]
 
 
 def await_any(*waits: Any) -> Awaitable[Won]:
     """Wait for the first of several, in async code; takes and raises what `perdure.wait_any` does."""
-    return awaited(inside("aio.wait_any"), _WaitAny(waits), "")
+    scope = inside("aio.wait_any")
+    return awaited(scope, _WaitAny(scope, waits), "")
 
 
 class _WaitAny:
@@ -118,9 +123,10 @@ class _WaitAny:
 
     name = WAIT_ANY
 
-    def __init__(self, waits: tuple[Any, ...]) -> None:
+    def __init__(self, scope: Scope, waits: tuple[Any, ...]) -> None:
         if not waits:
             raise OptionError("perdure.wait_any is given nothing to wait for", "give perdure.event(...) or a timer")
+        self._scope = scope
         self._waits = waits
         self.wanted = tuple(map(_wanted, waits))
         self.since: tuple[float, float] | None = None
@@ -151,7 +157,19 @@ class _WaitAny:
             )
         found = position if position in same else same[0]
         moment = datetime.fromtimestamp(at, UTC)
-        return Won(self._waits[found], self._plans[found].unpack(value) if value != NOTHING else None, moment, status)
+        return Won(self._waits[found], None if value == NOTHING else self._value(found, value), moment, status)
+
+    def _value(self, position: int, data: bytes) -> Any:
+        one = self._waits[position]
+        if isinstance(one, Event):
+            return self._plans[position].unpack(data)
+        spec = workflow_of(self._scope, one.id, getattr(one, "_spec", None))
+        if spec is not None:
+            return spec.plan.unpack(data)
+        try:
+            return self._plans[position].unpack(data)
+        except NotDecodable:  # of a class of its script, which is not loaded here
+            return value_of(data, None)
 
 
 def _wanted(one: Any) -> Wanted:
