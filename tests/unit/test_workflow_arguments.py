@@ -42,6 +42,10 @@ def nests(
 ) -> None: ...
 
 
+@workflow(name="arguments that are None")
+def leaves_out(number: int, text: str = None, other=None, rows: list[list[int]] = None) -> None: ...  # type: ignore[assignment,no-untyped-def]  # noqa: RUF013
+
+
 def parsed(*tokens: str) -> Any:
     found = parse_arguments(spec_of(nests), "perdure run flow.py", tokens)
     assert found is not None
@@ -80,3 +84,16 @@ def test_a_number_that_is_none_is_refused() -> None:
     """Decimal raises what is neither a ValueError nor Cyclopts' own."""
     with pytest.raises(UsageError, match="one of them is not a number"):
         parsed("--price", "x")
+
+
+def test_what_is_left_out_may_be_none_whatever_its_annotation_says() -> None:
+    """Also where pydantic is loaded, with which Cyclopts checks the defaults."""
+    pytest.importorskip("pydantic")
+    found = parse_arguments(spec_of(leaves_out), "perdure run flow.py", ["1"])
+    assert found is not None
+    assert (found[0], {name: value for name, value in found[1].items() if value is not None}) == ((1,), {})
+    assert parse_arguments(spec_of(leaves_out), "perdure run flow.py", ["1", "a", "b", "[[2]]"]) == (
+        (1, "a", "b", [[2]]),
+        {},
+        {},
+    )

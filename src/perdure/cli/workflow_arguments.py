@@ -141,6 +141,8 @@ def _parameters(spec: Spec) -> Iterator[inspect.Parameter]:
         if annotation is Any:
             default = parameter.default
             annotation = type(default) if isinstance(default, str | int | float | Path) else str
+        if parameter.default is None and (isinstance(annotation, type) or typing.get_origin(annotation) is not None):
+            annotation = typing.Optional[annotation]  # noqa: UP045  where pydantic is loaded, defaults are checked, too
         if (secret := _secret_of(annotation)) is not None:
             how = Parameter(converter=secret, n_tokens=1, accepts_keys=False, help=NOTE)
             annotation = Annotated[annotation, how]
