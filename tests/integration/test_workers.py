@@ -159,6 +159,22 @@ def test_a_workflow_that_was_moved_into_a_module(world: World) -> None:
     assert in_order(world.ledger()) == {"a": True, "b": True}
 
 
+DECORATED = """    @perdure.workflow
+    @functools.partial(lambda function: functools.wraps(function)(lambda *given: function(*given)))
+    def job("""
+
+
+def test_a_workflow_below_a_decorator(world: World) -> None:
+    """It is what the script's name leads to, though another function has made it."""
+    world.open(0, 1, 2)
+    world.add("a")
+    world.write(
+        "import functools\n" + textwrap.dedent(SCRIPT.replace("    @perdure.workflow\n    def job(", DECORATED))
+    )
+    assert world.worker("--once").end() == 0
+    assert world.runs()["a"].status == "done"
+
+
 def test_for_cron(world: World) -> None:
     """--once does all that is due, and ends with 0; with 1 if a run fails or no script can be loaded."""
     world.open(0, 1, 2)

@@ -77,10 +77,12 @@ class Program:
         for name in modules:
             self._load(name, module=True)
         broken = {os.path.realpath(one.path) for one in self.broken}  # also of what they define above their error
+        # Of what a factory or a decorator has made, that which a name of a script leads to; there may be others.
+        named = {id(spec_of(one)) for module in self._loaded for one in reachable_workflows(module)}
         self._specs = {
             (script_identity(spec.file, state), spec.name): spec
             for spec in every("workflow")
-            if not spec.signature.is_remade and os.path.realpath(spec.file) not in broken
+            if (not spec.signature.is_remade or id(spec) in named) and os.path.realpath(spec.file) not in broken
         }
         known = [(script_identity(spec.file, state), spec.name) for spec in every("workflow")]
         self._imported = self._imported_workflows(broken)
@@ -117,9 +119,7 @@ class Program:
             path = os.path.abspath(getattr(module, "__file__", None) or "")
             script = script_identity(path, self._state)
             for spec in map(spec_of, reachable_workflows(module)):
-                if os.path.realpath(spec.file) in broken or spec.signature.is_remade:
-                    continue
-                if (script, spec.name) not in self._specs:
+                if os.path.realpath(spec.file) not in broken and (script, spec.name) not in self._specs:
                     found[script, spec.name] = path, spec
         return found
 
