@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -567,6 +568,86 @@ def test_a_process_that_is_killed_while_an_exit_is_handled_that_does_not_come_ag
         for _ in range(2)
     ]
     assert out == ["1\n8\n9\n", "2\n3\n"]
+
+
+SYNC = """
+    @step
+    def book(n):
+        print(n)
+        return n
+    @workflow
+    def kid(n): return book(n)
+    def several(n):
+        return sum(book.map([n, n + 1], concurrency=2).results) + kid(n + 2) + len(kid.enqueue(n + 3).id[:0])
+    @workflow
+    def main():
+        try:
+            done = book(1)
+            if first("left"): sys.exit(1)
+            done += several(10)
+        finally:
+            if leaves:
+                several(80)
+                os.kill(os.getpid(), 9)
+        return done + several(20)
+    print(main())
+"""
+
+ASYNC = """
+    @step
+    async def book(n):
+        print(n)
+        return n
+    @workflow
+    async def kid(n): return await book(n)
+    async def several(n):
+        done = await book.map([n, n + 1], concurrency=1)
+        return sum(done.results) + await kid(n + 2) + sum(await asyncio.gather(book(n + 3)))
+    @step
+    async def hang():
+        if not leaves: return 0
+        cut.set()
+        await asyncio.Event().wait()
+    @workflow
+    async def main():
+        try:
+            done = await book(1)
+            if how == "exit" and first("left"): sys.exit(1)
+            if how == "cancel": done += await asyncio.wait_for(hang(), 9)
+            done += await several(10)
+        finally:
+            if leaves:
+                await several(80)
+                os.kill(os.getpid(), 9)
+        return done + await several(20)
+    async def go():
+        global cut
+        cut = asyncio.Event()
+        task = asyncio.create_task(main())
+        if how == "cancel" and leaves:
+            await cut.wait()
+            task.cancel()
+        return await task
+    print(asyncio.run(go()))
+"""
+
+
+@pytest.mark.parametrize(("script", "how"), [(SYNC, "exit"), (ASYNC, "exit"), (ASYNC, "cancel")])
+def test_maps_and_called_runs_of_a_handler_are_not_held_against_a_life_without_it(
+    tmp_path: Path, script: str, how: str
+) -> None:
+    """Nor is a call that was given up for a cancellation from outside: it is made, as after any death."""
+    (tmp_path / "killed.py").write_text(
+        "import asyncio, os, sys\nfrom perdure import step, workflow\n"
+        "def first(name):\n    try: os.mkdir(name)\n    except FileExistsError: return False\n    return True\n"
+        f"leaves, how = first('leaves'), {how!r}\n" + dedent(script)
+    )
+    command = [sys.executable, "-u", "killed.py"]
+    lives = [warm.run(command, cwd=tmp_path, capture_output=True, text=True, check=False) for _ in range(2)]
+    made, called = [sorted(map(int, life.stdout.split())) for life in lives], 4 if script == ASYNC else 3
+    assert made[0] == [1, *range(80, 80 + called)]
+    later = [*range(10, 10 + called), *range(20, 20 + called)]
+    assert made[1] == [*later, sum(later) + 1], lives[1].stderr
 
 
 @pytest.mark.parametrize("by", ["Ctrl-C", "cancel"])

@@ -22,19 +22,21 @@ class Branch:
     """One line of execution: the workflow's own, or a task that it started, directly or through others.
 
     `path` identifies it within its run by the order in which each parent started its children; `living` holds the
-    branches of the run that have not been seen to end.
+    branches of the run that have not been seen to end. `due_to_exit`: it was started while an exit was handled
+    (`Call.due_to_exit`), or by such a branch.
 
     Args:
         task: what carries it.
         parent: the branch that started it; None for the workflow's own.
     """
 
-    __slots__ = ("__weakref__", "children", "living", "parent", "path", "task")
+    __slots__ = ("__weakref__", "children", "due_to_exit", "living", "parent", "path", "task")
 
     def __init__(self, task: Task, parent: Branch | None = None) -> None:
         self.task = task
         self.parent = parent
         self.children = 0
+        self.due_to_exit: bool = parent is not None and parent.due_to_exit
         self.living: list[Branch] = parent.living if parent is not None else []
         self.path = b""
         if parent is not None:
@@ -56,6 +58,8 @@ class Branch:
         """
         if self.path and call.input == NO_INPUTS and not call.named:
             call.key = codec.digest(call.key + self.path)
+        if self.due_to_exit:
+            call.due_to_exit = True
         return call
 
 

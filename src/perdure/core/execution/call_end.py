@@ -125,9 +125,13 @@ def success(call: Call, history: History, payload: bytes, outcome: Outcome, atte
     marks = _marks(call, cut) if (cut or attempts > 1) and not outcome.attempts else ()
     # What came after a call that is undone may follow from its result, and it is made again.
     aftermath = (min(call.drop) + 1, call.seq) if call.drop else None
-    if call.due_to_exit and aftermath is None:
-        aftermath = call.seq, call.seq
-    return Save(rows, drop=call.drop, aftermath=aftermath, marks=marks)
+    return Save(rows, drop=call.drop, aftermath=aftermath or exempt(call), marks=marks)
+
+
+def exempt(*calls: Call) -> tuple[int, int] | None:
+    """The numbers of the records of calls, made together, that are not held against a life that does not make them."""
+    due = [call.seq for call in calls if call.due_to_exit]
+    return (min(due), max(due)) if due else None
 
 
 def succeeded(call: Call, history: History, payload: bytes, outcome: Outcome, attempts: int) -> tuple[Row, ...]:

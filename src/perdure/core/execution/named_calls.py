@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from perdure.core.execution.call import recall, recorded
-from perdure.core.execution.call_end import End
+from perdure.core.execution.call_end import End, exempt
 from perdure.core.execution.drift import Left, refuse_begun_otherwise
 from perdure.core.execution.effects import Save
 from perdure.core.execution.history import History
@@ -45,7 +45,9 @@ def call_named(
     else:
         yield from refuse_begun_otherwise(note, asked, history, left, id)
         payload, _ = note.spec.plan.round_trip(id)
-        yield Save(history.with_notes((history.row(note, "done", payload, now, 0.0, 1),)))
+        note.due_to_exit = call.due_to_exit
+        rows = history.with_notes((history.row(note, "done", payload, now, 0.0, 1),))
+        yield Save(rows, aftermath=exempt(note))
     return (yield from nested(call, history, lambda: _apart(id, asked, history, begin, end_of)))
 
 

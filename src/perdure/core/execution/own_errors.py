@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from perdure.core.exceptions.exits import is_exit
-
 MOST = 16
 """Exceptions that are known at a time, the last ones: each holds the frames that it came through."""
 
@@ -30,11 +28,9 @@ class OwnErrors:
     def __init__(self) -> None:
         self.first: dict[int, int] = {}
         self._kept: dict[int, BaseException] = {}  # so that no other one gets its id
-        self.exits = False  # was one of those an exit that were handled at the last such call?
 
     def handles(self, errors: Sequence[BaseException], following: int) -> None:
         """A call is made while the workflow handles these; `following` is the number that the next new record gets."""
-        self.exits = any(is_exit(type(one)) for one in errors)
         for one in errors:
             self.first.setdefault(id(one), following)
             self._kept[id(one)] = self._kept.pop(id(one), one)

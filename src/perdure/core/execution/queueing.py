@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from perdure.core.execution.call import recall, unrecorded
-from perdure.core.execution.call_end import End, Succeeded
+from perdure.core.execution.call_end import End, Succeeded, exempt
 from perdure.core.execution.effects import Load, Save
 from perdure.core.execution.history import History
 from perdure.core.execution.run_effects import Start
@@ -88,7 +88,7 @@ def enqueue(
         rows = tuple(
             history.row(call, "done", payload, now, 0.0, 1) for call, (payload, _) in zip(new, pairs, strict=True)
         )
-        yield Save(history.with_notes(rows), enqueue=tuple(runs))
+        yield Save(history.with_notes(rows), enqueue=tuple(runs), aftermath=exempt(*new))
         for call, run, (_, value) in zip(new, runs, pairs, strict=True):
             if run.dedup is None and not run.start.once and not named:
                 ends[id(call)] = Succeeded(value, call.seq)

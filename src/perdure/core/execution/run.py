@@ -12,7 +12,7 @@ from perdure.core.exceptions import capture
 from perdure.core.execution import crash_loop
 from perdure.core.execution.call import recall, recorded
 from perdure.core.execution.call_end import End as CallEnd
-from perdure.core.execution.call_end import Failed, Succeeded, fail
+from perdure.core.execution.call_end import Failed, Succeeded, exempt, fail
 from perdure.core.execution.effects import Outcome, Save
 from perdure.core.execution.history import History
 from perdure.core.execution.repeats_and_budgets import refused
@@ -416,5 +416,5 @@ def nested(
         yield from fail(call, history, ended)
         return ended
     row = history.row(call, "done", ended.payload, ended.started, ended.seconds, 1)
-    yield Save(history.with_notes((row,)))
+    yield Save(history.with_notes((row,)), aftermath=exempt(call))
     return Succeeded(ended.value, row[SEQ])

@@ -252,7 +252,8 @@ class Call(msgspec.Struct, eq=False):
     is what its attempt under way has spent, as the engine keeps it, and `spent` how its record says that; `counted`: an
     attempt of it was; `by_record`: it counts by its record alone. `extras`: what its record is to say besides. `keyed`:
     it has asked for its idempotency key; `defaults` (packed) are those of the function that it might change.
-    `due_to_exit`: it is made while the workflow handles an exit of its own code, which may not come again.
+    `due_to_exit`: it is made while the workflow handles an exit of its own code, or that its task is cancelled from
+    outside, which may not come again.
     """
 
     spec: Spec

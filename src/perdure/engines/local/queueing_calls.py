@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 def queueing(scope: Any, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> Call:
     """The call that stands for it in the records: its inputs are those of the workflow."""
     scope.check()
-    scope.handles(exception())
+    due_to_exit = scope.handles(exception())
     declare_queues(scope.resources.store, scope.world.now())
     call = functions.queueing_call(spec, args, kwargs, how.id)
     scope.admit(call.spec)
+    call.due_to_exit = due_to_exit
     branch = scope.branch()
     return functions.known_by_id(call if branch is None else branch.place(call), how.id)
 

@@ -246,8 +246,10 @@ class LocalScope(RunScope):
         if id is None:
             return self.bind(spec, args, kwargs)
         self.check()
-        self.handles(exception())
-        return functions.named_call(spec, args, kwargs, id)
+        due_to_exit = self.handles(exception())
+        call = functions.named_call(spec, args, kwargs, id)
+        call.due_to_exit = due_to_exit
+        return call
 
     def _decide_child(self, call: Call) -> Program:
         if call.spec.record_kind == "builtin":

@@ -57,8 +57,8 @@ class MapScope(Protocol):
     def notify_wait(self, wait: Wait) -> Callable[[], None]:
         """Notify of a call that waits for its next attempt; what is returned is called when that is over."""
 
-    def handles(self, error: BaseException | None) -> None:
-        """Calls are made while the workflow handles that."""
+    def handles(self, error: BaseException | None) -> bool:
+        """Calls are made while the workflow handles that: are they due to an exit?"""
 
     def begin_map(self, spec: Spec, total: int | None, concurrency: int | None) -> int:
         """A map begins: its number in the run; 0 if that is not recorded."""
@@ -139,7 +139,7 @@ class BaseMap(Generic[S]):
         self.faults = ProgramFaults(self.tally, total)
         self.failed: tuple[Call, Failed] | None = None
         self.error: BaseException | None = None
-        scope.handles(exception())
+        self.due_to_exit = scope.handles(exception())
         self.number = scope.begin_map(spec, total, None if self.adaptive is not None else self.concurrency)
 
     def over_for_good(self) -> None:
@@ -176,7 +176,9 @@ class BaseMap(Generic[S]):
         return recheck(job.call, self.history, job.seq, self.park)
 
     def note_batch(self, job: Job) -> None:
-        """An item that is to be executed says in its record which map it is of."""
+        """An item that is to be executed says in its record which map it is of, and what that is due to."""
+        if self.due_to_exit:
+            job.call.due_to_exit = True
         if self.number:
             job.call.more().batch = self.number
 

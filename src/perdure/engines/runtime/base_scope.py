@@ -27,6 +27,7 @@ from perdure.errors import Cancelled, DeadlineExceeded, DuplicateStep, PerdureEr
 
 if TYPE_CHECKING:
     import asyncio
+    from weakref import ref
 
     from perdure.engines.runtime.event_order import EventOrder
     from perdure.engines.runtime.loop_order import LoopOrder
@@ -59,6 +60,9 @@ class BaseScope(ABC):
         self.maps: set[asyncio.Task[Any]] = set()  # tasks that are in a map
         self.cut_short: list[int] = []  # calls that were given up while the task of the function was to be cancelled
         self.cut_from: int | None = None  # the number of the first record that was made after such a cancellation
+        self.withheld: list[Call] = []  # calls that were given up for one from outside
+        self.cancels_itself = False  # a timer of the workflow's own has cancelled the task of the function
+        self.groups: list[ref[asyncio.TaskGroup]] = []  # that this task is in
         self.around = exception()  # what is handled where the run is called
         self.settling: list[tuple[Call, Branch | None]] = []  # calls that wait for the replay to come to rest
         self.parked: set[Branch] = set()  # branches that are in durable waits
@@ -131,8 +135,7 @@ class BaseScope(ABC):
         """
         if self._stopped is not None:
             raise self._stopped
-        if (handled := exception()) is not None:
-            self.handles(handled)
+        due_to_exit = (handled := exception()) is not None and self.handles(handled)
         if self._functions.get(spec.name) is not spec.fn:
             self.admit(spec)
         if self.recorded_defaults:
@@ -140,25 +143,25 @@ class BaseScope(ABC):
         call = identify(spec, args, kwargs)
         if spec.isolate:
             refuse_names_only(call)
-        if handled is not None and (own := self.history.own_errors) is not None:
-            call.due_to_exit = own.exits
+        if due_to_exit:
+            call.due_to_exit = True
         call.ledgers = ledgers.get()
         branch = None if self.main is None else self._current()
         return call if branch is None or not branch.path else branch.place(call)
 
-    def handles(self, error: BaseException | None) -> None:
-        """A call is made while the workflow handles that."""
-        if error is not None:
-            from perdure.engines.runtime.ctrl_c import note_aftermath
+    def handles(self, error: BaseException | None) -> bool:
+        """A call is made while the workflow handles that: is it due to an exit (`Call.due_to_exit`)?"""
+        if error is None:
+            return False
+        from perdure.engines.runtime.cancellation import note_aftermath
 
-            note_aftermath(self, error)
+        return note_aftermath(self, error)
 
     def bind_wait(self, spec: Spec, given: bytes, key: bytes) -> Call:
         """A durable wait as a call: its name, key and branch identify it, not what it was given."""
         if self._stopped is not None:
             raise self._stopped
-        if (handled := exception()) is not None:
-            self.handles(handled)
+        self.handles(exception())
         branch = self.branch()
         path = b"" if branch is None else branch.path
         return Call(spec, (), {}, given, codec.digest(key + path) if path else key)

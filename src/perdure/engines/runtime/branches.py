@@ -12,7 +12,7 @@ import contextvars
 import itertools
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from sys import exception
@@ -23,6 +23,7 @@ from perdure.core.execution.branch import Branch
 from perdure.core.execution.call_end import Failed
 from perdure.core.execution.spec import Call
 from perdure.engines.interface import StepContext, here
+from perdure.engines.runtime.cancellation import begin_when_cut, give_up, note_group
 from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.event_turns import OrderedScope
 from perdure.engines.runtime.loop_order import LoopOrder
@@ -157,8 +158,9 @@ def _branch_of(task: asyncio.Task[Any] | None) -> Branch | None:
 
 
 _AS_COMPLETED = asyncio.as_completed.__code__
+_OF_GROUP = asyncio.TaskGroup.create_task.__code__
 _FRAMES = 6
-"""Between a task factory and `as_completed`, at most."""
+"""Between a task factory and those, at most."""
 
 
 class _Factory:
@@ -172,16 +174,21 @@ class _Factory:
         parent = self._parent(loop)
         if parent is None:
             return self._make(loop, coroutine, None, options)
+        due_to_exit = False
         if (handled := exception()) is not None:  # the calls of the task are made meanwhile, and do not see it
             scope: Any = here.get()
-            if hasattr(scope, "handles"):
-                scope.handles(handled)
+            due_to_exit = hasattr(scope, "handles") and scope.handles(handled)
         known = self._started.pop(coroutine, None)
         if known is not None:
             return known
         for other in _in_order(coroutine):
             self._started[other] = self._branch_off(loop, other, parent, options)
-        return self._started.pop(coroutine, None) or self._branch_off(loop, coroutine, parent, options)
+        task = self._started.pop(coroutine, None) or self._branch_off(loop, coroutine, parent, options)
+        if due_to_exit:
+            for each in (task, *self._started.values()):
+                if (branch := _branch_of(each)) is not None:
+                    branch.due_to_exit = True
+        return task
 
     def _parent(self, loop: asyncio.AbstractEventLoop) -> Branch | None:
         """The branch that starts a task; None if what does belongs to none."""
@@ -239,13 +246,19 @@ class _LoopFactory(_Factory):
 
 
 def _in_order(coroutine: Any) -> list[Any]:
-    """The coroutines of an `as_completed`, which starts them in the order of a set: another one in each process."""
+    """The coroutines of an `as_completed`, which starts them in the order of a set: another one in each process.
+
+    A task group that starts one is noted on the way.
+    """
     frame = sys._getframe(2)
     for _ in range(_FRAMES):
         if frame.f_code is _AS_COMPLETED:
             given = frame.f_locals.get("fs")
             if isinstance(given, list | tuple) and coroutine in given:
                 return [each for each in dict.fromkeys(given) if asyncio.iscoroutine(each)]
+            return []
+        if frame.f_code is _OF_GROUP:
+            note_group(frame.f_locals["self"])
             return []
         if frame.f_back is None:
             return []
@@ -285,6 +298,9 @@ class BranchScope(OrderedScope, Protocol):
     orders: dict[Any, LoopOrder]
     cut_short: list[int]
     cut_from: int | None
+    withheld: list[Call]
+    cancels_itself: bool
+    groups: list[ref[asyncio.TaskGroup]]
     around: BaseException | None
     loop_numbers: dict[Branch, Iterator[int]]
 
@@ -315,20 +331,16 @@ async def in_branch(scope: BranchScope, call: Call, begin: Callable[[], Awaitabl
     if scope.closed:
         raise asyncio.CancelledError
     running = scope.running
-    if (scope.cut_short or scope.cut_from is not None) and not is_cancelled(scope):
-        scope.cut_from = None
-        scope.cut_short.clear()  # by a timeout of the workflow's own, which has handled it
+    if scope.cut_short or scope.withheld or scope.cut_from is not None:
+        begin_when_cut(scope, call)
     nested = task in running
     running.add(task)
     try:
         end = await begin()
     except asyncio.CancelledError:
-        if not scope.closed and scope.stopped is None:
-            with scope.deciding or nullcontext():
-                given_up = scope.history.give_up(call)
-            if given_up and is_cancelled(scope):
-                scope.cut_short.append(call.seq)
-            if given_up and (order := scope.order_here()) is not None:
+        if not scope.closed and scope.stopped is None and give_up(scope, call):
+            order = scope.order_here()
+            if order is not None:
                 await order.ended_at_last(call.seq)
         raise
     except (StateError, StopRun) as error:
@@ -339,12 +351,6 @@ async def in_branch(scope: BranchScope, call: Call, begin: Callable[[], Awaitabl
     if type(end) is Failed:
         raise end.error
     return end.value
-
-
-def is_cancelled(scope: BranchScope) -> bool:
-    """Is the task that executes the workflow's function to be cancelled, from outside or by a timeout in it?"""
-    task = None if scope.main is None else scope.main.task
-    return isinstance(task, asyncio.Task) and task.cancelling() > 0
 
 
 async def cancel_branches(scope: BranchScope) -> None:

@@ -8,12 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perdure.config.stderr_line import say
-
-if TYPE_CHECKING:
-    from perdure.engines.runtime.branches import BranchScope
 
 _replaced: list[Callable[[int, FrameType | None], Any]] = []
 """The handlers of SIGINT that `noting_interrupt` stands for."""
@@ -51,25 +48,6 @@ def noting_interrupt() -> Iterator[None]:
     finally:
         _signal.signal(_signal.SIGINT, before)
         _replaced.pop()
-
-
-def note_aftermath(scope: BranchScope, error: BaseException) -> None:
-    """The workflow makes a call while it handles `error`: what is done from here on is due to that.
-
-    It is not held against the script if the run is left by it, or, if asyncio has made it of Ctrl-C, by a cancellation.
-    """
-    from perdure.core.execution.own_errors import OwnErrors, chain
-
-    history, errors = scope.history, list(chain(error, scope.around))
-    following = int(history.last) + 1
-    if history.own_errors is None:
-        history.own_errors = OwnErrors()
-    history.own_errors.handles(errors, following)
-    if scope.cut_from is None and any(type(one).__name__ == "CancelledError" for one in errors):
-        from perdure.engines.runtime.branches import is_cancelled
-
-        if is_cancelled(scope):
-            scope.cut_from = following
 
 
 def say_below_traceback(text: str) -> None:

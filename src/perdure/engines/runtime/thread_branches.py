@@ -131,12 +131,13 @@ def branch_off(scope: Any, *, pool: Any = None, visiting: bool = False) -> Threa
     many depends on what it has cached.
     """
     scope.share()
-    scope.handles(exception())  # its calls are made meanwhile, and do not see it
+    due_to_exit = scope.handles(exception())  # its calls are made meanwhile, and do not see it
     task = ThreadTask(scope, pool=pool, visiting=visiting)
     parent: Branch = scope.main if visiting else scope.branch() or scope.main
     with _creating:
         children = parent.children
         task.branch = Branch(task, parent)
+        task.branch.due_to_exit = task.branch.due_to_exit or due_to_exit
         parent.children = children
         number = next(scope.thread_numbers.setdefault(parent, itertools.count()))
         task.branch.path = b"%b.t%d" % (parent.path, number)

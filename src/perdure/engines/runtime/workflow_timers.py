@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from perdure.engines.interface import here
+from perdure.engines.runtime.cancellation import call_noting
 from perdure.engines.runtime.timeouts import bounded
 
 _own: ContextVar[bool] = ContextVar("perdure_timer", default=False)
@@ -44,7 +45,10 @@ class Timer:
     def fire(self, loop: asyncio.AbstractEventLoop) -> None:
         """Do what it is for."""
         self.handle.cancel()
-        loop.call_soon(self.callback, *self.args, context=self.context)
+        if hasattr(self.callback, "__self__"):  # of a timeout, say, which cancels
+            loop.call_soon(call_noting, self.context.get(here), self.callback, self.args, context=self.context)
+        else:
+            loop.call_soon(self.callback, *self.args, context=self.context)
 
 
 class Owner(Protocol):

@@ -33,8 +33,8 @@ class QueueingScope(Protocol):
     def check(self) -> None:
         """Make sure that the run goes on."""
 
-    def handles(self, error: BaseException | None) -> None:
-        """A call is made while the workflow handles that."""
+    def handles(self, error: BaseException | None) -> bool:
+        """A call is made while the workflow handles that: is it due to an exit?"""
 
     def admit(self, spec: Spec) -> None:
         """Let a step be called under its name."""
