@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dis
 import os
 import signal
@@ -17,6 +18,8 @@ import pytest
 from perdure.core import records
 from perdure.core.records import Row, sealed_row
 from perdure.core.values.pieces import INLINE
+from perdure.engines.local import loop_writes
+from perdure.engines.local.loop_writes import LoopWrites
 from perdure.errors import DiskFull, OptionError, StateCorrupt, StateError, StateIO
 from perdure.store import group_commit
 from perdure.store.group_commit import AGAIN, CHECKPOINT, Entry, Journal
@@ -429,3 +432,23 @@ def test_a_transaction_that_is_left_open_is_taken_back_before_anything_is_saved(
     other = apsw.Connection(str(store.path))
     assert other.execute("SELECT count(*) FROM step").fetchall() == [(1,)]
     other.close()
+
+
+def test_a_task_that_is_cancelled_as_its_commit_is_told_keeps_it_from_no_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler of SIGINT cancels between any two lines, also between the question and the answer."""
+
+    class GivenUp(asyncio.Future[object]):
+        def done(self) -> bool:
+            return super().done() or not self.cancel()
+
+    async def write() -> object:
+        writes = LoopWrites(store.journal, asyncio.get_running_loop())
+        with monkeypatch.context() as patch:
+            patch.setattr(loop_writes.asyncio, "Future", GivenUp)
+            writes.write([row(1)])
+        return await writes.write([row(2)], result="told")
+
+    assert asyncio.run(asyncio.wait_for(write(), 60)) == "told"
+    assert saved(store) == [1, 2]

@@ -72,15 +72,12 @@ async def ash(
     import threading
 
     from perdure.engines.runtime.command import Program
+    from perdure.engines.runtime.loop_futures import settle_future
 
     limit = None if timeout is None else _seconds(timeout, option="timeout")
     program = Program(command, shell=shell, cwd=cwd, env=env, given=input, stdout=stdout)
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[str] = loop.create_future()
-
-    def settle(result: str | None, error: BaseException | None) -> None:
-        if not ended.done():
-            ended.set_result(result or "") if error is None else ended.set_exception(error)
 
     def wait() -> None:
         result, error = None, None
@@ -89,7 +86,7 @@ async def ash(
         except BaseException as raised:  # noqa: BLE001  it is the caller's
             error = raised
         with suppress(RuntimeError):  # the loop is closed: its task was left before
-            loop.call_soon_threadsafe(settle, result, error)
+            loop.call_soon_threadsafe(settle_future, ended, result or "", error)
 
     threading.Thread(target=wait, name="perdure-sh", daemon=True).start()
     try:

@@ -152,8 +152,11 @@ class Ear:
                 loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
+        if self._future is not None:
+            from asyncio import InvalidStateError
+
+            with suppress(InvalidStateError):  # it is done, or given up
+                self._future.set_result(None)
 
     def close(self) -> None:
         """Listen no more."""

@@ -74,6 +74,8 @@ class FunctionBody:
         """The same without blocking the loop."""
         import asyncio
 
+        from perdure.engines.runtime.loop_futures import settle_future
+
         scope = self.scope
         scope.closed = scope.shared = True
         self._let_go_of_loops()
@@ -82,13 +84,9 @@ class FunctionBody:
         loop = asyncio.get_running_loop()
         over = loop.create_future()
 
-        def end() -> None:
-            if not over.done():
-                over.set_result(None)
-
         def wake() -> None:
             with suppress(RuntimeError):  # the loop has been closed meanwhile
-                loop.call_soon_threadsafe(end)
+                loop.call_soon_threadsafe(settle_future, over)
 
         scope.holds.then(wake)
         try:

@@ -9,6 +9,7 @@ from itertools import repeat
 from typing import Any
 from weakref import WeakValueDictionary
 
+from perdure.engines.runtime.loop_futures import settle_future
 from perdure.store.group_commit import Entry, Journal, Operation
 
 Rows = Sequence[tuple[Any, ...]]
@@ -73,9 +74,9 @@ class LoopWrites:
             elif future.done():
                 continue
             elif entry.error is None:
-                future.set_result(then if operation is None else entry.result)
+                settle_future(future, then if operation is None else entry.result)
             else:
-                future.set_exception(entry.error)
+                settle_future(future, error=entry.error)
 
 
 class WritesOfLoops:

@@ -70,17 +70,11 @@ async def run_isolated_in_task(
     """
     import asyncio
 
+    from perdure.engines.runtime.loop_futures import settle_future
+
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
     context, stop = contextvars.copy_context(), Stop()
-
-    def finish(value: Any, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(value)
-        else:
-            future.set_exception(error)
 
     def work() -> None:
         try:
@@ -88,7 +82,7 @@ async def run_isolated_in_task(
         except BaseException as raised:  # noqa: BLE001  raised where it is waited for
             value, error = None, raised
         with suppress(RuntimeError):  # the loop is closed: nobody waits for it
-            loop.call_soon_threadsafe(finish, value, error)
+            loop.call_soon_threadsafe(settle_future, future, value, error)
 
     spawn(lambda: context.run(work))
     try:

@@ -19,6 +19,7 @@ from perdure.core.records import Row
 from perdure.engines.runtime.base_map import BaseMap, MapScope, Program
 from perdure.engines.runtime.branches import unwatched
 from perdure.engines.runtime.event_order import EventOrder
+from perdure.engines.runtime.loop_futures import settle_future
 from perdure.engines.runtime.paused_items import Paused
 from perdure.engines.runtime.turnstile import Turnstile
 from perdure.errors import StateError, StopRun
@@ -351,8 +352,7 @@ class AsyncMap(BaseMap[TaskScope]):
         self._under_way -= 1
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            settle_future(waiter)
 
 
 class _Jobs:

@@ -23,7 +23,7 @@ from perdure.core.execution.branch import Branch
 from perdure.core.execution.call_end import Failed
 from perdure.core.execution.spec import Call
 from perdure.engines.interface import StepContext, here
-from perdure.engines.runtime.cancellation import begin_when_cut, give_up, note_group
+from perdure.engines.runtime.cancellation import CancelledScope, begin_when_cut, give_up, note_group
 from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.event_turns import OrderedScope
 from perdure.engines.runtime.loop_order import LoopOrder
@@ -290,18 +290,12 @@ async def to_thread_apart(function: Callable[..., Any], *args: Any) -> Any:
     return await calling
 
 
-class BranchScope(OrderedScope, Protocol):
+class BranchScope(OrderedScope, CancelledScope, Protocol):
     """The run that branches belong to."""
 
     closed: bool
     order: EventOrder | None
     orders: dict[Any, LoopOrder]
-    cut_short: list[int]
-    cut_from: int | None
-    withheld: list[Call]
-    cancels_itself: bool
-    groups: list[ref[asyncio.TaskGroup]]
-    around: BaseException | None
     loop_numbers: dict[Branch, Iterator[int]]
 
     def order_here(self) -> EventOrder | None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ref
 
 from perdure.core.exceptions.exits import is_exit
@@ -20,10 +20,27 @@ from perdure.engines.interface import here
 from perdure.engines.runtime.ctrl_c import ctrl_c_in_loop
 
 if TYPE_CHECKING:
-    from perdure.engines.runtime.branches import BranchScope
+    import asyncio
+
+    from perdure.core.execution.branch import Branch
+    from perdure.core.execution.history import History
 
 
-def is_cancelled(scope: BranchScope) -> bool:
+class CancelledScope(Protocol):
+    """A run whose task may be cancelled; what `BaseScope` says of these."""
+
+    history: History
+    main: Branch | None
+    deciding: AbstractContextManager[Any] | None
+    around: BaseException | None
+    cut_short: list[int]
+    cut_from: int | None
+    withheld: list[Call]
+    cancels_itself: bool
+    groups: list[ref[asyncio.TaskGroup]]
+
+
+def is_cancelled(scope: CancelledScope) -> bool:
     """Is the task that executes the workflow's function to be cancelled, by whomever?"""
     task = None if scope.main is None else scope.main.task
     if _times(task):
@@ -37,7 +54,7 @@ def _times(task: Any) -> int:
     return task.cancelling() if hasattr(task, "cancelling") else 0
 
 
-def from_outside(scope: BranchScope) -> bool:
+def from_outside(scope: CancelledScope) -> bool:
     """Is it, and not by the workflow itself?"""
     if not is_cancelled(scope):
         return False
@@ -53,7 +70,7 @@ def _cancels(group: Any) -> bool:
     return found is not None and bool(getattr(found, "_parent_cancel_requested", True))
 
 
-def note_aftermath(scope: BranchScope, error: BaseException) -> bool:
+def note_aftermath(scope: CancelledScope, error: BaseException) -> bool:
     """The workflow makes a call while it handles `error`: what is done from here on is due to that.
 
     It is not held against the script if the run is left by it, or, if asyncio has made it of Ctrl-C, by a cancellation.
@@ -74,7 +91,7 @@ def note_aftermath(scope: BranchScope, error: BaseException) -> bool:
     return any(is_exit(type(one)) for one in errors)
 
 
-def begin_when_cut(scope: BranchScope, call: Call) -> None:
+def begin_when_cut(scope: CancelledScope, call: Call) -> None:
     """A call begins after others were given up because the task was to be cancelled."""
     if is_cancelled(scope):
         if from_outside(scope):
@@ -89,7 +106,7 @@ def begin_when_cut(scope: BranchScope, call: Call) -> None:
             scope.history.give_up(each)
 
 
-def give_up(scope: BranchScope, call: Call) -> bool:
+def give_up(scope: CancelledScope, call: Call) -> bool:
     """A call was left by a cancellation, of its own task or that of the function: is that history?"""
     if not call.seq and from_outside(scope):
         scope.withheld.append(call)

@@ -16,7 +16,8 @@ from perdure.core.execution.branch import Branch
 from perdure.core.execution.delivery_order import BLOCKED, OVER, Deliver, DeliveryOrder, Fire, Next
 from perdure.engines.interface import here
 from perdure.engines.runtime.awaiting import rests
-from perdure.engines.runtime.event_turns import Event, EventTurns, release
+from perdure.engines.runtime.event_turns import Event, EventTurns
+from perdure.engines.runtime.loop_futures import settle_future
 from perdure.engines.runtime.workflow_timers import Timer
 
 MOST_TURNS = 200
@@ -53,7 +54,7 @@ class EventOrder(EventTurns):
             self._deliver(event)
         self._queue.clear()
         for future in self._waiting.values():
-            release(future)
+            settle_future(future)
 
     def is_quiet(self) -> bool:
         """Is there nothing that the loop is about to let come, as far as another thread can see?"""
@@ -194,7 +195,7 @@ class EventOrder(EventTurns):
     def _deliver(self, event: Event) -> bool:
         if event.timer is None:
             assert event.future is not None
-            release(event.future)
+            settle_future(event.future)
         elif event.timer.pending():
             self._fire(event.timer)
         else:
@@ -244,7 +245,7 @@ class EventOrder(EventTurns):
     def _arrive(self, place: float) -> bool:
         assert self._replay is not None
         self._replay.leave(place)
-        release(self._waiting.pop(place))
+        settle_future(self._waiting.pop(place))
         return True
 
     def _end_replay(self, timers: dict[int, Timer]) -> bool:
@@ -252,7 +253,7 @@ class EventOrder(EventTurns):
         self._replay = None
         self._scope.note_replays()
         for _, future in self._resting:
-            release(future)
+            settle_future(future)
         for timer in sorted(self._due(timers), key=lambda each: each.handle.when()):
             self._enqueue(timer)
         return True
@@ -266,9 +267,9 @@ class EventOrder(EventTurns):
         pending = [timer for timer in self._timers.values() if timer.pending()]
         for future in self._given_up:
             if not any(timer.pending() for timer in self._before.setdefault(future, pending)):
-                release(future)
+                settle_future(future)
         for _, future in self._resting:
-            release(future)
+            settle_future(future)
         return False
 
     def _make_what_was_given_up(self) -> None:
@@ -281,7 +282,7 @@ class EventOrder(EventTurns):
     def _wake_new_calls(self) -> None:
         for name, future in self._resting:
             if not self._scope.history.unsettled(name):
-                release(future)
+                settle_future(future)
 
     def _on_their_way(self) -> bool:
         scope = self._scope

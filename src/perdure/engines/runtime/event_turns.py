@@ -18,6 +18,7 @@ from perdure.core.execution.delivery_order import DeliveryOrder
 from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call
 from perdure.core.records import StepRecord
+from perdure.engines.runtime.loop_futures import settle_future
 from perdure.engines.runtime.ready_handles import ready_on, shows_ready
 from perdure.engines.runtime.workflow_timers import Timer
 from perdure.errors import StopRun
@@ -90,8 +91,8 @@ class Event:
     def on_durable(self, error: BaseException | None) -> None:
         """What has happened is durable, or cannot be made so."""
         self.ready = True
-        if error is not None and self.future is not None and not self.future.done():
-            self.future.set_exception(error)
+        if error is not None and self.future is not None:
+            settle_future(self.future, error=error)
         if self.poke is not None:
             self.poke()
 
@@ -387,9 +388,3 @@ class EventTurns(ABC):
     @abstractmethod
     def _look(self) -> None:
         """Let come what can come."""
-
-
-def release(future: asyncio.Future[Any]) -> None:
-    """Let go on what awaits it."""
-    if not future.done():
-        future.set_result(None)

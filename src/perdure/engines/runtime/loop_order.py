@@ -18,7 +18,7 @@ from perdure.core.execution.delivery_order import BLOCKED, OVER, DeliveryOrder, 
 from perdure.engines.interface import here
 from perdure.engines.runtime.awaiting import rests
 from perdure.engines.runtime.event_order import EventOrder
-from perdure.engines.runtime.event_turns import release
+from perdure.engines.runtime.loop_futures import settle_future
 from perdure.engines.runtime.workflow_timers import Timer
 
 MANY = 256
@@ -99,7 +99,7 @@ class LoopOrder(EventOrder):
         """The same, in the thread that runs the loop."""
         super().close()
         for future in [*(future for _, future in self._resting), *self._given_up]:
-            release(future)
+            settle_future(future)
 
     def _look_on(self) -> bool:
         self._settled = False

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 
 from perdure.core.execution.adaptive_concurrency import AdaptiveConcurrency
+from perdure.engines.runtime.loop_futures import settle_future
 
 
 class Turnstile:
@@ -29,6 +30,4 @@ class Turnstile:
         for _ in range(self._adaptive.limit - self._adaptive.inside):
             if not self._waiting:
                 return
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
+            settle_future(self._waiting.popleft())
