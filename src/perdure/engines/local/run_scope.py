@@ -69,6 +69,7 @@ class RunScope(BaseScope):
     """
 
     takes_threads = True
+    cancelled_from_outside = True
     suspects: SuspectTurn  # if calls of the run were in flight at crashes
 
     def __init__(

@@ -40,7 +40,7 @@ LOOK_SECONDS = 0.005
 class BaseScope(ABC):
     """A workflow whose function is executing.
 
-    `takes_threads`: threads that it starts are branches of it.
+    `takes_threads`: threads that it starts are branches of it. `cancelled_from_outside`: its task may be.
 
     Args:
         id: the run's id.
@@ -48,6 +48,7 @@ class BaseScope(ABC):
     """
 
     takes_threads = False
+    cancelled_from_outside = False
 
     def __init__(self, id: str, history: History) -> None:
         self.id = id

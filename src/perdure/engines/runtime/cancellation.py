@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 class CancelledScope(Protocol):
     """A run whose task may be cancelled; what `BaseScope` says of these."""
 
+    cancelled_from_outside: bool
     history: History
     main: Branch | None
     deciding: AbstractContextManager[Any] | None
@@ -56,7 +57,7 @@ def _times(task: Any) -> int:
 
 def from_outside(scope: CancelledScope) -> bool:
     """Is it, and not by the workflow itself?"""
-    if not is_cancelled(scope):
+    if not (scope.cancelled_from_outside and is_cancelled(scope)):
         return False
     if ctrl_c_in_loop():
         return True
