@@ -253,6 +253,47 @@ def test_ctrl_c_in_the_call_of_a_step_is_the_same_in_each_life(
     assert same > 20
 
 
+def test_ctrl_c_outside_of_steps_that_is_handled_is_said(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """A later life does not meet it: one line, if the workflow goes on. One that left a wait is met again."""
+
+    @step(name="work", retry=None)
+    def work(text: str) -> str:
+        return text
+
+    @workflow(name="flow")
+    def flow(how: str) -> str:
+        try:
+            work("first")
+            if fails:
+                sys.settrace(ctrl_c) if how == "wait" else signal.raise_signal(signal.SIGINT)
+            perdure.sleep(0.001)
+            work("not then")
+        except KeyboardInterrupt:
+            sys.settrace(known)
+            work("instead")
+            if how == "leaves":
+                raise
+        work("then")
+        if fails:
+            raise Trouble
+        return "done"
+
+    def ctrl_c(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_name == "await_":
+            raise KeyboardInterrupt
+        return ctrl_c
+
+    known, fails = sys.gettrace(), [True]
+    for how, said in (("leaves", 0), ("own", 1), ("wait", 0)):
+        with pytest.raises(KeyboardInterrupt if how == "leaves" else Trouble):
+            flow(how)
+        assert capsys.readouterr().err.count("Ctrl-C came outside of steps, and the workflow goes on") == said
+    fails.clear()
+    assert flow("wait") == "done"
+    assert machine.steps()[-1] == ("work", "done")
+    assert "not then" not in str(machine.steps())
+
+
 def test_ctrl_c_in_a_map_in_tasks_prints_nothing_of_ours(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     """The loop cancels its tasks then, and none of them counts as one that has failed."""
 

@@ -383,6 +383,10 @@ class History(Claims):
         """A step has failed for good, with that record; or the record of an earlier life says so."""
         self._failures.append(Failure(error, seq, replayed, verdict))
 
+    def has_failed_by(self, error: BaseException) -> bool:
+        """Is that what a step has failed with?"""
+        return any(failure.error is error for failure in self._failures)
+
     @property
     def handled(self) -> list[int]:
         """The numbers of the failures that the workflow has seen."""

@@ -101,13 +101,14 @@ def left(run: RunRecord, error: BaseException) -> None:
 def goes_past(run: str, owner: str, by: str) -> None:
     """The workflow makes another step although an earlier one was left by what is no failure, and is not saved.
 
-    Or, if `by` is empty, by a Ctrl-C that came as it was.
+    Or, if `by` is empty, by a Ctrl-C that came as it was; without an `owner`, outside of steps.
     """
     from perdure.core.redaction.printable import one_line
 
     if not by:
+        when = f"as {owner} was saved" if owner else "outside of steps"
         point_out(
-            f"Ctrl-C came as {owner} was saved, and the workflow goes on: run {one_line(run)} does not meet it again "
+            f"Ctrl-C came {when}, and the workflow goes on: run {one_line(run)} does not meet it again "
             "if it is resumed, and stops with drift if other calls follow then; handle Ctrl-C in a step, or let it pass"
         )
         return

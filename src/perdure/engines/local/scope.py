@@ -173,9 +173,14 @@ class LocalScope(RunScope):
     def _wait(self, spec: Spec, given: bytes, key: bytes, wait: DurableWait) -> Any:
         from perdure.core.execution.waiting import await_
 
-        call = self.bind_wait(spec, given, key)
-        self.drivers.sync.learn_to_wait()
-        end = self.drivers.sync.drive(await_(call, self.history, wait), self)
+        calls: list[Call] = []
+        try:
+            calls.append(self.bind_wait(spec, given, key))
+            self.drivers.sync.learn_to_wait()
+            end = self.drivers.sync.drive(await_(calls[0], self.history, wait), self)
+        except KeyboardInterrupt as error:
+            self._left(calls or [self.bind_wait(spec, given, key)], error)
+            raise
         if type(end) is Failed:
             raise end.error
         return end.value
@@ -295,8 +300,13 @@ class LocalScope(RunScope):
 
     def _enqueue(self, spec: Spec, given: Sequence[Given], how: Enqueued) -> list[str]:
         queueing = _queueing_calls()
-        calls = [queueing.queueing(self, spec, args, kwargs, how) for args, kwargs in given]
-        ends = self.drivers.sync.drive(queueing.decide_all(self, calls, how), self)
+        calls: list[Call] = []
+        try:
+            calls += [queueing.queueing(self, spec, args, kwargs, how) for args, kwargs in given]
+            ends = self.drivers.sync.drive(queueing.decide_all(self, calls, how), self)
+        except KeyboardInterrupt as error:
+            self._left(calls or [queueing.queueing(self, spec, args, kwargs, how) for args, kwargs in given], error)
+            raise
         for end in ends:
             if type(end) is Failed:
                 raise end.error
@@ -310,6 +320,11 @@ class LocalScope(RunScope):
             lambda: queueing(self, spec, args, kwargs, how), lambda call: decide(self, call, how)
         )
         return id
+
+    def _left(self, calls: Sequence[Call], error: KeyboardInterrupt) -> None:
+        """Ctrl-C has left a wait, or the queueing of runs: an exit of each that is not saved, as of a step."""
+        for call in calls:
+            self.step_left_by(call, error)
 
     # -- batches ------------------------------------------------------------------------------------------------------
 

@@ -63,6 +63,8 @@ class BaseScope(ABC):
         self.cut_from: int | None = None  # the number of the first record that was made after such a cancellation
         self.withheld: list[Call] = []  # calls that were given up for one from outside
         self.cancels_itself = False  # a timer of the workflow's own has cancelled the task of the function
+        self.own_ctrl_c = False  # Ctrl-C came outside of steps, and the workflow makes a call while it handles that
+        self.left: tuple[str, str] | None = None  # what left the step before, which is to be said if the run goes on
         self.groups: list[ref[asyncio.TaskGroup]] = []  # that this task is in
         self.around = exception()  # what is handled where the run is called
         self.settling: list[tuple[Call, Branch | None]] = []  # calls that wait for the replay to come to rest
@@ -146,6 +148,8 @@ class BaseScope(ABC):
             refuse_names_only(call)
         if due_to_exit:
             call.due_to_exit = True
+        if self.own_ctrl_c and handled is None:
+            self.own_ctrl_c, self.left = False, ("", "")
         call.ledgers = ledgers.get()
         branch = None if self.main is None else self._current()
         return call if branch is None or not branch.path else branch.place(call)

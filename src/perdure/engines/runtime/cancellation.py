@@ -37,6 +37,8 @@ class CancelledScope(Protocol):
     cut_short: list[int]
     cut_from: int | None
     withheld: list[Call]
+    own_ctrl_c: bool
+    left: tuple[str, str] | None
     cancels_itself: bool
     groups: list[ref[asyncio.TaskGroup]]
 
@@ -89,6 +91,8 @@ def note_aftermath(scope: CancelledScope, error: BaseException) -> bool:
             scope.cut_from = following
         if from_outside(scope):
             return True
+    if any(isinstance(one, KeyboardInterrupt) and not history.has_failed_by(one) for one in errors):
+        scope.own_ctrl_c = scope.left is None
     return any(is_exit(type(one)) for one in errors)
 
 
