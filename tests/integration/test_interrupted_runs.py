@@ -22,6 +22,7 @@ from perdure.core.exceptions import capture
 from perdure.engines.interface import here, under_way
 from perdure.engines.local import run_lifecycle
 from perdure.engines.local.thread_map import ThreadMap
+from perdure.engines.runtime.work_under_way import WorkUnderWay
 
 
 class Abort(BaseException):
@@ -292,6 +293,30 @@ def test_ctrl_c_outside_of_steps_that_is_handled_is_said(machine: Machine, capsy
     assert flow("wait") == "done"
     assert machine.steps()[-1] == ("work", "done")
     assert "not then" not in str(machine.steps())
+
+
+def test_ctrl_c_as_a_call_beside_other_threads_ends_holds_nothing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the function would wait for it for ever."""
+    left, drop, interrupts = set[object](), WorkUnderWay.drop, [KeyboardInterrupt()]
+
+    def interrupted(holds: WorkUnderWay, what: object) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        drop(holds, what)
+
+    @workflow(name="flow")
+    def flow() -> None:
+        scope: Any = here.get()
+        with pytest.raises(KeyboardInterrupt), scope.taking_part():
+            pass
+        left.update(scope.holds.held)
+        scope.holds.held.clear()
+
+    monkeypatch.setattr(WorkUnderWay, "drop", interrupted)
+    flow()
+    assert left == set()
 
 
 def test_ctrl_c_in_a_map_in_tasks_prints_nothing_of_ours(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:

@@ -252,7 +252,8 @@ class Bell:
                 self._stir()
         self.ring_here()
         if thread is not None and thread is not threading.current_thread():
-            thread.join(LOOK_SECONDS)
+            with suppress(RuntimeError):  # Ctrl-C came before it was started
+                thread.join(LOOK_SECONDS)
 
     def __enter__(self) -> Bell:
         return self

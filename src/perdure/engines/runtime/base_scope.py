@@ -269,10 +269,13 @@ class BaseScope(ABC):
             self.refuse_if_over()
             yield
         finally:
-            self.holds.drop(call)
-            if counted:
-                self._count(task, -1)
-            self.wake_loop()
+            try:
+                self.holds.drop(call)
+            finally:
+                self.holds.drop(call)  # Ctrl-C may have left that: who is still held is waited for
+                if counted:
+                    self._count(task, -1)
+                self.wake_loop()
 
     def _count(self, task: ThreadTask | None, more: int) -> None:
         assert task is not None
