@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
+from types import FrameType, SimpleNamespace
 
 import apsw
 import pytest
@@ -446,7 +446,7 @@ def test_a_task_that_is_cancelled_as_its_commit_is_told_keeps_it_from_no_other(
     async def write() -> object:
         writes = LoopWrites(store.journal, asyncio.get_running_loop())
         with monkeypatch.context() as patch:
-            patch.setattr(loop_writes.asyncio, "Future", GivenUp)
+            patch.setattr(loop_writes, "asyncio", SimpleNamespace(Future=GivenUp))
             writes.write([row(1)])
         other = writes.write([row(2)], result="told")
         await asyncio.sleep(0)  # the turn in which it is committed
