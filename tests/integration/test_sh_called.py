@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from test_sh import is_alive
 import perdure
 from conftest import Machine
 from perdure import step, workflow
+from perdure.engines.runtime import command
 from perdure.errors import StepTimeout, UsageError
 from waiting import until
 
@@ -92,6 +96,27 @@ def test_its_own_timeout_is_a_step_timeout(machine: Machine) -> None:
         if said:  # on a busy machine a shell may take its time to begin
             break
     assert said
+
+
+def test_a_program_that_has_left_the_group_holds_up_no_timeout(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it has the output, which is waited for where the program ends by itself."""
+    monkeypatch.setattr(command, "DRAIN", 1000.0)
+    os.mkfifo(tmp_path / "pipe")
+
+    @step(retry=None)
+    def slow() -> None:
+        perdure.sh(f"setsid cat {shlex.quote(str(tmp_path / 'pipe'))} & wait", shell=True, timeout="300ms")
+
+    @workflow
+    def flow() -> None:
+        slow()
+
+    with pytest.raises(StepTimeout, match="was ended with its process group"):
+        flow()
+    with suppress(OSError):  # it was ended before it could leave the group
+        os.close(os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK))
 
 
 def test_what_a_program_has_left_in_its_group_ends_with_it(machine: Machine, tmp_path: Path) -> None:

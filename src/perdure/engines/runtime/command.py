@@ -37,7 +37,8 @@ BLOCK = 1 << 16
 """Bytes of output that are read at a time: as many as a pipe holds."""
 
 DRAIN = 5.0
-"""Seconds that output is waited for after the end, if a program that has left the group holds it open."""
+LATE = 0.5
+"""Seconds that output is waited for after the end, if a program that has left the group holds it: in time, late."""
 
 
 class CommandFailed(PerdureError, subprocess.CalledProcessError):
@@ -142,15 +143,16 @@ class Program:
             CommandFailed: it ended with another exit code than 0.
             StepTimeout: it did not end in time.
         """
+        in_time = False
         try:
             in_time = self._wait_for_exit(timeout)
         finally:
-            self.end()
+            self.end(DRAIN if in_time else LATE)
         output, tail = "".join(self._output), self._tail
         if not in_time:
             assert timeout is not None
             error: PerdureError = StepTimeout(
-                f"{self.text} did not end within {show(timeout)}, and was ended with all that it had started",
+                f"{self.text} did not end within {show(timeout)}, and was ended with its process group",
                 "give it more time, or find out what it waits for",
             )
         elif self._process.returncode:
@@ -161,15 +163,15 @@ class Program:
             error.add_note(f"the end of its standard error:\n{tail.rstrip()}")
         raise error
 
-    def end(self) -> None:
-        """End it and every program of its group: asked first, then killed."""
+    def end(self, drain: float = DRAIN) -> None:
+        """End it and every program of its group: asked first, then killed; its output is waited for so many seconds."""
         with self._lock:
             if self._ended:
                 return
             self._ask_and_kill()
             self._ended = True
         _remove(self._call, self)
-        until = steady() + DRAIN
+        until = steady() + drain
         for each in self._pumps:
             each.join(max(until - steady(), 0.0))
 
