@@ -3,6 +3,8 @@
 Aims: `enqueue` costs 1.25 times what one commit does (a step that does nothing, made in turns with it), `enqueue_many`
 30 us a run, an event loop that enqueues is not blocked for more than 1 ms, and which of 10,000 runs over 1,000 keys is
 next is found within 1.2 times what it takes without keys.
+
+Beside `enqueue` and `enqueue_many` stands their floor: the same rows, written into the same tables by SQLite alone.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import apsw
 from machine import as_installed
 from reached import reach
 
@@ -52,6 +56,44 @@ def in_turns(number: int) -> tuple[float, float]:
     """Seconds of one step, and of one enqueue, in turns."""
     pairs = [(took(lambda n=n: nothing(n)), took(lambda n=n: queued.enqueue(n))) for n in range(TURNS)]  # type: ignore[misc]
     return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+
+
+def floor() -> tuple[float, float, float]:
+    """Seconds of a step, of an enqueue and of one run of many, of which SQLite alone writes the rows."""
+    from perdure.store.statements import HERE
+
+    real = apsw.Connection(os.environ["PERDURE_STATE"], flags=apsw.SQLITE_OPEN_READONLY)
+    (run,) = real.execute("SELECT * FROM run WHERE queue IS NOT NULL AND status = 'queued' LIMIT 1").fetchall()
+    (one,) = real.execute("SELECT * FROM step WHERE name = 'nothing' LIMIT 1").fetchall()
+    (call,) = real.execute("SELECT * FROM step WHERE name LIKE 'perdure.enqueue:%' LIMIT 1").fetchall()
+    made = apsw.Connection(os.path.join(tempfile.mkdtemp(), "floor.db"))
+    made.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL").fetchall()
+    made.execute((HERE / "schema.sql").read_text())
+    into = {
+        name: f"INSERT INTO {name} VALUES ({', '.join('?' * len(row))})" for name, row in (("run", run), ("step", one))
+    }
+    numbers = count(1)
+
+    def runs(many: int) -> list[tuple[Any, ...]]:
+        return [(next(numbers), f"queued-{os.urandom(6).hex()}", *run[2:]) for _ in range(many)]
+
+    def step_of(row: Any) -> tuple[Any, ...]:
+        return (row[0], next(numbers), *row[2:])
+
+    def enqueue() -> None:
+        made.execute("BEGIN IMMEDIATE")
+        made.execute(into["step"], step_of(call))
+        made.execute(into["run"], *runs(1))
+        made.execute("COMMIT")
+
+    def enqueue_many() -> None:
+        made.execute("BEGIN IMMEDIATE")
+        made.executemany(into["run"], runs(MANY))
+        made.execute("COMMIT")
+
+    pairs = [(took(lambda: made.execute(into["step"], step_of(one))), took(enqueue)) for _ in range(TURNS)]
+    commit, both = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return commit, both, statistics.median(took(enqueue_many) for _ in range(ROUNDS)) / MANY
 
 
 async def blocked() -> float:
@@ -119,6 +161,9 @@ def main() -> None:
     print(f"one step        {commit * 1e6:7.0f} us")
     print(f"enqueue         {one * 1e6:7.0f} us   {ratio:.2f} of a step, in a workflow")
     print(f"enqueue_many    {many * 1e6:7.0f} us   each of {MANY:,}")
+    raw_commit, raw, raw_many = floor()
+    print(f"  SQLite alone  {raw * 1e6:7.0f} us   {raw / raw_commit:.2f} of its step")
+    print(f"  and of many   {raw_many * 1e6:7.0f} us   each of {MANY:,}")
     print(f"event loop kept {late * 1e6:7.0f} us   at most, in 999 of 1,000 turns")
     print(f"a claim         {plain * 1e6:7.0f} us   of CPU, of {QUEUED:,} runs, begun and ended")
     print(f"with keys       {keyed * 1e6:7.0f} us   of {KEYS:,} keys, one run of each at a time: {by_keys:.2f}")
