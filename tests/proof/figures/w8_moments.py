@@ -146,7 +146,8 @@ def says(found: Figures) -> str:
 PROOF = Proof(
     name="W8",
     claim="signals sent at about the moment at which a run is left to its wait, with bells removed, and with workers"
-    " held up wherever they are: each is taken once, in order, and within 1.5 s",
+    " held up wherever they are: each is taken once, in order, and within 1.5 s"
+    " beside what the machine holds up",
     unit="signals",
     size=10_000,
     part=600,

@@ -161,7 +161,7 @@ def says(found: Figures) -> str:
 
 PROOF = Proof(
     name="W9",
-    claim="signals stored within some milliseconds of the time at which their wait is over, workers killed, none there"
+    claim="signals stored at about the time at which their wait is over, workers killed, none there"
     " for a while: the stamps in the file decide, and what came too late stays for a next wait",
     unit="waits",
     size=10_000,
