@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import email.message
-import io
 import json
 import os
 import subprocess
-import urllib.error
 
 import httpx
 import pytest
@@ -81,63 +78,6 @@ def test_a_lost_attribute_says_so():
     with pytest.raises(AttributeError, match="no attribute 'other'"):
         _ = back.other
     assert not hasattr(back, "other")
-
-
-def test_clients_errors_that_hold_a_connection_come_back():
-    """The usual errors of HTTP clients are caught on resume as on the first run, with their text."""
-    request = httpx.Request("GET", "http://api.test/")
-    back = again(raised(httpx.Response(404, request=request).raise_for_status))
-    assert isinstance(back, httpx.HTTPStatusError)
-    assert back.request.method == "GET"
-    with pytest.raises(AttributeError, match="the Request was read back from the saved run without 'stream'"):
-        _ = back.request.stream
-    back = again(urllib.error.HTTPError("http://api.test/", 503, "busy", email.message.Message(), io.BytesIO()))
-    assert isinstance(back, urllib.error.HTTPError)
-    assert (str(back), back.code) == ("HTTP Error 503: busy", 503)
-    assert not hasattr(back, "anything")
-
-
-def client_errors():
-    request = httpx.Request("POST", "http://api.test/orders")
-    answer = httpx.Response(422, json={"error": "poison"}, headers={"X-Trace": "t1"}, request=request)
-    yield raised(answer.raise_for_status)
-    requests = pytest.importorskip("requests")
-    response = requests.Response()
-    response.status_code, response.url, response.reason = 422, "http://api.test/orders", "Unprocessable Entity"
-    response._content = b'{"error": "poison"}'
-    response.headers["X-Trace"] = "t1"
-    yield raised(response.raise_for_status)
-
-
-def test_handlers_may_decide_by_the_response():
-    """`exc.response.status_code`, its headers, text and json() are there on resume, and what is not says so."""
-    for exc in client_errors():
-        for back in (again(exc), again(again(exc))):
-            assert isinstance(back, type(exc))
-            assert back.response.status_code == 422
-            assert bool(back.response) == bool(exc.response)
-            assert back.response.url == "http://api.test/orders"
-            assert back.response.headers["x-trace"] == "t1"
-            assert back.response.text == exc.response.text
-            assert back.response.json() == {"error": "poison"}
-            assert "422" in repr(back.response)
-            with pytest.raises(AttributeError, match="'elapsed' of this response is not available"):
-                _ = back.response.elapsed
-
-
-def test_a_response_that_was_not_read_keeps_what_there_is():
-    """The body of a stream is not waited for."""
-    request = httpx.Request("GET", "http://api.test/")
-    answer = httpx.Response(500, stream=httpx.ByteStream(b"x"), request=request)
-    back = again(raised(answer.raise_for_status))
-    assert back.response.status_code == 500
-    assert not hasattr(back.response, "text")
-    requests = pytest.importorskip("requests")
-    response = requests.Response()
-    response.status_code, response.raw = 500, io.BytesIO(b"late")
-    back = again(requests.HTTPError(response=response))
-    assert not hasattr(back.response, "text")
-    assert response.raw.tell() == 0
 
 
 def test_an_argument_that_cannot_be_stored_is_stood_in_for():

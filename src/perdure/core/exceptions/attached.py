@@ -1,9 +1,10 @@
 """The values that hang on an exception, its arguments and attributes: written, and read back.
 
-Builtins come back as they were. A member of an enumeration comes back as that member, if this process has loaded the
-enumeration, and else as its value. An instance comes back as one of its class where the annotations of the exception's
-own class name that, and else as a `RecordedObject`. So data choose only among members of enumerations that are there,
-and among classes that the exception's source names (docs/decisions/0003-exceptions-as-data.md).
+Builtins come back as they were, and so do requests and responses of HTTP clients (`http_objects`). A member of an
+enumeration comes back as that member, if this process has loaded the enumeration, and else as its value. An instance
+comes back as one of its class where the annotations of the exception's own class name that, and else as a
+`RecordedObject`. So data choose only among members of enumerations that are there, and among classes that the
+exception's source names (docs/decisions/0003-exceptions-as-data.md).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import msgspec
 
 from perdure import errors
-from perdure.core.exceptions import rebuild, recorded_objects
+from perdure.core.exceptions import http_objects, http_parts, http_responses, rebuild, recorded_objects
 from perdure.core.exceptions.fault import VALUES
 from perdure.core.exceptions.recorded_objects import RecordedObject, RecordedTuple
 from perdure.core.values.annotations import Closed
@@ -73,8 +74,10 @@ def pack(value: Any, hide: Hide, name: str = "", *, objects: bool = False) -> by
     try:
         return pack_builtins(value, hide, name)
     except errors.NotStorable:
-        data = _write(_kept(value, hide, name, 0, objects))
-    if len(data) > LONGEST:
+        kept = _kept(value, hide, name, 0, objects)
+        data = _write(kept)
+    of_http = type(kept) is _Instance and http_objects.is_label(kept.label)
+    if len(data) > (http_objects.LONGEST if of_http else LONGEST):
         raise NotKept
     return data
 
@@ -111,6 +114,8 @@ def _kept(value: Any, hide: Hide, name: str, depth: int, objects: bool, within: 
     if kind is RecordedTuple:
         fields = dict(zip(value._perdure_names, value, strict=True))
         return _Instance(f":{value._perdure_kind}", _fields(fields, hide, depth, objects, inner), {}, named_tuple=True)
+    if (answer := _of_http(value, hide, answers=objects and depth == 0)) is not None:
+        return _Instance(answer[0], _fields(answer[1], hide, depth, objects=False, within=inner), {})
     record = record_of(kind)
     if isinstance(record, Members):
         return _Member(_label(kind), record.name_of(value), _value_of(value, hide))
@@ -127,6 +132,18 @@ def _kept(value: Any, hide: Hide, name: str, depth: int, objects: bool, within: 
             raise
         return _object(value, hide, depth, inner)
     return safe
+
+
+def _of_http(value: Any, hide: Hide, answers: bool) -> tuple[str, dict[str, Any]] | None:
+    """The label and the parts of an object of an HTTP client; with `answers`, of what looks like a response, too."""
+    label = http_objects.label_of(type(value))
+    if label is not None:
+        try:
+            return label, http_objects.taken(label, value, hide)
+        except Exception:  # noqa: BLE001  of a version that has other parts, or it is not of HTTP
+            return None
+    content = http_responses.content_of(value) if answers else None
+    return None if content is None else (http_parts.RECORDED, content)
 
 
 def _fields(fields: dict[str, Any], hide: Hide, depth: int, objects: bool, within: int) -> dict[str, Any]:
@@ -234,6 +251,8 @@ class Reader:
         return RecordedObject({"name": name}, _parted(label)[1]) if value is None else value
 
     def _instance(self, label: str, fields: dict[str, Any], rest: dict[str, Any], named_tuple: bool) -> Any:
+        if http_objects.is_label(label):
+            return http_objects.made(label, fields)
         record = self._record(label)
         if record is not None:
             try:

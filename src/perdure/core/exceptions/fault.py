@@ -24,7 +24,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         reprs: the repr() of those that could not, by their position.
         attributes: what was in its `__dict__`, packed.
         slots: what Python's own classes keep elsewhere (such as OSError.errno), packed.
-        responses: attributes that held an HTTP response: what is kept of it, packed.
+        responses: attributes that held an HTTP response, in state files of before: what is kept of it, packed.
         objects: attributes that held another object, in state files of before: what is kept of its attributes, packed.
         errors: attributes that held an exception, such as `orig`; of `args`, by "args[0]".
         same: of those, which are the exception that stands under another name too, such as "__cause__".

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from perdure.core.exceptions import attached, rebuild, recorded_objects, validation_errors
+from perdure.core.exceptions import attached, http_objects, rebuild, recorded_objects, validation_errors
 from perdure.core.exceptions import http_responses as responses
 from perdure.core.exceptions.exits import is_exit
 from perdure.core.exceptions.fault import VALUES, Fault
@@ -49,6 +49,7 @@ class _Restorer:
         labels = ((fault.module, fault.qualname), *fault.bases)
         known = [cls for label in labels if (cls := self._class(label)) and _fits(cls, fault)]
         exc = _instance(fault, known, self._parts(fault, known, others), self._main)
+        http_objects.complete(exc)
         for name, other in others.items():
             rebuild.put(BaseException, name, exc, other)
         rebuild.put(BaseException, "__suppress_context__", exc, fault.suppressed)

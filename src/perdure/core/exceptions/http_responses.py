@@ -8,19 +8,21 @@ is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from perdure.core.exceptions.recorded_objects import NotRecorded
 
-_LONGEST_BODY = 100_000
+LONGEST_BODY: Final = 100_000
+"""Bytes that are kept of a body."""
 _KEPT = ("status_code", "status", "reason", "reason_phrase", "ok", "is_error", "is_client_error", "is_server_error")
 
 
 class RecordedResponse:
-    """Stands in for the response of httpx, requests and their like on an exception that was read back.
+    """Stands in for the response of an HTTP client on an exception that was read back.
 
     It has what the response had of: status_code, status, reason, reason_phrase, ok, is_error, is_client_error,
     is_server_error, url (as text), headers (a dict with lower-case names), text (of its first 100,000 bytes), json().
+    Responses of httpx and requests come back as such (`http_objects`), where these are loaded.
     """
 
     def __init__(self, content: Mapping[str, Any]) -> None:
@@ -55,24 +57,37 @@ def content_of(value: Any) -> dict[str, Any] | None:
     A body that has not been received yet stays unread: httpx refuses to give it, but requests, which marks it by a
     `_content` of False, would wait for the network.
     """
-    if type(value) is RecordedResponse:
-        return dict(value.__dict__)
     try:
         status, headers = getattr(value, "status_code", None), getattr(value, "headers", None)
         if type(status) is not int or not isinstance(headers, Mapping):
             return None
-        content = {name: kept for name in _KEPT if type(kept := _read(value, name)) in (int, bool, str)}
+        content = kept_of(value)
         content["headers"] = {str(name).lower(): str(each) for name, each in headers.items()}
-        content["url"] = str(_read(value, "url"))
-        body = None if value.__dict__.get("_content") is False else _read(value, "content")
+        content["url"] = str(read(value, "url"))
+        body = None if value.__dict__.get("_content") is False else read(value, "content")
         if isinstance(body, bytes):
-            content["text"] = body[:_LONGEST_BODY].decode(_read(value, "encoding") or "utf-8", "replace")
+            content["text"] = bounded_body(body).decode(read(value, "encoding") or "utf-8", "replace")
     except Exception:  # noqa: BLE001  an object of another library may do anything; then its response is not kept
         return None
     return content
 
 
-def _read(value: Any, name: str) -> Any:
+def kept_of(value: Any) -> dict[str, Any]:
+    """What a response says of its status; of a dict, what is under those names."""
+    each = ((name, value.get(name) if type(value) is dict else read(value, name)) for name in _KEPT)
+    return {name: kept for name, kept in each if type(kept) in (int, bool, str)}
+
+
+def bounded_body(body: bytes, longest: int = LONGEST_BODY) -> bytes:
+    """A body, or its first bytes and a word that it was cut."""
+    if len(body) <= longest:
+        return body
+    end = f"\n[... perdure keeps the first {longest:,} bytes of a body ...]".encode()
+    return body[: longest - len(end)] + end
+
+
+def read(value: Any, name: str) -> Any:
+    """An attribute; None where there is none, or reading it fails."""
     try:
         return getattr(value, name, None)
     except Exception:  # noqa: BLE001  such as the body of a stream that was not read

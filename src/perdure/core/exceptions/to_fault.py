@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from perdure.core.exceptions import attached, rebuild, validation_errors
-from perdure.core.exceptions import http_responses as responses
+from perdure.core.exceptions import attached, http_objects, rebuild, validation_errors
 from perdure.core.exceptions.attempt_notes import cut
 from perdure.core.exceptions.fault import VALUES, Fault
 
@@ -60,8 +59,7 @@ class _Recorder:
         # A group's args are its message and its members; the members are kept as such.
         args = (rebuild.get(BaseExceptionGroup, "message", exc),) if group else rebuild.get(BaseException, "args", exc)
         packed = [self._bytes(each) for each in args]
-        attributes = rebuild.attributes(exc, contents)
-        answers = {name: kept for name, value in attributes.items() if (kept := responses.content_of(value))}
+        attributes = http_objects.without_wrapper(exc, rebuild.attributes(exc, contents))
         cause, context, suppressed = (rebuild.get(BaseException, name, exc) for name in _CHAIN)
         cause_fault = self._chained(cause, depth)
         context_fault = None if suppressed else self._chained(context, depth)
@@ -69,11 +67,7 @@ class _Recorder:
         if context_fault:
             places[id(context)] = "__context__"
         inner_errors, same = self._inner(attributes, args, depth, places)
-        plain = {
-            name: value
-            for name, value in attributes.items()
-            if name not in answers and name not in inner_errors and name not in same
-        }
+        plain = {name: value for name, value in attributes.items() if name not in inner_errors and name not in same}
         kept_attributes = self._packed(plain, lost, objects=True)
         return Fault(
             module=label[0],
@@ -86,7 +80,6 @@ class _Recorder:
             errors=inner_errors,
             same=same,
             validation=self._validation(exc),
-            responses=self._packed(answers, lost),
             slots=self._packed(rebuild.slots(exc), lost),
             members=self._members(exc, depth) if group else [],
             lost=list(dict.fromkeys(lost)),

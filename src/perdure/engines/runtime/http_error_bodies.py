@@ -6,8 +6,8 @@ import io
 from contextlib import suppress
 from typing import Any
 
-LONGEST = 100_000
-"""Bytes that are kept."""
+from perdure.core.exceptions.http_responses import LONGEST_BODY, bounded_body
+
 PATIENCE = 1.0
 """Seconds that are waited for the rest of a body at most."""
 
@@ -25,7 +25,7 @@ def keep_body(error: Exception) -> None:
         before = connection.gettimeout()
         connection.settimeout(PATIENCE if before is None else min(before, PATIENCE))
         try:
-            body = io.BytesIO(file.read(LONGEST))
+            body = io.BytesIO(bounded_body(file.read(LONGEST_BODY + 1)))
         finally:
             with suppress(OSError):  # it was read to its end, and closed by that
                 connection.settimeout(before)
