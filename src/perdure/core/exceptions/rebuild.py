@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 
 import msgspec
 
+from perdure.core.exceptions.recorded_objects import NotRecorded
 from perdure.core.module_aliases import MAIN, known_as, scripts
 
 Label = tuple[str, str]
@@ -66,7 +67,7 @@ class Restored:
     def __getattr__(self, name: str) -> Any:
         lost, label = type(self)._perdure_lost, type(self).__name__
         if name in lost:
-            raise AttributeError(
+            raise NotRecorded(
                 f"{name!r} of this {label} is not available: it held a value that could not be stored, and the "
                 "exception was read back from the saved run. Keep what you need of it in an attribute of a plain type.",
                 name=name,
@@ -85,7 +86,8 @@ class Restored:
 
     def _absent(self, label: str, name: str, lost: tuple[str, ...]) -> AttributeError:
         because = f" (read back from the saved run, without {', '.join(lost)})" if lost else ""
-        return AttributeError(f"{label!r} object has no attribute {name!r}{because}", name=name, obj=self)
+        kind = NotRecorded if lost else AttributeError
+        return kind(f"{label!r} object has no attribute {name!r}{because}", name=name, obj=self)
 
 
 def label(cls: type) -> tuple[str, str]:
