@@ -251,6 +251,6 @@ def test_the_same_in_a_task_whose_handler_asks_what_stands_in(machine: Machine) 
     with pytest.raises(Died):
         asyncio.run(wf())
     machine.boot()
-    with pytest.raises(AttributeError, match="was read back from the saved run without 'label'"):
+    with pytest.raises(AttributeError, match="was read back from a record without 'label'"):
         asyncio.run(wf())
     assert machine.ran == ["charge", "payment p1", "death"]

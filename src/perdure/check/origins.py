@@ -59,7 +59,9 @@ CALLED: dict[str, Label] = {
     **dict.fromkeys(
         ("os.getpid", "os.getppid", "threading.get_ident", "threading.get_native_id", "socket.gethostname",
          "platform.node", "os.uname", "socket.getfqdn", "tempfile.mkdtemp", "tempfile.mkstemp", "tempfile.gettempdir",
-         "tempfile.TemporaryDirectory", "tempfile.NamedTemporaryFile", "tempfile.mktemp"),
+         "tempfile.TemporaryDirectory", "tempfile.NamedTemporaryFile", "tempfile.mktemp",
+         # What is raised again on resume has other frames.
+         "traceback.format_exc", "traceback.format_exception", "traceback.format_tb", "traceback.format_stack"),
         "process",
     ),
     **dict.fromkeys(("os.getenv", "os.environ.get", "os.environ.copy", "os.environ.items"), "environment"),

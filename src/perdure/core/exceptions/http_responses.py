@@ -44,7 +44,7 @@ class RecordedResponse:
 
     def __getattr__(self, name: str) -> Any:
         raise NotRecorded(
-            f"{name!r} of this response is not available: the exception was read back from the saved run, which keeps "
+            f"{name!r} of this response is not available: the exception was read back from its record, which keeps "
             f"of a response only {', '.join(sorted(self.__dict__))}.",
             name=name,
             obj=self,

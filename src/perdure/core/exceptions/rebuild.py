@@ -69,7 +69,7 @@ class Restored:
         if name in lost:
             raise NotRecorded(
                 f"{name!r} of this {label} is not available: it held a value that could not be stored, and the "
-                "exception was read back from the saved run. Keep what you need of it in an attribute of a plain type.",
+                "exception was read back from its record. Keep what you need of it in an attribute of a plain type.",
                 name=name,
                 obj=self,
             )
@@ -85,7 +85,7 @@ class Restored:
         raise self._absent(label, name, lost)
 
     def _absent(self, label: str, name: str, lost: tuple[str, ...]) -> AttributeError:
-        because = f" (read back from the saved run, without {', '.join(lost)})" if lost else ""
+        because = f" (read back from its record, without {', '.join(lost)})" if lost else ""
         kind = NotRecorded if lost else AttributeError
         return kind(f"{label!r} object has no attribute {name!r}{because}", name=name, obj=self)
 

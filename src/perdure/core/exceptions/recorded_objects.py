@@ -75,7 +75,7 @@ def _content(value: RecordedObject) -> dict[str, Any]:
 
 
 def _lost(kind: Any, name: str) -> NotRecorded:
-    return NotRecorded(f"the {kind} was read back from the saved run without {name!r}", name=name)
+    return NotRecorded(f"the {kind} was read back from a record without {name!r}", name=name)
 
 
 def restore(content: Mapping[str, Any], unpack: Callable[[bytes], Any]) -> RecordedObject:

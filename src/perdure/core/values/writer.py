@@ -127,7 +127,7 @@ def _refusal(value: Any) -> Refused:
             "return what you need of it as builtins; or annotate it in `__init__` of the exception's class, which then "
             "gives it back as it was"
         )
-        return Refused("stands in for an object of an exception that was read back from the saved run", value, hint)
+        return Refused("stands in for an object of an exception that was read back from its record", value, hint)
     record = record_of(kind)
     if isinstance(record, Subclass):
         base = record.base.__name__
