@@ -43,7 +43,7 @@ SCROLL = """
 
 VIEWS = (
     ("overview", "/", "main .flows tbody tr"),
-    ("the long run", "/runs/long", ".vt .row:nth-child(15)"),
+    ("the long run", "/runs/long", ".vt .row:nth-child(10)"),
 )
 
 
