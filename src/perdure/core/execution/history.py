@@ -431,10 +431,10 @@ class History(Claims):
                 starts.append(self.own_errors.first[id(one)])
             # A failed step's own exception says nothing about failures that were handled before it.
             further = is_cause and not found and not any(one is other for other in of_steps)
-            from_others = (one.__cause__, one.__context__, *getattr(one, "exceptions", ()))
-            if one.__context__ is not None and one.__context__ is not one.__cause__:
+            stated = (one.__cause__, *getattr(one, "exceptions", ()))
+            if one.__context__ is not None and not any(one.__context__ is other for other in stated):
                 meanwhile[id(one.__context__)] = one
-            (rest if further else before).extend(other for other in from_others if other is not None)
+            (rest if further else before).extend(other for other in (one.__context__, *stated) if other is not None)
         first, last = min([*starts, *(failure.seq + 1 for failure in causes)], default=0), next(self._numbers) - 1
         return RootCause(
             tuple(failure.seq for failure in causes),
