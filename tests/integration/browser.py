@@ -51,6 +51,14 @@ class Tab:
         self.page.get_by_role("heading", level=1, name=heading).wait_for()
         return self.page
 
+    def shown(self) -> str:
+        """What the page shows and has said, for whoever reads why a test failed."""
+        try:
+            view = self.page.locator("body").aria_snapshot(timeout=10_000)
+        except Exception as gone:  # it is about another failure
+            view = f"(not to be had: {gone})"
+        return "\n".join([f"The page was {self.page.url}", *self.said, view])
+
     def violations(self, source: str, *rules: str, within: str = "html") -> list[str]:
         """What axe-core finds on the page as it is now or in a part of it, by all rules of WCAG 2.2 AA, or by some.
 
@@ -104,6 +112,11 @@ def tab(started: Any, address: str, scheme: str = "light", width: int = 1440) ->
     context.set_default_timeout(PATIENCE)
     context.add_init_script(f"sessionStorage.setItem('perdure-token', {TOKEN!r})")
     try:
-        yield Tab(context.new_page(), address)
+        opened = Tab(context.new_page(), address)
+        try:
+            yield opened
+        except Exception as failed:
+            failed.add_note(opened.shown())
+            raise
     finally:
         context.close()

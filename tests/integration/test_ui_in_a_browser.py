@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -301,8 +302,8 @@ def test_attempts_before_a_run_was_resumed_are_told_apart(chrome: Any, tmp_path:
 
 
 def test_child_runs_open_in_place(chrome: Any, tmp_path: Path):
-    """Each is a band below the timeline; opened by the keyboard it shows its calls and leads to the run. Beside each
-    filter of runs stands how many it lists."""
+    """Each is a band below the timeline; opened by the keyboard it shows its calls and leads to the run, and whatever
+    draws it again leaves the focus where it is. Beside each filter of runs stands how many it lists."""
     state = tmp_path / "state.db"
     subprocess.run([sys.executable, "-c", FAMILY], env=environment(state), cwd=tmp_path, check=True)
     with Ui(state, "--port", "0") as served, tab(chrome, served.address) as one:
@@ -312,8 +313,16 @@ def test_child_runs_open_in_place(chrome: Any, tmp_path: Path):
         bands = page.get_by_role("button", name="child run")
         bands.nth(2).wait_for()
         bands.first.press("Enter")
-        page.get_by_role("img", name="2 calls in 1 lane").wait_for()
+        page.get_by_role("img", name=re.compile(r"^2 calls in \d lanes?")).wait_for()
         assert bands.first.get_attribute("aria-expanded") == "true"
+        has_focus = "() => document.activeElement === document.querySelector('.band')"
+        assert page.evaluate(has_focus)
+        page.evaluate("() => dispatchEvent(new PopStateEvent('popstate'))")
+        assert page.evaluate(has_focus), "the same address again"
+        page.keyboard.press("Enter")
+        page.keyboard.press("Enter")
+        page.get_by_role("img", name=re.compile(r"^2 calls in \d lanes?")).wait_for()
+        assert page.evaluate(has_focus), "closed, and opened again"
         assert one.violations(axe()) == []
         page.get_by_role("link", name="Open the run").click()
         page.get_by_role("heading", level=1, name="ui_part").wait_for()

@@ -1,12 +1,11 @@
 // Child runs as bands below the timeline of their parent, on its scale; one that is opened shows its own calls in place.
 
 import { get, seg } from "./api.js";
-import { barTone, button, h, mark, patch } from "./dom.js";
+import { barTone, button, find, h, mark, patch } from "./dom.js";
 import { timeline } from "./timeline.js";
 import { many, n, took } from "./words.js";
 
 const SHOWN = 8;
-const keyed = node => node?.dataset.key;
 
 /** @param {(address: string) => void} go @param {(error: Error) => void} failed */
 export function bands(go, failed) {
@@ -25,7 +24,7 @@ export function bands(go, failed) {
     });
     const inner = bands(go, failed),
       said = h("p.mute", { role: "status" }, "…"),
-      node = h("div.inner", { "data-keep": true }, said, line.box, inner.box);
+      parts = [said, line.box, inner.box];
     async function look() {
       try {
         const [d, t] = await Promise.all([get(`/runs/${seg(run.id)}`), get(`/runs/${seg(run.id)}/timeline`)]);
@@ -44,7 +43,7 @@ export function bands(go, failed) {
         failed(error); // and looked for again with what is around it
       }
     }
-    const one = { node, look, over: false };
+    const one = { parts, look, over: false };
     return one;
   }
   function toggle(run) {
@@ -85,7 +84,6 @@ export function bands(go, failed) {
         {
           type: "button",
           class: "band",
-          "data-keep": true,
           "aria-expanded": String(Boolean(here)),
           "aria-label": `child run ${run.id}, ${run.status}`,
           on: { click: () => toggle(run) },
@@ -94,25 +92,29 @@ export function bands(go, failed) {
         bar,
         text,
       ),
-      here ? here.node : null,
+      // What is in it is put there once: it changes by itself, and what has the focus in it keeps that.
+      here ? h("div.inner", { "data-keep": true }) : null,
     );
   }
   function paint() {
     const shown = all ? runs : runs.slice(0, SHOWN);
-    box.replaceChildren(
-      ...(runs.length
-        ? [h("h3", many(runs.length + more, "child run"), more ? h("span.faint", ` the last ${n(runs.length)}`) : null)]
-        : []),
-      ...shown.map(band),
-      ...(runs.length > SHOWN
-        ? [
-            button(all ? "Show fewer" : `Show all ${n(runs.length)}`, "", () => {
-              all = !all;
-              paint();
-            }),
-          ]
-        : []),
+    patch(
+      box,
+      runs.length
+        ? h("h3", many(runs.length + more, "child run"), more ? h("span.faint", ` the last ${n(runs.length)}`) : null)
+        : null,
+      shown.map(band),
+      runs.length > SHOWN
+        ? button(all ? "Show fewer" : `Show all ${n(runs.length)}`, "", () => {
+            all = !all;
+            paint();
+          })
+        : null,
     );
+    for (const one of box.children) {
+      const place = find(":scope > .inner", one);
+      if (place && !place.firstChild) place.append(...opened.get(/** @type {HTMLElement} */ (one).dataset.key).parts);
+    }
   }
   return {
     box,
@@ -121,7 +123,6 @@ export function bands(go, failed) {
       if (runs.length) paint();
     },
     set(details, line) {
-      const focused = box.contains(document.activeElement) && keyed(document.activeElement.closest("[data-key]"));
       runs = details.children;
       more = details.earlier_children;
       began = Date.parse(details.run.created);
@@ -131,11 +132,6 @@ export function bands(go, failed) {
         if (one && !one.over) one.look();
       }
       paint();
-      if (focused)
-        [...box.children]
-          .find(x => keyed(x) === focused)
-          ?.querySelector("button")
-          .focus();
     },
   };
 }

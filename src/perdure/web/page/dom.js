@@ -85,7 +85,12 @@ function morph(old, fresh) {
   if (old.hasAttribute("data-keep")) return;
   for (const { name } of [...old.attributes])
     if (!(name === "open" && old.tagName === "DETAILS") && !fresh.hasAttribute(name)) old.removeAttribute(name);
-  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  for (const { name, value } of fresh.attributes)
+    if (old.getAttribute(name) !== value) {
+      if (name === "style")
+        old.style.cssText = value; // the policy of the page refuses it as an attribute
+      else old.setAttribute(name, value);
+    }
   if ("value" in fresh && old !== document.activeElement && old.value !== fresh.value) old.value = fresh.value;
   if ("checked" in fresh) old.checked = fresh.checked;
   for (const event of Object.keys(old.heard || {})) if (!fresh.heard?.[event]) old.heard[event] = undefined;
