@@ -11,7 +11,6 @@ import msgspec
 
 from perdure.core.exceptions import capture
 from perdure.core.execution.effects import Save
-from perdure.core.execution.history import RootCause
 from perdure.core.execution.run_effects import End, Forget, HolderInfo, Locked, Reopen, Start
 from perdure.core.execution.spending import Bounds
 from perdure.core.function_code import Code
@@ -42,6 +41,7 @@ from perdure.store.spend_file import Noted
 if TYPE_CHECKING:
     from perdure.config.kept_command_line import CommandLine
     from perdure.core.execution.queueing import QueuedRun
+    from perdure.core.execution.root_cause import RootCause
     from perdure.core.policies.verdicts import Stop
     from perdure.store.batches import BatchRow
     from perdure.store.lives import Cut

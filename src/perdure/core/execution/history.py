@@ -9,7 +9,7 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -33,6 +33,9 @@ from perdure.core.records import (
 )
 from perdure.errors import TooLarge
 
+if TYPE_CHECKING:
+    from perdure.core.execution.root_cause import Failure, RootCause
+
 _NONE = b"\xc0"
 
 
@@ -47,33 +50,6 @@ _NO_TRIES = Tries()
 
 Exit = tuple[Call, BaseException, float, float, int]
 """A call that was left by an exit, and by which; when its last attempt began, how long it took, and its number."""
-
-
-class Failure(msgspec.Struct, eq=False):
-    """A step has failed for good, and the record with the number `seq` says so; `replayed`: it was there before.
-
-    `verdict` is what is known of it, packed.
-    """
-
-    error: BaseException
-    seq: int
-    replayed: bool = False
-    verdict: bytes | None = None
-
-
-class RootCause(msgspec.Struct, frozen=True):
-    """The failures that end a run, and what they take back.
-
-    `records`: the numbers of their records. `replayed`: one of them came from the history. `aftermath`: first and last
-    number of the records made since the failure. They were made because of it (or beside it), so the script need not
-    come to them again when it goes well. `verdict` is what is known of the failure if it is what
-    ends the run, packed.
-    """
-
-    records: tuple[int, ...]
-    replayed: bool
-    aftermath: tuple[int, int] | None
-    verdict: bytes | None = None
 
 
 class History(Claims):
@@ -381,6 +357,8 @@ class History(Claims):
 
     def failed(self, error: BaseException, seq: int, *, replayed: bool = False, verdict: bytes | None = None) -> None:
         """A step has failed for good, with that record; or the record of an earlier life says so."""
+        from perdure.core.execution.root_cause import Failure  # of no run that goes well
+
         self._failures.append(Failure(error, seq, replayed, verdict))
 
     def has_failed_by(self, error: BaseException) -> bool:
@@ -392,6 +370,18 @@ class History(Claims):
         """The numbers of the failures that the workflow has seen."""
         return [failure.seq for failure in self._failures]
 
+    def root_cause(self, error: BaseException, of_steps: Sequence[BaseException] = ()) -> RootCause:
+        """Which failures end the run, given that `error` does: it is one of theirs, or was raised from one.
+
+        Args:
+            error: what has left the function.
+            of_steps: what steps without an outcome were left by.
+        """
+        from perdure.core.execution.root_cause import root_cause
+
+        own = {} if self.own_errors is None else self.own_errors.first
+        return root_cause(error, self._failures, of_steps, own, self._is_past, next(self._numbers) - 1)
+
     def _is_past(self, failure: Failure, error: BaseException) -> bool:
         """Had an earlier life gone on behind that failure, further than this one, in whose handler `error` arose?
 
@@ -402,43 +392,3 @@ class History(Claims):
 
         alone = not self.branched or isinstance(error, NotRecorded)
         return failure.replayed and alone and self.goes_on_behind(failure.seq)
-
-    def root_cause(self, error: BaseException, of_steps: Sequence[BaseException] = ()) -> RootCause:
-        """Which failures end the run, given that `error` does: it is one of theirs, or was raised from one.
-
-        One that was replayed, and behind which an earlier life had gone on, is history: that an error arose while it
-        was handled once more is no reason to try again what it was known to have failed with.
-
-        Args:
-            error: what has left the function.
-            of_steps: what steps without an outcome were left by.
-        """
-        causes, starts = list[Failure](), list[int]()
-        seen: set[int] = set()
-        rest, before = [error], list[BaseException]()
-        meanwhile = dict[int, BaseException]()  # by what was handled: what arose then
-        while rest or before:
-            is_cause, one = bool(rest), (rest or before).pop()
-            if id(one) in seen:
-                continue
-            seen.add(id(one))
-            found = [failure for failure in self._failures if failure.error is one]
-            if id(one) in meanwhile and any(self._is_past(failure, meanwhile[id(one)]) for failure in found):
-                is_cause = False
-            if is_cause:
-                causes += found
-            if not found and self.own_errors is not None and id(one) in self.own_errors.first:
-                starts.append(self.own_errors.first[id(one)])
-            # A failed step's own exception says nothing about failures that were handled before it.
-            further = is_cause and not found and not any(one is other for other in of_steps)
-            stated = (one.__cause__, *getattr(one, "exceptions", ()))
-            if one.__context__ is not None and not any(one.__context__ is other for other in stated):
-                meanwhile[id(one.__context__)] = one
-            (rest if further else before).extend(other for other in (one.__context__, *stated) if other is not None)
-        first, last = min([*starts, *(failure.seq + 1 for failure in causes)], default=0), next(self._numbers) - 1
-        return RootCause(
-            tuple(failure.seq for failure in causes),
-            any(failure.replayed for failure in causes),
-            (first, last) if 0 < first <= last else None,
-            next((failure.verdict for failure in causes if failure.error is error), None),
-        )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from perdure.core.execution.effects import Effect
-from perdure.core.execution.history import History, RootCause
+from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.records import Row, RunRecord, StepRecord
+
+if TYPE_CHECKING:
+    from perdure.core.execution.root_cause import RootCause
 
 
 class Start(msgspec.Struct, frozen=True, gc=False):

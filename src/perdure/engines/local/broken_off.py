@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Self
 
 from perdure.config.script_identity import point_out
 from perdure.core.exceptions.exits import is_exit
-from perdure.core.execution.history import RootCause
 from perdure.core.execution.run_effects import End, Start
 from perdure.core.records import RunRecord
 from perdure.engines.interface import here, under_way
@@ -24,6 +23,7 @@ from perdure.engines.local.run_scope import RunScope
 from perdure.errors import PerdureError, StateCorrupt, StateError, StopRun, Suspended
 
 if TYPE_CHECKING:
+    from perdure.core.execution.root_cause import RootCause
     from perdure.engines.local.scope import LocalScope
 
 
@@ -154,6 +154,8 @@ def _cause(scope: LocalScope, error: BaseException) -> RootCause | None:
     starts = [seq + 1 for seq in scope.cut_short] + ([] if scope.cut_from is None else [scope.cut_from])
     if not starts or type(error).__name__ != "CancelledError":
         return None
+    from perdure.core.execution.root_cause import RootCause  # of no run that goes well
+
     # Cancelled from outside, as asyncio does for Ctrl-C: the calls that were given up for that get their chance too.
     first, last = min(starts), int(scope.history.last)
     return RootCause(tuple(scope.cut_short), replayed=False, aftermath=(first, last) if first <= last else None)
