@@ -12,7 +12,7 @@ from letterbox import open_waits
 from suspended import left
 
 import perdure
-from conftest import Machine
+from conftest import Machine, Scripts
 from perdure import workflow
 from perdure.errors import Cancelled, UsageError
 from perdure.operations.location import locate
@@ -149,3 +149,81 @@ def test_waits_that_would_never_end_are_refused(machine: Machine) -> None:
         itself.with_options(id="me")()
     with pytest.raises(UsageError, match="await handle"):
         asyncio.run(blocks())
+
+
+OTHER = """
+from dataclasses import dataclass
+from perdure import workflow
+
+
+@dataclass
+class Sum:
+    total: int
+
+
+@workflow(name="sums")
+def sums() -> Sum:
+    return Sum(3)
+
+
+if __name__ == "__main__":
+    sums.with_options(id="K")()
+"""
+ASKS = """
+import sys
+import perdure
+
+{imports}
+
+@perdure.step(retry=None)
+def work(kind: str) -> str:
+    if "fail" in sys.argv:
+        raise ValueError("not yet")
+    return kind
+
+
+@perdure.workflow(name="asks")
+def asks() -> str:
+    handle = perdure.run("K")
+    first = handle.result()
+    won = perdure.wait_any(handle).value
+    return work(f"{{type(first).__name__}} {{type(won).__name__}}")
+
+
+if __name__ == "__main__":
+    print(asks())
+"""
+BOTH = """
+import other, asks
+print(asks.asks())
+"""
+
+
+@pytest.mark.parametrize(
+    ("imports", "kind", "edited"),
+    [
+        ("", "dict dict", "import other"),
+        ("import other", "Sum Sum", "from other import sums"),
+        ("from other import sums", "Sum Sum", ""),
+    ],
+)
+def test_what_else_is_loaded_makes_no_result_another(scripts: Scripts, imports: str, kind: str, edited: str) -> None:
+    """The result of a run that a workflow looks up is of the types of its workflow if the script that asks has imported
+    that, and plain data if not: in a process that has loaded both as in one that has not. A script that imports it
+    between two lives, or no more, gets what it got, or is told what to import again."""
+    assert scripts.run(scripts.write(OTHER, "other.py")).returncode == 0
+    asks = scripts.write(ASKS.format(imports=imports), "asks.py")
+    both = scripts.write(BOTH, "both.py")
+    failed = scripts.run(both, "fail")
+    assert "ValueError: not yet" in failed.stderr, failed.stderr
+    failed = scripts.run(asks, "fail")
+    assert "ValueError: not yet" in failed.stderr, failed.stderr
+    scripts.write(ASKS.format(imports=edited), "asks.py")
+    done = scripts.run(asks)
+    if edited:
+        assert done.stdout.strip() == kind, done.stderr
+        return
+    assert "neither defines nor imports that workflow now" in done.stderr
+    scripts.write(ASKS.format(imports=imports), "asks.py")
+    done = scripts.run(both)
+    assert done.stdout.strip() == kind, done.stderr

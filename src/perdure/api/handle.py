@@ -64,10 +64,12 @@ class Handle(Generic[T]):
         *,
         spec: Spec | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
+        of_types: str | None = None,
     ) -> None:
         self.id = id
         self._runs = runs
         self._spec = spec
+        self._of_types = of_types  # what the workflow that asks has recorded, see recorded_answers.find
         self._future = future  # None: not asked for yet
         self._loop = loop  # which executes it, or would go on with it
 
@@ -108,7 +110,7 @@ class Handle(Generic[T]):
         if around is not None:
             from perdure.api.result_in_workflow import result
 
-            return result(around, self.id, self._spec, limit)  # type: ignore[no-any-return]
+            return result(around, self.id, self._spec, self._of_types, limit)  # type: ignore[no-any-return]
         future = self._ended()
         if self._loop is not None and not future.done() and running_loop() is self._loop:
             raise UsageError(
@@ -137,7 +139,7 @@ class Handle(Generic[T]):
         if around is not None:
             from perdure.api.result_in_workflow import aresult
 
-            return aresult(around, self.id, self._spec).__await__()
+            return aresult(around, self.id, self._spec, self._of_types).__await__()
         import asyncio
 
         return asyncio.shield(asyncio.wrap_future(self._ended())).__await__()

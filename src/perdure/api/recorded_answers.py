@@ -38,9 +38,21 @@ def asked() -> Any:
 
 
 @builtin("perdure.run", in_place=True)
-def find(id: str) -> None:
-    """See that there is such a run."""
-    asked().status(id)
+def find(id: str) -> str | None:
+    """See that there is such a run. In a workflow it is recorded of which types its result is.
+
+    Returns:
+        The name of its workflow, whose types it is of; empty for plain data. None: nobody has looked, as in records
+        of before.
+    """
+    runs, scope = asked()
+    runs.status(id)
+    if scope is None:
+        return None
+    from perdure.api.result_in_workflow import workflow_seen_by
+
+    found = workflow_seen_by(scope, id)
+    return "" if found is None else found.name
 
 
 @builtin("perdure.status", in_place=True)

@@ -87,5 +87,10 @@ def _unpublished(id: str, name: str, names: str) -> NotFound:
 
 def known_workflow(run: RunRecord) -> Spec | None:
     """The workflow of a run, if this process has defined it."""
-    found = [each for each in registry.every("workflow") if each.name == run.workflow]
-    return next((each for each in reversed(found) if is_same_file(each.file, run.path)), None)
+    return next(iter(known_workflows(run.workflow, run.path)), None)
+
+
+def known_workflows(name: str, path: str | None = None) -> list[Spec]:
+    """The workflows of that name that this process has defined, in that file or in any; the newest first."""
+    found = [each for each in registry.every("workflow") if each.name == name]
+    return [each for each in reversed(found) if path is None or is_same_file(each.file, path)]

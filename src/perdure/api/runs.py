@@ -47,7 +47,8 @@ def run(id: str) -> Handle[Any]:
     In a workflow it is recorded whether there is such a run, as `Handle.status` is.
 
     Its `result()` is of the workflow's own types if this process has defined the workflow, else plain data: dicts,
-    lists, texts and numbers.
+    lists, texts and numbers. In a workflow it is of those types if the script of the workflow that asks defines or
+    imports the other one, at its top level, whatever else is loaded; that is recorded, too.
 
     Args:
         id: the whole id, as `Handle.id` and `perdure ps` have it.
@@ -64,10 +65,12 @@ def run(id: str) -> Handle[Any]:
     from perdure.engines.selection import runs_at
 
     url, state = _place()
-    found: Handle[Any] = Handle(id, runs_at(url, state))
-    if workflow_around(found._runs.state_file) is None or url == settings.LOCAL:
-        answer(find, found._runs, id)
-    return found
+    at = runs_at(url, state)
+    around = workflow_around(at.state_file)
+    of_types = None
+    if around is None or url == settings.LOCAL:
+        of_types = answer(find, (at, around), id)
+    return Handle(id, at, of_types=of_types)
 
 
 def runs(*, status: RunStatus | None = None, workflow: str | None = None, most: int = 100) -> list[RunInfo]:

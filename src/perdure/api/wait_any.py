@@ -163,7 +163,7 @@ class _WaitAny:
         one = self._waits[position]
         if isinstance(one, Event):
             return self._plans[position].unpack(data)
-        spec = workflow_of(self._scope, one.id, getattr(one, "_spec", None))
+        spec = workflow_of(self._scope, one.id, getattr(one, "_spec", None), getattr(one, "_of_types", None))
         if spec is not None:
             return spec.plan.unpack(data)
         try:

@@ -84,6 +84,7 @@ class RunScope(BaseScope):
         self.resources = resources
         self.limits: Limits = Limits(resources, run, spec, parent.limits if parent is not None else None)
         self.run = run
+        self.spec = spec
         self.parent = parent
         self.caller: Any = None  # the run that has called this one under its id
         self.records = RecordReader(resources.store, run.rid)
