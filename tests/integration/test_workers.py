@@ -14,6 +14,7 @@ from pathlib import Path
 from worker_world import SCRIPT, World, in_order, world
 
 import warm
+from conftest import SOURCE, _clean
 from perdure.store import crashes, workers
 from perdure.store.runs import Store
 from waiting import until
@@ -173,6 +174,68 @@ def test_a_workflow_below_a_decorator(world: World) -> None:
     )
     assert world.worker("--once").end() == 0
     assert world.runs()["a"].status == "done"
+
+
+MADE = """
+import functools
+from pathlib import Path
+import perdure
+
+
+def durable(function):
+    @perdure.workflow(name=named(function))
+    @functools.wraps(function)
+    def body(*given):
+        return function(*given)
+    return body
+
+
+def named(function):
+    return function.__name__
+
+
+def job(run: str) -> str:
+    if run == "fails" and not Path(__file__).with_name("gate-0").exists():
+        raise ValueError(run)
+    return run
+
+
+def other(run: str) -> str:
+    return "the other one"
+
+
+FLOWS = {function.__name__: durable(function) for function in (job, other)}
+
+if __name__ == "__main__":
+    FLOWS["job"].with_options(id="b").enqueue("b")
+    FLOWS["job"].with_options(id="fails")("fails")
+"""
+
+
+def test_workflows_of_a_factory(world: World) -> None:
+    """What a factory makes is queued, served and resumed, though no name of the script leads to it: there is one of
+    its name. Of several, what is queued is put on hold, with the way out."""
+    world.add("a")
+    world.write(MADE)
+    environment = {**_clean(), "PYTHONPATH": str(SOURCE)}
+
+    args = [sys.executable, str(world.script)]
+    begun = warm.run(args, env=environment, capture_output=True, text=True, timeout=120)
+    assert "ValueError: fails" in begun.stderr
+    world.open(0)
+    assert "run fails done" in world.told("resume", "fails")
+    assert world.worker("--once").end() == 0
+    assert {run.status for run in world.runs().values()} == {"done"}
+
+    world.add("c")
+    world.write(MADE.replace("return function.__name__", "return 'job'"))
+    worker = world.worker("--once")
+    assert worker.end() == 1
+    worker.says("makes several workflows 'job' when it is loaded, and its run c is on hold")
+    assert "makes 2 workflows 'job' when it is loaded" in world.told("resume", "c")
+    world.write(MADE)
+    assert world.worker("--once").end() == 0
+    assert world.runs()["c"].status == "done"
 
 
 def test_for_cron(world: World) -> None:

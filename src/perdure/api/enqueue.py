@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from perdure.api.handle import Handle
 from perdure.api.run_options import RunOptions
@@ -109,12 +111,27 @@ def _around(spec: Spec) -> Scope | None:
     context = here.get()
     if context is None:
         stop_load(f"enqueues {spec.owner}")
-    if "." in spec.qualname or not _is_file(spec.file):
+    if ("." in spec.qualname and not _is_named(spec)) or not _is_file(spec.file):
         raise UsageError(
             f"{spec.owner} is enqueued, and is not defined at the top level of a file, where a worker finds it",
             "define the workflow at the top level of a script or a module",
         )
     return None if isinstance(context, StepContext) else context
+
+
+_named: WeakSet[Spec] = WeakSet()
+
+
+def _is_named(spec: Spec) -> bool:
+    """Does a name at the top level of its module lead to a workflow that a factory has made?"""
+    if spec not in _named:
+        from perdure.config.reachable_workflows import reachable_workflows
+
+        module = sys.modules.get(getattr(spec.fn, "__module__", None) or "")
+        if module is None or not any(one._spec.fn is spec.fn for one in reachable_workflows(module)):
+            return False
+        _named.add(spec)
+    return True
 
 
 @cache

@@ -8,8 +8,8 @@ from perdure.api.durable_wait import await_in, block_in
 from perdure.api.run_outcome import known_workflows, outcome_of, value_of
 from perdure.core.durations import Duration, seconds, show
 from perdure.core.execution.spec import Spec
-from perdure.engines.interface import StepContext, here
 from perdure.engines.functions import is_same_file
+from perdure.engines.interface import StepContext, here
 from perdure.errors import NotDecodable, NotFound, UsageError, WaitTimeout
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def workflow_seen_by(scope: Any, id: str, name: str | None = None) -> Spec | Non
         found = known_workflows(run.workflow, run.path)
     except NotFound:
         found = known_workflows(name) if name else []
-    module = sys.modules.get(own.fn.__module__)
+    module = sys.modules.get(getattr(own.fn, "__module__", None) or "")
     for one in found:
         if is_same_file(one.file, own.file) or (module is not None and leads_to(module, one)):
             return one

@@ -23,7 +23,7 @@ from perdure.core.records import FunctionRecord, RunRecord, StepRecord, called_s
 from perdure.engines import functions
 from perdure.engines.interface import refuse_child
 from perdure.engines.recorded_script import recorded_script
-from perdure.engines.registry import forget_files, steps_named
+from perdure.engines.registry import every, forget_files, steps_named
 from perdure.errors import NotFound, OptionError, UsageError
 from perdure.operations.location import Location, opened
 
@@ -62,13 +62,7 @@ def find_workflow(path: Path, name: str | None = None, line: CommandLine | None 
         if named is None:  # it may have been moved into a module since
             reached = (one for one in reachable_workflows(module) if isinstance(one, Workflow))
             named = next((one for one in reached if spec_of(one).name == name), None)
-        if named is None:
-            close = difflib.get_close_matches(name, found, n=1)
-            meant = f"did you mean {close[0]!r}? Otherwise " if close else ""
-            raise NotFound(
-                f"{path} has no workflow {name!r} at its top level", f"{meant}name one of: {', '.join(found)}"
-            )
-        return named
+        return named or _made(path, module, name, list(found))
     # What the script imports from elsewhere is not what it is about, unless there is nothing else.
     here = module.__file__ or ""
     own = {each: it for each, it in found.items() if functions.is_same_file(spec_of(it).file, here)} or found
@@ -76,6 +70,30 @@ def find_workflow(path: Path, name: str | None = None, line: CommandLine | None 
         lines = "".join(f"\n    {_command_of(path, each, it)}" for each, it in own.items())
         raise UsageError(f"{path} has several workflows", f"name the one to run:{lines}")
     return next(iter(own.values()))
+
+
+def _made(path: Path, module: ModuleType, name: str, names: list[str]) -> AnyWorkflow:
+    """The workflow of that name that a factory has made in a script, where no name of the script leads to it.
+
+    Raises:
+        NotFound: there is none.
+        UsageError: there are several, which nothing tells apart.
+    """
+    here = module.__file__ or ""
+    made = [one for one in every("workflow") if one.name == name and functions.is_same_file(one.file, here)]
+    if len(made) == 1:
+        return Workflow(made[0])
+    if made:
+        raise UsageError(
+            f"{path} makes {len(made)} workflows {name!r} when it is loaded, and no name at its top level leads to one",
+            "give each a name of its own, @workflow(name=...), or run the script itself",
+        )
+    close = difflib.get_close_matches(name, names, n=1)
+    meant = f"did you mean {close[0]!r}? Otherwise " if close else ""
+    raise NotFound(
+        f"{path} has no workflow {name!r} at its top level",
+        f"{meant}name one of: {', '.join(names)}" if names else "define it there, or run the script itself",
+    )
 
 
 def workflow_of(run: RunRecord, location: Location, script: Path | None = None) -> AnyWorkflow:

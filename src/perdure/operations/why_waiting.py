@@ -154,7 +154,9 @@ class Waiting:
             self._way("end it", "cancel")
             return
         self._say("a worker tries it again when its script is edited")
-        if not stays and claims.no_workflow(self._run.workflow) not in hold:  # else that cannot go on with it either
+        name = self._run.workflow
+        no_command_can = claims.no_workflow(name) in hold or claims.several_workflows(name) in hold
+        if not stays and not no_command_can:
             self._way("go on with it", "resume")
 
     def _deadline(self, waits: Sequence[Standing]) -> float | None:

@@ -281,6 +281,11 @@ def no_workflow(name: str) -> str:
     return f"its script neither defines nor imports a workflow {name!r} when it is loaded"
 
 
+def several_workflows(name: str) -> str:
+    """Why a run is on hold whose workflow is one of several of that name."""
+    return f"its script makes several workflows {name!r} when it is loaded"
+
+
 def hold_due(store: Store, script: str, reason: str, now: float, line: bytes | None = None) -> int:
     """Put the suspended runs of a script on hold that are due, and cannot be executed; returns how many.
 
@@ -311,7 +316,12 @@ class Homeless(msgspec.Struct, frozen=True):
 
 
 def hold_homeless(
-    store: Store, scripts: Collection[str], workflows: Collection[tuple[str, str]], version: str, now: float
+    store: Store,
+    scripts: Collection[str],
+    workflows: Collection[tuple[str, str]],
+    several: Collection[tuple[str, str]],
+    version: str,
+    now: float,
 ) -> list[Homeless]:
     """Put on hold what is due or queued of workflows that its script does not define; returns what was, by workflow.
 
@@ -319,6 +329,7 @@ def hold_homeless(
         store: the state file.
         scripts: the identities of those that were loaded as a whole.
         workflows: all that they define, each with its script.
+        several: of which they make several of one name.
         version: of the scripts.
         now: in seconds since the epoch.
 
@@ -335,8 +346,10 @@ def hold_homeless(
         for rid, script, workflow in rows:
             found.setdefault((script, workflow), []).append(rid)
         held = []
-        for (_, workflow), rids in found.items():
+        for (script, workflow), rids in found.items():
             why = f"{version} {no_workflow(workflow)}: give it that name again, @workflow(name={workflow!r})"
+            if (script, workflow) in several:
+                why = f"{version} {several_workflows(workflow)}: give each a name of its own, @workflow(name=...)"
             for rid in rids:
                 store.put_run(connection, store.run_in(connection, rid), hold=why)
             held.append(Homeless(store.run_in(connection, rids[0]), len(rids)))

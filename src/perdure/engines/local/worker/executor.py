@@ -331,14 +331,20 @@ class Executor:
         if steady() < self._homeless_at:
             return
         self._homeless_at = steady() + HOMELESS
-        for found in claims.hold_homeless(engine.store, *program.homes, program.version(), now):
+        for found in claims.hold_homeless(engine.store, *program.homes, program.several, program.version(), now):
             run = found.first
-            error = NotFound(
-                f"{run.path} neither defines nor imports a workflow {run.workflow!r} when it is loaded, and "
-                f"{f'{found.runs:,} runs of it are' if found.runs > 1 else f'its run {run.id} is'} on hold",
-                f"give the workflow that name again, @workflow(name={run.workflow!r}), or import it in the script, or "
-                "cancel what it has left",
-            )
+            held = f"{f'{found.runs:,} runs of it are' if found.runs > 1 else f'its run {run.id} is'} on hold"
+            if (run.script, run.workflow) in program.several:
+                error = NotFound(
+                    f"{run.path} makes several workflows {run.workflow!r} when it is loaded, and {held}",
+                    "give each a name of its own, @workflow(name=...), or cancel what is left of them",
+                )
+            else:
+                error = NotFound(
+                    f"{run.path} neither defines nor imports a workflow {run.workflow!r} when it is loaded, and {held}",
+                    f"give the workflow that name again, @workflow(name={run.workflow!r}), or import it in the script, "
+                    "or cancel what it has left",
+                )
             self._say(f"{error.what}; {error.hint}")
             engine.resources.monitor.held(run, run.path, None, error)
             self._bad += found.runs

@@ -9,6 +9,7 @@ import sys
 import sysconfig
 import time
 import traceback
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -55,8 +56,8 @@ class Program:
         line: the command line that they see; None: none.
 
     `looks`: whether any of them has looked for arguments as it was loaded. `broken` are those that cannot be loaded;
-    `homes` are the others, by their identities, and all workflows that were defined while they were loaded, each with
-    its script, and those that a script has imported with that one, too.
+    `homes` are the others, by their identities, and the workflows that they have, each with its script. `several` are
+    those of which a factory has made several of one name, which nothing tells apart.
     """
 
     def __init__(
@@ -77,17 +78,17 @@ class Program:
         for name in modules:
             self._load(name, module=True)
         broken = {os.path.realpath(one.path) for one in self.broken}  # also of what they define above their error
-        # Of what a factory or a decorator has made, that which a name of a script leads to; there may be others.
+        known = [((script_identity(spec.file, state), spec.name), spec) for spec in every("workflow")]
+        whole = [(key, spec) for key, spec in known if os.path.realpath(spec.file) not in broken]
+        # Of what a factory or a decorator has made: what a name of a script leads to, or the only one of its name.
         named = {id(spec_of(one)) for module in self._loaded for one in reachable_workflows(module)}
-        self._specs = {
-            (script_identity(spec.file, state), spec.name): spec
-            for spec in every("workflow")
-            if (not spec.signature.is_remade or id(spec) in named) and os.path.realpath(spec.file) not in broken
-        }
-        known = [(script_identity(spec.file, state), spec.name) for spec in every("workflow")]
+        self._specs = {key: spec for key, spec in whole if not spec.signature.is_remade or id(spec) in named}
+        made = Counter(key for key, _ in whole)
+        self._specs |= {key: spec for key, spec in whole if key not in self._specs and made[key] == 1}
         self._imported = self._imported_workflows(broken)
-        whole = {script_identity(os.path.abspath(path), state) for path in scripts} | {script for script, _ in known}
-        self.homes = (whole - {one.script for one in self.broken}, {*known, *self._imported})
+        self.several = made.keys() - self._specs.keys() - self._imported.keys()
+        loaded = {script_identity(os.path.abspath(path), state) for path in scripts} | {key[0] for key, _ in known}
+        self.homes = (loaded - {one.script for one in self.broken}, {*self._specs, *self._imported})
         self._readers: dict[Spec, codec.InputReader] = {}
         self.files()
 
