@@ -305,9 +305,9 @@ def test_runs_of_a_workflow_that_is_defined_no_more(store: Store) -> None:
     add(store, "elsewhere", script="other.py", workflow="gone")
     add(store, "served")
     after = add(store, "after", status="queued", wake=None, hold=AFTER_OTHERS)
-    (found,) = claims.hold_homeless(store, ["app.py"], list(SERVED), "v1", NOW)
+    (found,) = claims.hold_homeless(store, ["app.py"], list(SERVED), (), "v1", NOW)
     assert (found.first.id, found.runs) == ("due", 2)
-    assert claims.hold_homeless(store, ["app.py"], list(SERVED), "v1", NOW) == []
+    assert claims.hold_homeless(store, ["app.py"], list(SERVED), (), "v1", NOW) == []
     held = {id for id in ("due", "queued", "later", "elsewhere", "served") if store.run(id).hold is not None}
     assert held == {"due", "queued"}
     assert "nor imports a workflow 'gone'" in claims.reason_of(store.run("queued").hold)
