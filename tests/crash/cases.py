@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from . import broken, ledger, power, trial
+from . import broken, power, trial
 from .broken import CALL_FAULTS, OWN_FAULTS, VFS_FAULTS
 from .kill import MUTATING, Kill, no_strace, random_chain
 from .oracle import Reference
@@ -90,7 +90,7 @@ class Report:
 
 
 class Ground:
-    """Where cases run: a nursery, a folder that is removed at the end, and the shapes' references.
+    """Where cases run: a nursery, and a folder that is removed at the end.
 
     Args:
         seed: decides every case, together with its shape and name.
@@ -103,7 +103,6 @@ class Ground:
             tempfile.mkdtemp(prefix="perdure-crash-", dir=MEMORY if memory and MEMORY.is_dir() else None)
         )
         self.nursery = Nursery()
-        self._references: dict[str, tuple[Reference, int]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -158,8 +157,4 @@ class Ground:
         return self._measured(shape)[0]
 
     def _measured(self, shape: Shape) -> tuple[Reference, int]:
-        if shape.name not in self._references:
-            folder = self._folder / f"reference-{shape.name}"
-            expected = trial.reference(self.nursery, shape, folder)
-            self._references[shape.name] = expected, len(ledger.read(folder / "ledger.jsonl"))
-        return self._references[shape.name]
+        return trial.measured(self.nursery, shape, self._folder / f"reference-{shape.name}")

@@ -73,6 +73,11 @@ class Life:
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1])
         return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
+    def computed(self) -> float:
+        """Seconds that its threads have had a processor: what a machine with other things to do does not change."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def journal(self) -> float:
         """MB of the state file's journal; none is left by the last that closes the file."""
         path = Path(f"{self.state}-wal")
@@ -106,6 +111,7 @@ def run(part: int, seed: int, cases: int, *, silent: bool = False) -> Figures:
             resident = max(resident, life.resident()) if line.strip() == str(cases) else resident
             if line.strip() == str(cases):
                 found.measured["seconds to resume"] = [time.monotonic() - life.started]
+                found.measured["seconds of computing to resume"] = [life.computed()]
             total = line.strip()
         status = life.over()
         found.measured["MB resumed"] = [resident]
@@ -169,7 +175,8 @@ def says(found: Figures) -> str:
         f"{found.counts['runs']:,} runs in memory; the reader named after {worst('seconds until it was named'):.1f} s,"
         f" at {worst('MB of journal while it read'):.0f} MB of journal, {worst('MB of journal in the end'):.0f} MB in"
         f" the end; memory {worst('MB at a tenth'):.0f} MB after a tenth and {worst('MB at the end'):.0f} MB after all;"
-        f" resumed to the last step in {worst('seconds to resume'):.1f} s with {worst('MB resumed'):.0f} MB"
+        f" resumed to the last step in {worst('seconds to resume'):.1f} s"
+        f" ({worst('seconds of computing to resume'):.1f} s of computing) with {worst('MB resumed'):.0f} MB"
     )
 
 

@@ -7,6 +7,7 @@ import io
 import os
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 
 from perdure.cli import main
 from perdure.config import settings
+from perdure.errors import StateCorrupt
 from perdure.operations import alerts, dead_letters, deeds, doctor, prune, ps, published, queues, schedules, show
 from perdure.operations.diagnose import diagnose
 from perdure.operations.find_run import find_run
@@ -101,7 +103,23 @@ def _flights(location: Location) -> Any:
 
 
 def _artifacts(location: Location) -> Any:
-    return [artifacts.is_sound(location.path, each) for each in sorted(os.listdir(artifacts.folder_of(location.path)))]
+    """What each holds, as a script loads it; the doctor has to think of it what loading it says."""
+    held = []
+    for digest, size in _sizes(location.path):
+        sound = artifacts.is_sound(location.path, digest)
+        try:
+            held.append(artifacts.read(digest, size, "it", location.path))
+        except StateCorrupt:
+            if sound:
+                raise AssertionError(f"{digest} is taken for sound, and cannot be loaded") from None
+            raise
+    return held
+
+
+@cache
+def _sizes(state: Path) -> list[tuple[str, int]]:
+    """The artifacts that a project has, asked before any of them is changed."""
+    return sorted((entry.name, entry.stat().st_size) for entry in os.scandir(artifacts.folder_of(state)))
 
 
 BESIDE: dict[str, Look] = {

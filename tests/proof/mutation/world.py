@@ -85,7 +85,7 @@ def fuz_whole(n: int) -> list:
         perdure.set_progress(3, 6, "half")
     batch = fuz_picky.map(range(5))
     out += [fuz_part(1), len(batch.dead), len(fuz_large()), fuz_reserve(4)]
-    out.append(fuz_file().size)
+    out.append(len(fuz_file().load()))
     try:
         fuz_picky(3)
     except ValueError:
