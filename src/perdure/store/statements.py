@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,9 @@ class Statements(dict[str, str]):
         self.update(found)  # at once: another thread may ask meanwhile
 
 
+@cache
 def load(file: str) -> Statements:
-    """The named statements of a file beside this module.
+    """The named statements of a file beside this module, which is read once: each opening of a state file asks for it.
 
     A statement begins with a line `-- name: NAME` and ends where the next begins.
 

@@ -21,6 +21,7 @@ from perdure.operations.diagnose import diagnose
 from perdure.operations.find_run import find_run
 from perdure.operations.location import Location, opened
 from perdure.store import artifacts, attempt_logs, flight_record, listing
+from perdure.store.runs import Store
 from perdure.web import answers, api_reading
 from perdure.web.endpoints import Desk, asked
 from perdure.web.jobs import Jobs
@@ -84,14 +85,38 @@ def _command(*words: str) -> Look:
     return look
 
 
-def _damage(location: Location) -> Any:
-    with opened(location) as store:
-        return [f"{row.table} {row.label}" for row in listing.rows(store) if not row.intact]
+class Twice:
+    """Looks at the records of a state file, and then for damage: one opening for both, which takes half of the time.
+
+    Attributes:
+        keeps: whether the file stays open until it was looked for damage.
+    """
+
+    def __init__(self) -> None:
+        self.keeps = False
+        self._open: list[tuple[contextlib.ExitStack, Store]] = []
+
+    def records(self, location: Location) -> Any:
+        """After an error nothing is left open, and who looks for damage opens it again."""
+        with contextlib.ExitStack() as stack:
+            store = stack.enter_context(opened(location))
+            found = [[run, list(store.all_records(run.rid))] for run in store.runs(children=True, most=1_000)]
+            if self.keeps:
+                self._open.append((stack.pop_all(), store))
+        return found
+
+    def damage(self, location: Location) -> Any:
+        """Each row that is not as it was written."""
+        with contextlib.ExitStack() as stack:
+            if self._open:
+                before, store = self._open.pop()
+                stack.enter_context(before)
+            else:
+                store = stack.enter_context(opened(location))
+            return [f"{row.table} {row.label}" for row in listing.rows(store) if not row.intact]
 
 
-def _records(location: Location) -> Any:
-    with opened(location) as store:
-        return [[run, list(store.all_records(run.rid))] for run in store.runs(children=True, most=1_000)]
+TWICE = Twice()
 
 
 def _logs(location: Location) -> Any:
@@ -154,8 +179,8 @@ def looks() -> dict[str, Look]:
         "queues": queues.list_queues,
         "files": _files,
         "settings": _settings,
-        DAMAGE: _damage,
-        RECORDS: _records,
+        DAMAGE: TWICE.damage,
+        RECORDS: TWICE.records,
         "prune": lambda location: prune.prune(location, "1s", letters=True, dry=True),
         "get": lambda location: [published.get(location, "x", name) for name in ("state",)],
     }

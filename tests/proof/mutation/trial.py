@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes  # noqa: F401  loaded once, by what looks whether a read has failed
 import faulthandler
+import gc
 import json
 import os
 import random
@@ -92,6 +93,7 @@ class Bench:
         again = {name: self._answer(name) for name in self.looks if name not in DOCTORS}  # they tell of the disk, too
         if unsteady := [name for name in again if again[name] != self.right[name]]:
             raise AssertionError([(name, _difference(self.right[name], again[name])) for name in unsteady])
+        gc.freeze()  # what is there by now is no garbage: no child looks for any in it
 
     # -- in the parent ------------------------------------------------------------------------------------------------
 
@@ -170,6 +172,7 @@ class Bench:
             names = [name for name in OF_FILES.get(first, ()) if name in self.looks] or self._chosen(chance)
         else:
             names = [{"state": answers.RECORDS, "settings": first}.get(first, f"{first} alone")]
+        answers.TWICE.keeps = first == "state" and not whole
         outcome = {name: self._look(name) for name in names}
         differing = [name for name, (how, _) in outcome.items() if how == "differs"]
         for name, (how, text) in outcome.items():
