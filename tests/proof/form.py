@@ -97,6 +97,7 @@ class Proof:
     says: Callable[[Figures], str] = counted
     judge: Callable[[Figures], list[str]] = nothing_more
     alone: bool = False
+    parts: int | None = None
 
     def broken(self, figures: Figures) -> list[str]:
         """Every broken promise, of single cases and of all together."""

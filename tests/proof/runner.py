@@ -61,7 +61,7 @@ class Runner:
     def _supply(self) -> Iterator[int | None]:
         if self._done.control is None:
             yield None
-        for part in itertools.count():
+        for part in itertools.count() if self._proof.parts is None else range(self._proof.parts):
             if self._done.figures.cases >= self._wanted or time.monotonic() > self._until:
                 return
             if part not in self._done.parts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from proof import progress, table
 from proof.form import Figures, Proof
 from proof.progress import Done, Progress
-from proof.runner import verdict
+from proof.runner import Runner, verdict
 
 WHERE = {
     "day": "2026-11-27",
@@ -52,6 +54,19 @@ def test_parts_add_up_once_and_by_their_seed(kept: Progress, tmp_path: Path) -> 
     assert done.control == found
     assert done.seconds == 3.0
     assert done.where == [WHERE]
+
+
+def test_a_proof_with_an_end_does_no_part_twice(kept: Progress) -> None:
+    """With several parts at a time the last ones begin while others are under way, and what is beyond the end is the
+    beginning again: cases that were counted twice would read as more than were tried."""
+    kept.write("X1", 1, Figures(10), 1.0)
+    kept.write("X1", None, Figures(1, failures=["lost"]), 1.0)
+
+    def supplied(each: Proof) -> list[int | None]:
+        return list(itertools.islice(Runner(each, kept, 7, 1000, 4, math.inf)._supply(), 5))
+
+    assert supplied(proof(parts=4)) == [0, 2, 3]
+    assert supplied(proof()) == [0, 2, 3, 4, 5]
 
 
 def test_a_control_that_finds_nothing_is_what_is_wrong() -> None:

@@ -21,16 +21,16 @@ SECONDS = 1.0
 """Within which 99 of 100 take over."""
 
 
-def run(part: int, seed: int, cases: int, *, killed: bool = True) -> Figures:
+def run(part: int, seed: int, cases: int, *, killed: bool = True, **env: str) -> Figures:
     """One holder after the other is killed, each while the next one waits."""
     found = Figures(measured={"seconds": []})
     rng = random.Random(f"{seed}/{part}")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="perdure-proof-")))
-        holder = _started(folder, stack)
+        holder = _started(folder, stack, env)
         _said(holder)
         while found.cases < cases:
-            waiting = _started(folder, stack)
+            waiting = _started(folder, stack, env)
             found.cases += 1
             label = f"case {found.cases} of part {part}, seed {seed}"
             if _ready(waiting, rng.uniform(0.0, 0.3)):
@@ -46,12 +46,12 @@ def run(part: int, seed: int, cases: int, *, killed: bool = True) -> Figures:
     return found
 
 
-def _started(folder: Path, stack: ExitStack) -> subprocess.Popen[bytes]:
+def _started(folder: Path, stack: ExitStack, more: dict[str, str]) -> subprocess.Popen[bytes]:
     """A process that wants the lock; gone afterwards."""
     env = {"PYTHONPATH": str(SOURCE), "PERDURE_STATE": str(folder / "state.db"), "PERDURE_ALERTS": ""}
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT)],
-        env={**os.environ, **env},
+        env={**os.environ, **env, **more},
         stdin=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -74,8 +74,13 @@ def _ready(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def control(seed: int) -> Figures:
-    """The holder is left alive: then nobody takes over."""
-    return run(0, seed, 1, killed=False)
+    """The holder is left alive: then nobody takes over. And locks are granted to whoever asks: then two hold one."""
+    found = run(0, seed, 1, killed=False)
+    granted = run(0, seed, 3, UNLOCKED="1")
+    if not found.failures or not any(line.startswith("two holders") for line in granted.failures):
+        return Figures(found.cases + granted.cases)
+    found.add(granted)
+    return found
 
 
 def judge(found: Figures) -> list[str]:
@@ -97,7 +102,7 @@ PROOF = Proof(
     part=50,
     run=run,
     control=control,
-    controlled="the holder is not killed",
+    controlled="the holder is not killed; locks granted to whoever asks",
     short="tests/integration/test_locks_after_death.py",
     says=says,
     judge=judge,

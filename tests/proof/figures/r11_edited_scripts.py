@@ -46,6 +46,7 @@ PROOF = Proof(
     unit="edits at places of death",
     size=len(EDITS) * CALLS,
     part=len(EDITS),
+    parts=CALLS,
     run=run,
     control=control,
     controlled="no call finds its record, and none is judged",
