@@ -21,7 +21,7 @@ from typing import Self
 from . import broken, power, trial
 from .broken import CALL_FAULTS, OWN_FAULTS, VFS_FAULTS
 from .kill import MUTATING, Kill, no_strace, random_chain
-from .oracle import Reference
+from .oracle import Reference, Violation
 from .shape import SHAPES, Shape
 from .trial import Outcome
 from .victim import Home, Nursery
@@ -140,6 +140,14 @@ class Ground:
             return trial.chain(self.nursery, shape, expected, Home(folder), kills)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def torn(self, shape: Shape) -> list[Violation]:
+        """A control: what is found to be wrong with the state file of a run, one page of which was not written."""
+        home = Home(self._folder / "torn")
+        home.install(shape.files[-1])
+        self.nursery.live(home, 0, Kill())
+        trial.tear(home.state)
+        return trial.unreadable(home.state, home.folder / "copy")
 
     def _kills(self, shape: Shape, case: str, lines: int) -> list[Kill]:
         name, _, number = case.partition(":")

@@ -83,6 +83,11 @@ def test_control_victims_are_found_out(ground: Ground, name: str, kinds: set[str
     assert kinds <= {violation.kind for violation in total.violations}
 
 
+def test_a_torn_page_is_found(ground: Ground) -> None:
+    """What judges the files that kills, cuts and failed operations leave sees that one is in pieces."""
+    assert [violation.kind for violation in ground.torn(SHAPES["brief"])] == ["unreadable"]
+
+
 def ran(life: int, item: str, *, key: str = "", attempt: int = 1, token: str = "t") -> Line:
     return Line(life, "ran", "pay", item, key or f"key-{item}", attempt, token)
 

@@ -107,6 +107,17 @@ def chain(
     return outcome
 
 
+def tear(state: Path) -> None:
+    """Zeros in the place of the first page of the steps, as a write may leave that never came to the disk."""
+    connection = apsw.Connection(str(state))
+    page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'step'").fetchone()[0]
+    size = connection.pragma("page_size")
+    connection.close()
+    with state.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes(size))
+
+
 def unreadable(state: Path, scratch: Path) -> list[Violation]:
     """What is wrong with a state file that a dead process left. Found on a copy: opening it would already repair it."""
     shutil.rmtree(scratch, ignore_errors=True)

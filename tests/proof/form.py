@@ -77,6 +77,14 @@ def counted(figures: Figures) -> str:
     return ", ".join(f"{number:,} {name}" for name, number in sorted(figures.counts.items()))
 
 
+def each_of(found: Figures, *marks: str) -> Figures:
+    """What a control has found, if each of these stands in a line of it. If not, it has found nothing: a test that
+    misses one of the things that are claimed proves no part of the claim."""
+    if missed := [mark for mark in marks if not any(mark in line for line in found.failures)]:
+        return Figures(found.cases, Counter({f"not found: {mark}": 1 for mark in missed}))
+    return found
+
+
 def nothing_more(figures: Figures) -> list[str]:
     return []
 

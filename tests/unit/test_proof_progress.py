@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proof import progress, table
-from proof.form import Figures, Proof
+from proof.form import Figures, Proof, each_of
 from proof.progress import Done, Progress
 from proof.runner import Runner, verdict
 
@@ -67,6 +67,13 @@ def test_a_proof_with_an_end_does_no_part_twice(kept: Progress) -> None:
 
     assert supplied(proof(parts=4)) == [0, 2, 3]
     assert supplied(proof()) == [0, 2, 3, 4, 5]
+
+
+def test_a_control_that_misses_one_thing_has_found_nothing() -> None:
+    """It breaks each thing that is claimed; a test that sees but one of them would pass for one that sees all."""
+    both = Figures(2, failures=["lost: a", "again: b"])
+    assert each_of(both, "lost:", "again:") is both
+    assert each_of(both, "lost:", "torn:") == Figures(2, Counter({"not found: torn:": 1}))
 
 
 def test_a_control_that_finds_nothing_is_what_is_wrong() -> None:

@@ -9,7 +9,7 @@ from tests.crash.cases import Ground
 from tests.crash.kill import MUTATING, no_strace
 from tests.crash.shape import CONTROLS, SHAPES
 from tests.crash.trial import Outcome
-from tests.proof.form import Figures, Proof
+from tests.proof.form import Figures, Proof, each_of
 
 EVERY = 60
 STRIDE = 10
@@ -59,14 +59,18 @@ def figures_of(outcome: Outcome, shape: str, case: str, seed: int) -> Figures:
 
 
 def control(seed: int) -> Figures:
-    """Workloads without steps, with a key made up anew, with their state thrown away."""
+    """Workloads without steps, with a key made up anew, with their state thrown away; a file with a torn page."""
     found = Figures()
     with Ground(seed) as ground:
         for name in ("control_plain", "control_random_key", "control_forgetful"):
             for trial in range(8):
                 case = f"random:{trial}"
                 found.add(figures_of(ground.case(CONTROLS[name], case), name, case, seed))
-    return found
+        found.cases += 1
+        found.failures += [f"torn {each}" for each in ground.torn(SHAPES["brief"])]
+    return each_of(
+        found, "control_plain again:", "control_random_key key:", "control_forgetful lost:", "torn unreadable:"
+    )
 
 
 def says(found: Figures) -> str:
@@ -86,7 +90,7 @@ PROOF = Proof(
     part=20,
     run=run,
     control=control,
-    controlled="no steps; a key made up anew; the state thrown away",
+    controlled="no steps; a key made up anew; the state thrown away; a torn page",
     short="tests/crash/test_kills.py",
     says=says,
 )

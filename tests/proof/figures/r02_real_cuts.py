@@ -34,7 +34,7 @@ from tests.crash.kill import Kill
 from tests.crash.oracle import Reference
 from tests.crash.shape import QUICK, SHAPES
 from tests.crash.victim import INSIDE, Home, Nursery
-from tests.proof.form import Figures, Proof
+from tests.proof.form import Figures, Proof, each_of
 from tests.waiting import until
 
 CLONE_NEWNS = 0x20000
@@ -224,7 +224,7 @@ def control(seed: int) -> Figures:
     found = Figures()
     for part in (0, 3):
         found.add(cuts(part, seed, 24, synced=False))
-    return found
+    return each_of(found, "lost: ", "ext4 ordered", "xfs")
 
 
 def says(found: Figures) -> str:

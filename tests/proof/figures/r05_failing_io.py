@@ -13,7 +13,7 @@ from tests.crash.kill import Kill, no_strace
 from tests.crash.shape import QUICK, SHAPES
 from tests.crash.trial import Outcome
 from tests.crash.victim import INSIDE, Home
-from tests.proof.form import Figures, Proof
+from tests.proof.form import Figures, Proof, each_of
 
 FAULTS = (*VFS_FAULTS, *OWN_FAULTS, *(() if no_strace() else CALL_FAULTS))
 RUNS = ("artifacts", "alerts", "brief", *(name for name in QUICK if name not in ("artifacts", "alerts", "brief")))
@@ -45,7 +45,7 @@ def _figures(outcome: Outcome, label: str) -> Figures:
 
 
 def control(seed: int) -> Figures:
-    """A workload that lets the system's own errors through."""
+    """A workload that lets the system's own errors through; and a file with a torn page."""
     found = Figures()
     with Ground(seed) as ground, tempfile.TemporaryDirectory() as name:
         for number, fault in enumerate(("error:3", "own-EIO:1", "own-ENOSPC:2")):
@@ -62,7 +62,9 @@ def control(seed: int) -> Figures:
             found.cases += 1
             if death.status not in (0, broken.REFUSED):
                 found.failures.append(f"{fault}: status {death.status}")
-    return found
+        found.cases += 1
+        found.failures += [f"torn {each}" for each in ground.torn(SHAPES["brief"])]
+    return each_of(found, "error:", "own-EIO:", "own-ENOSPC:", "torn unreadable:")
 
 
 def says(found: Figures) -> str:
@@ -83,7 +85,7 @@ PROOF = Proof(
     part=30,
     run=run,
     control=control,
-    controlled="a workload that lets the system's errors through",
+    controlled="a workload that lets the system's errors through; a torn page",
     short="tests/crash/test_failing_disk.py",
     says=says,
 )

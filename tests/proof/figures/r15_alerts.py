@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.proof.form import Figures, Proof
+from tests.proof.form import Figures, Proof, each_of
 
 BOUND = 2.0
 """Seconds, at the 99th percentile."""
@@ -43,6 +43,9 @@ def work(n: int) -> int:
 def victim() -> int:
     return sum(work(n) for n in range(100_000))
 
+if os.environ["TIMES"] == "2":
+    import perdure
+    perdure.alert("it begins")
 victim()
 """
 
@@ -56,7 +59,8 @@ from perdure.alerts.spool import Spool
 
 targets, spool = parse(os.environ["PERDURE_ALERTS"]), Spool(Path("alerts"))
 if sys.argv[1:]:
-    spool.put(Alert(what="message", error="an invoice has no address"), targets)
+    for time in range(int(os.environ["TIMES"])):
+        spool.put(Alert(what="message", error="an invoice has no address" + "!" * time), targets)
 sender.deliver(targets, Path("alerts"), all=True)
 """
 
@@ -108,8 +112,8 @@ def serving() -> Iterator[Server]:
             thread.join()
 
 
-def run(part: int, seed: int, cases: int, *, dog: bool = True) -> Figures:
-    """Half of the cases of each kind."""
+def run(part: int, seed: int, cases: int, *, dog: bool = True, times: int = 1) -> Figures:
+    """Half of the cases of each kind; every alert is made so many times, each with an id of its own."""
     found = Figures()
     rng = random.Random(f"{seed}/{part}")
     for number in range(cases):
@@ -117,6 +121,7 @@ def run(part: int, seed: int, cases: int, *, dog: bool = True) -> Figures:
         with serving() as server, tempfile.TemporaryDirectory(prefix="perdure-proof-") as name:
             env = {key: value for key, value in os.environ.items() if not key.startswith(("PERDURE_", "ALERT_"))}
             env |= {"PYTHONPATH": str(SOURCE), "PERDURE_ALERTS": f"webhook+http://127.0.0.1:{server.port}/alert"}
+            env["TIMES"] = str(times)
             case = killed_run if number % 2 == 0 else killed_sender
             found.add(case(server, Path(name), env | ({} if dog else {"PERDURE_ALERTS": ""}), rng, label))
     return found
@@ -136,7 +141,8 @@ def killed_run(server: Server, folder: Path, env: dict[str, str], rng: random.Ra
         process.wait()
         died = time.monotonic()
     found = Figures(1, Counter({"runs killed": 1}))
-    if not server.came and (not env["PERDURE_ALERTS"] or not server.wait(1)):
+    times = int(env["TIMES"])
+    if len(server.came) < times and (not env["PERDURE_ALERTS"] or not server.wait(times)):
         found.failures.append(f"lost: {label}: no alert")
         return found
     found.measured["seconds"] = [server.came[0][0] - died]
@@ -185,8 +191,10 @@ def judge(found: Figures) -> list[str]:
 
 
 def control(seed: int) -> Figures:
-    """The same without a target."""
-    return run(0, seed, 4, dog=False)
+    """The same without a target; and with each alert made twice, under two ids."""
+    found = run(0, seed, 4, dog=False)
+    found.add(run(0, seed, 4, times=2))
+    return each_of(found, "lost: ", "again: ", "id: ")
 
 
 def says(found: Figures) -> str:
@@ -207,7 +215,7 @@ PROOF = Proof(
     part=20,
     run=run,
     control=control,
-    controlled="no target",
+    controlled="no target; alerts made twice",
     short="tests/integration/test_alert_delivered_once.py",
     says=says,
     judge=judge,
