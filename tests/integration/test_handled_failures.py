@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable
+from http.client import HTTPMessage
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 from fragile_steps import Declined, dying, failing
@@ -254,3 +257,63 @@ def test_the_same_in_a_task_whose_handler_asks_what_stands_in(machine: Machine) 
     with pytest.raises(AttributeError, match="was read back from a record without 'label'"):
         asyncio.run(wf())
     assert machine.ran == ["charge", "payment p1", "death"]
+
+
+def refused(machine: Machine) -> Exception:
+    """An error whose body is read from what it came by."""
+    machine.ran.append("refused")
+    answer = io.BufferedReader(io.BytesIO(b"no such order"))  # type: ignore[arg-type]
+    return HTTPError("http://api.test/", 409, "Conflict", HTTPMessage(), answer)
+
+
+@pytest.mark.parametrize("kind", ["step", "async step", "child"])
+def test_a_handler_reads_the_same_body_in_a_later_life(machine: Machine, kind: str) -> None:
+    """The error is the cause of what a step, or a child run, has raised: the body was not read before."""
+    death = dying(machine)
+    seen: list[bytes] = []
+
+    def fail() -> None:
+        try:
+            raise refused(machine)
+        except HTTPError as error:
+            raise Declined(409, reason="no order") from error
+
+    async def fail_later() -> None:
+        await asyncio.sleep(0)
+        fail()
+
+    def look(error: Declined) -> None:
+        seen.append(error.__cause__.read())  # type: ignore[union-attr]
+
+    call: Any = {"step": step(retry=None), "async step": step(retry=None), "child": workflow}[kind](
+        fail_later if kind == "async step" else fail
+    )
+
+    @workflow
+    def wf() -> None:
+        try:
+            call()
+        except Declined as error:
+            look(error)
+        death()
+
+    @workflow
+    async def awaited() -> None:
+        try:
+            await call()
+        except Declined as error:
+            look(error)
+        death()
+
+    def run() -> None:
+        if kind == "async step":
+            asyncio.run(awaited())
+        else:
+            wf()
+
+    with pytest.raises(Died):
+        run()
+    machine.boot()
+    run()
+    assert machine.ran == ["refused", "death", "death"]
+    assert seen == [b"no such order"] * 2

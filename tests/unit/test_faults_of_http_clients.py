@@ -9,7 +9,6 @@ import io
 import sys
 import urllib.error
 from http.client import HTTPMessage
-from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -17,7 +16,6 @@ from raised_errors import again, raised
 
 from perdure.core.exceptions import capture, http_objects, http_parts
 from perdure.core.exceptions.recorded_objects import RecordedObject
-from perdure.engines.runtime.http_error_bodies import keep_body
 
 URL = "http://api.test/orders?a=1"
 BODY = b'{"error": "poison"}'
@@ -155,7 +153,7 @@ def test_a_body_that_is_cut_says_so(make):
 
 @pytest.mark.parametrize("make", [of_httpx, of_requests])
 def test_a_body_that_was_not_read_is_not_waited_for(make):
-    """The answer of a stream keeps what there is; its body says that it was not kept."""
+    """What is recorded reads no connection: of the answer of a stream there is what there was, without a body."""
     exc = make()
     if make is of_httpx:
         answer = httpx.Response(500, stream=httpx.ByteStream(b"x"), request=exc.request)
@@ -284,19 +282,6 @@ def test_errors_that_were_saved_before_are_read_as_they_were():
     assert back.request.method == "POST"
     with pytest.raises(AttributeError, match="read back from a record without 'url'"):
         _ = back.request.url
-
-
-def test_a_body_on_the_connection_is_read_up_to_a_bound():
-    """urllib's error holds an open connection: its body is read at once, and says where it was cut."""
-    connection = SimpleNamespace(gettimeout=lambda: None, settimeout=lambda seconds: None)
-    late = io.BytesIO(b"a" * 100_001)
-    answer = SimpleNamespace(
-        read=late.read, close=late.close, fp=SimpleNamespace(raw=SimpleNamespace(_sock=connection))
-    )
-    exc = of_urllib()
-    vars(exc)["fp"] = answer
-    keep_body(exc)
-    assert exc.read().endswith(b"first 100,000 bytes of a body ...]")
 
 
 BEFORE = (

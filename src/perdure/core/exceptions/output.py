@@ -51,7 +51,7 @@ def _command(exc: BaseException, hide: Callable[[str], str]) -> str:
 
 
 def _body_of_urllib(exc: BaseException) -> str:
-    """Of an HTTPError whose body was read and is kept (`engines/runtime/http_error_bodies.py`)."""
+    """Of an HTTPError whose body was read and is kept (`engines/runtime/error_bodies.py`)."""
     file: Any = vars(exc).get("file") if type(exc).__module__ == "urllib.error" else None
     text: str = file.getvalue()[:READ].decode("utf-8", "replace") if hasattr(file, "getvalue") else ""
     return text

@@ -95,10 +95,10 @@ class Attempt:
             self._scope.resources.spare.make_room()
         if self._context.lines is not None:
             self._context.lines.end()
-        if error is not None and "urllib.error" in sys.modules:
-            from perdure.engines.runtime.http_error_bodies import keep_body
+        if error is not None:  # here, since most attempts do not fail
+            from perdure.engines.runtime.error_bodies import keep_bodies
 
-            keep_body(error)
+            keep_bodies(error)
         recorder = self._recorder
         if recorder is not None:
             recorder.end(self._context.slot, error is None)

@@ -130,8 +130,10 @@ class FunctionBody:
         self._resources.spare.make_room()
         scope.history.branched = scope.deciding is not None or (scope.main is not None and scope.main.children > 0)
         if isinstance(error, Exception):
+            from perdure.engines.runtime.error_bodies import keep_bodies
             from perdure.engines.runtime.tracebacks import from_user_code
 
+            keep_bodies(error)
             return self._outcome(None, scope.ending or scope.limits.late(error) or from_user_code(error))
         if scope.ending is not None and not cancelled:
             return self._outcome(None, scope.ending)

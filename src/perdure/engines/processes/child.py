@@ -138,11 +138,16 @@ class Steps:
             if spec.is_async:
                 import asyncio
 
-                value = asyncio.run(value)
+                from perdure.engines.runtime.error_bodies import with_awaited_bodies
+
+                value = asyncio.run(with_awaited_bodies(value))
             if spec.signature.changing:
                 refuse_changed_defaults(call)
             return Answer(True, spec.plan.pack(value))
         except Exception as error:  # noqa: BLE001  it is the parent's to judge
+            from perdure.engines.runtime.error_bodies import keep_bodies
+
+            keep_bodies(error)
             return Answer(False, capture.encode(capture.to_fault(error)), suspicion(error))
         finally:
             if token is not None:

@@ -34,6 +34,7 @@ from perdure.core.records import CLEAN_UPS, Place, called_step
 from perdure.engines import registry
 from perdure.engines.events import AttemptStarted, Observer, RetryScheduled, attempt_ended
 from perdure.engines.interface import StepContext, here
+from perdure.engines.runtime.error_bodies import keep_bodies, with_awaited_bodies
 from perdure.engines.runtime.threads import Pool
 from perdure.engines.runtime.timeouts import bounded, broken_off, timed_out
 from perdure.engines.runtime.tracebacks import from_user_code
@@ -285,6 +286,8 @@ class StepActivities:
                 value, error = function(), None
             except BaseException as raised:  # noqa: BLE001  what waits for it judges it
                 value, error = None, raised
+                if isinstance(raised, Exception):
+                    keep_bodies(raised)
             loop.call_soon_threadsafe(finish, value, error)
 
         self._pool.spawn(lambda: context.run(work))
@@ -308,7 +311,12 @@ class StepActivities:
 
         async def main() -> Any:
             coroutine = spec.fn(*call.args, **call.kwargs)
-            return await (coroutine if seconds is None else bounded(coroutine, seconds, spec.owner))
+            working = coroutine if seconds is None else bounded(coroutine, seconds, spec.owner)
+            try:
+                return await with_awaited_bodies(working)
+            except Exception as raised:
+                keep_bodies(raised)
+                raise
 
         loop = self._steps_loop()
         future = context.run(asyncio.run_coroutine_threadsafe, main(), loop)
