@@ -8,10 +8,14 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from tests.proof.form import Figures, Proof
 from tests.proof.serving import PATIENCE, Place, children, until
@@ -28,7 +32,7 @@ CALLS = {
 Not fcntl(2): strace cannot tell a lock from its end, and the kernel never refuses that one; SQLite would hold the lock
 without knowing, and every other process would be told that the file is busy."""
 
-MOST = 60
+MOST = 30
 """The N-th call is up to that one."""
 
 SERVED = {"j0", "j1", "j2", "nap", "wait"}
@@ -66,108 +70,163 @@ def ticks() -> None:
     note("tick", perdure.tick().due.timestamp())
 """
 
-WARM = "for n in range(3): app.job.with_options(id=f'warm{n}').enqueue(f'warm{n}')"
-SEND = """
-for n in range(3): app.job.with_options(id=f'j{n}').enqueue(f'j{n}')
-app.naps.with_options(id='nap').enqueue('nap')
-app.waits.with_options(id='wait').enqueue('wait')
-perdure.signal('wait', 'go', 0)
+SENDER = """
+import sys; sys.path.insert(0, '.')
+import app, perdure
+for line in sys.stdin:
+    trial = line.strip()
+    for n in range(3): app.job.with_options(id=f'{trial}-j{n}').enqueue(f'{trial}-j{n}')
+    app.naps.with_options(id=f'{trial}-nap').enqueue(f'{trial}-nap')
+    app.waits.with_options(id=f'{trial}-wait').enqueue(f'{trial}-wait')
+    perdure.signal(f'{trial}-wait', 'go', 0)
+    print(trial, flush=True)
 """
+
+HELD = "held"
+"""Besides: another program has the file's write lock for half a minute."""
 
 
 def run(part: int, seed: int, cases: int, *, always: bool = False) -> Figures:
-    """So many calls that fail; `always`: all later ones fail, too."""
+    """So many calls that fail, one after the other, under one worker; `always`: all later ones fail, too."""
     found = Figures(seen={"calls": set()})
     rng = random.Random(f"{seed}/{part}")
     if shutil.which("strace") is None:
         raise SystemExit("strace is not installed: no system call can be made to fail")
     while found.cases < cases:
-        call = "pwrite64" if always else rng.choice(list(CALLS))
-        error, nth = rng.choice(CALLS[call]), 1 if always else rng.randint(1, MOST)
-        with Place(SCRIPT, PERDURE_SUSPEND_AFTER="0.2s") as place:
-            label = f"{call} {error} {nth}, part {part}, seed {seed}"
-            failed = _trial(place, call, f"error={error}:when={nth}{'+' if always else ''}", 15.0 if always else 90.0)
-            found.cases += 1
-            found.failures += [f"{each}: {label}" for each in failed]
-            found.counts["injected"] += _injected(place)
-            found.seen["calls"].add(f"{call} {error}")
+        with Served(f"part {part}, seed {seed}") as served:
+            while found.cases < cases and not served.wrong:
+                call = "pwrite64" if always else HELD if found.cases % cases == 7 else rng.choice(list(CALLS))
+                error, nth = rng.choice(CALLS.get(call, ("30 s",))), 1 if always else rng.randint(1, MOST)
+                fault = f"error={error}:when={nth}{'+' if always else ''}"
+                served.trial(call, fault, 15.0 if always else 120.0)
+                found.cases += 1
+                found.seen["calls"].add(f"{call} {error}")
+            served.end()
+        found.failures += served.wrong
+        found.counts["injected"] += served.injected.total()
     return found
 
 
-def _injected(place: Place) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        return (place.folder / "trace").read_text().count("INJECTED")
-    return 0
+class Served:
+    """A worker, whoever sends it runs, and what is wrong so far.
 
+    Args:
+        label: of the part, for whoever wants to see a failure again.
+    """
 
-def _trial(place: Place, call: str, fault: str, patience: float) -> list[str]:
-    """What is not as promised, after runs were sent to a worker one of whose calls fails."""
-    worker = place.worker()
-    if not until(lambda: b"; ready" in place.said.read_bytes()):
-        return ["the worker is not ready"]
-    place.python(WARM)
-    if not until(lambda: _count(place)["end"] >= 3):
-        return ["the worker serves nothing"]
-    with _failing(place, [worker.pid, *children(worker.pid)], call, fault):
+    def __init__(self, label: str) -> None:
+        self.wrong: list[str] = []
+        self.injected: Counter[str] = Counter()
+        self._label = label
+        self._place = Place(SCRIPT, PERDURE_SUSPEND_AFTER="0.2s")
+
+    def __enter__(self) -> Self:
+        self._worker = self._place.worker()
+        with self._place.said.open("ab") as said:
+            self._sender = subprocess.Popen(
+                [sys.executable, "-c", SENDER],
+                cwd=self._place.folder,
+                env=self._place.env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+            )
+        if not until(lambda: b"; ready" in self._place.said.read_bytes()):
+            self._fails("the worker is not ready")
+        elif not self._sent("t0") or not until(lambda: self._ended("t0")):
+            self._fails("the worker serves nothing")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sender.kill()
+        self._sender.communicate()
+        self._place.__exit__()
+
+    def trial(self, call: str, fault: str, patience: float) -> None:
+        """A call of the worker's processes fails while runs are sent to it, which it has to serve."""
+        trial, before = f"t{len(self.injected) + 1}", self._ticks()
+        self.injected[trial] = 0
+        pids = [self._worker.pid, *children(self._worker.pid)]
+        with _held(self._place) if call == HELD else _failing(self._place, pids, call, fault, trial):
+            sent = self._sent(trial)
+            served = sent and until(
+                lambda: self._worker.poll() is not None or (self._ended(trial) and len(self._ticks() - before) > 2),
+                patience,
+            )
+        with contextlib.suppress(FileNotFoundError):
+            self.injected[trial] = (self._place.folder / trial).read_text().count("INJECTED")
+        if not served or self._worker.poll() is not None:
+            self._fails(f"{call} {fault}: {trial} not served, the worker has ended with {self._worker.poll()}")
+
+    def end(self) -> None:
+        """The worker is told to leave; then what is left is looked at."""
+        self._worker.send_signal(signal.SIGTERM)
         try:
-            place.python(SEND)
-        except AssertionError as error:
-            return [str(error)]
-        ticks = _count(place)["tick"]
-        served = until(
-            lambda: (
-                worker.poll() is not None
-                or (
-                    {line[1] for line in place.lines("ledger") if line[0] == "end"} >= SERVED
-                    and _count(place)["tick"] > ticks + 3
-                )
-            ),
-            patience,
-        )
-    wrong = [] if served and worker.poll() is None else [f"not served, the worker has ended with {worker.poll()}"]
-    worker.send_signal(signal.SIGTERM)
-    try:
-        worker.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        wrong.append("the worker does not end")
-    return wrong + _judge(place)
+            self._worker.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._fails("the worker does not end")
+        self._judge()
 
+    def _judge(self) -> None:
+        """Steps executed more often than calls failed, runs that failed, a damaged file, a traceback."""
+        did = Counter(tuple(line[1:]) for line in self._place.lines("ledger") if line[0] == "did")
+        for (run, step), times in did.items():
+            if times > 1 + self.injected[run.partition("-")[0]]:
+                self._fails(f"step {step} of {run} executed {times} times")
+        for command in (["ps", "--json", "--limit", "100000"], ["doctor"]):
+            done = subprocess.run(
+                [sys.executable, "-m", "perdure", *command],
+                cwd=self._place.folder,
+                env=self._place.env,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                self._fails(f"{command[0]}: {done.stdout[-200:]} {done.stderr[-200:]}")
+            elif command[0] == "ps":
+                runs = json.loads(done.stdout)["runs"]
+                for each in runs:
+                    if each["status"] not in ALIVE:
+                        self._fails(f"{each['status']}: {each}")
+        if b"Traceback" in self._place.said.read_bytes():
+            self._fails("a traceback")
 
-def _judge(place: Place) -> list[str]:
-    """Of what is left: steps executed more often than calls failed, runs that failed, a damaged file, a traceback."""
-    did = Counter(tuple(line[1:]) for line in place.lines("ledger") if line[0] == "did")
-    wrong = [f"{each} executed {times} times" for each, times in did.items() if times > 1 + _injected(place)]
-    for command in (["ps", "--json"], ["doctor"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "perdure", *command],
-            cwd=place.folder,
-            env=place.env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            wrong.append(f"{command[0]}: {done.stdout[-200:]} {done.stderr[-200:]}")
-        elif command[0] == "ps":
-            wrong += [
-                f"{each['status']}: {each}" for each in json.loads(done.stdout)["runs"] if each["status"] not in ALIVE
-            ]
-    if b"Traceback" in place.said.read_bytes():
-        wrong.append("a traceback")
-    return wrong
+    def _fails(self, what: str) -> None:
+        self.wrong.append(f"{what}: {self._label}")
 
+    def _sent(self, trial: str) -> bool:
+        assert self._sender.stdin is not None
+        assert self._sender.stdout is not None
+        self._sender.stdin.write(f"{trial}\n")
+        self._sender.stdin.flush()
+        return self._sender.stdout.readline().strip() == trial
 
-def _count(place: Place) -> Counter[str]:
-    return Counter(line[0] for line in place.lines("ledger"))
+    def _ended(self, trial: str) -> bool:
+        ended = {line[1] for line in self._place.lines("ledger") if line[0] == "end"}
+        return ended >= {f"{trial}-{name}" for name in SERVED}
+
+    def _ticks(self) -> set[str]:
+        return {line[1] for line in self._place.lines("ledger") if line[0] == "tick"}
 
 
 @contextlib.contextmanager
-def _failing(place: Place, pids: list[int], call: str, fault: str):  # type: ignore[no-untyped-def]
+def _held(place: Place) -> Iterator[None]:
+    """Another program writes for half a minute, while something is done."""
+    with contextlib.closing(sqlite3.connect(place.state, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        threading.Timer(30.0, other.execute, ["ROLLBACK"]).start()
+        yield
+
+
+@contextlib.contextmanager
+def _failing(place: Place, pids: list[int], call: str, fault: str, name: str) -> Iterator[None]:
     """Let a call of those processes fail while something is done."""
     threads = [each for pid in pids for each in os.listdir(f"/proc/{pid}/task")]
     files = [place.state.with_name(place.state.name + end) for end in ("", "-wal", "-shm", "-services")]
     paths = [] if call == "flock" else [word for file in files for word in ("-P", str(file))]
-    trace = place.folder / "trace"
+    trace = place.folder / name
     command = ["strace", "-qq", "-o", str(trace), "-e", f"trace={call}", "-e", f"inject={call}:{fault}", *paths]
     tracer = subprocess.Popen(
         [*command, *(word for each in threads for word in ("-p", each))], stderr=subprocess.DEVNULL
@@ -202,11 +261,10 @@ PROOF = Proof(
     " the same, nothing executed more often than calls failed, and the file intact",
     unit="trials",
     size=500,
-    part=4,
+    part=20,
     run=run,
     control=control,
     controlled="all later calls fail, too",
     short="tests/integration/test_runs_given_back.py",
     says=says,
-    alone=True,
 )
