@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
@@ -88,6 +88,16 @@ def children(pid: int) -> list[int]:
         return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def waited(pids: Iterable[int]) -> dict[str, float]:
+    """For how many seconds each thread of these processes has been ready, and had no processor."""
+    found = {}
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):
+                found[str(thread)] = int(thread.read_text().split()[1]) / 1e9
+    return found
 
 
 def until(holds: Callable[[], object], seconds: float = PATIENCE) -> bool:
