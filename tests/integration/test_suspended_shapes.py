@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from suspended import left, newest
 import perdure
 from conftest import Machine
 from perdure import aio, step, workflow
+from perdure.engines.local import engine as local
 from perdure.errors import Suspended
 from perdure.testing.clock import Clock
 
@@ -187,17 +189,36 @@ def shapes() -> list[Callable[[], Any]]:
     return [children, loop, swallows, tidies, races, maps, defers, nests, asks, loops_of_its_own, *in_loops]
 
 
+def identities(machine: Machine) -> list[tuple[str, list[tuple[Any, ...]]]]:
+    """What the newest run and its children go by, and the records of each: kinds, names, keys, numbers and results."""
+    root = newest(machine)
+
+    def look(connection: Any) -> list[tuple[str, list[tuple[Any, ...]]]]:
+        rows = connection.execute("SELECT rid, id, parent FROM run ORDER BY rid").fetchall()
+        family = {root.rid}
+        for rid, _, parent in rows:  # who calls has begun before
+            family |= {rid} if parent in family else set()
+        query = "SELECT kind, name, key, n, status, iif(kind = 'step', output, NULL) FROM step WHERE run = ?"
+        return [(id, sorted(connection.execute(query, (rid,)).fetchall())) for rid, id, _ in rows if rid in family]
+
+    found: list[tuple[str, list[tuple[Any, ...]]]] = machine.engine.store.journal.read(look)
+    return sorted(found)
+
+
 @pytest.mark.parametrize("shape", range(13))
 def test_left_at_every_wait_it_does_what_it_does_without(
     machine: Machine, shape: int, ledger: list[object], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The same steps in the same order with the same results, in a new process after each wait, as if it stayed."""
-    clock = Clock()
-    machine.world = clock  # type: ignore[assignment]  # it lets tasks wait side by side
+    """The same steps in the same order with the same results and ids, in a new process after each wait."""
+    machine.world = Clock()  # type: ignore[assignment]  # it lets tasks wait side by side
     machine.boot()
     machine.engine.resources.suspend_after = float("inf")
-    expected, steps = shapes()[shape](), list(ledger)
+    expected, steps, ids = shapes()[shape](), list(ledger), identities(machine)
     ledger.clear()
+    local.close_all()
+    for file in machine.folder.glob("state.db*"):
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+    machine.world = clock = Clock()  # type: ignore[assignment]  # which gives the same ids once more
     machine.boot()
     lives = 0
     while True:
@@ -215,6 +236,7 @@ def test_left_at_every_wait_it_does_what_it_does_without(
             break
     assert result == expected
     assert ledger == steps
+    assert identities(machine) == ids
     assert lives > 2
     gc.collect()
     assert "never retrieved" not in caplog.text
