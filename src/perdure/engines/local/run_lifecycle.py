@@ -135,7 +135,11 @@ def queued_runs(
     path, wake, name = os.path.abspath(spec.file), how.wake(world.now()), spec.name
     script = script_identity(path, state)
     once = spec.rules.once and how.id is None
-    asked = [_as_recorded(resources, each, script) for each in calls]
+    asked: list[tuple[Call, dict[str, bytes] | None]] = (
+        [_as_recorded(resources, each, script) for each in calls]
+        if spec.signature.defaults()
+        else [(each, None) for each in calls]
+    )
     if once or how.id is not None:
         asked = [(as_begun(resources.store, call, script, how.id, once=once), kept) for call, kept in asked]
     runs = [
