@@ -41,6 +41,7 @@ ALLOWED = {
     "proof/figures/w5_ticks.py::_disturb": "for how long all are stopped is drawn, and it asserts on no clock",
     "proof/figures/w8_moments.py::_beside": "it measures for how long the machine holds a process up",
     "proof/figures/w8_moments.py::_hold_up": "for how long a process stands still is drawn, and it asserts on no clock",
+    "proof/figures/w10_leaving.py::_left": "the moments at which its steps end are drawn, and it asserts on no clock",
     "proof/figures/w9_races.py::_kill": "for how long nobody serves is drawn, and it asserts on no clock",
     "conformance/victim.py": "is to be killed meanwhile, at any moment",
     "conformance/racer.py": "likewise",

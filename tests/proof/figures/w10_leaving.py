@@ -12,6 +12,7 @@ from collections import Counter
 
 from tests.proof.form import Figures, Proof
 from tests.proof.serving import PATIENCE, Place, children, until, waited
+from tests.waiting import pause
 
 SLEEPERS, BUSY = 100, 10
 LATEST = 2.0
@@ -138,7 +139,7 @@ def _ended(
         ready = max([ready, *(now - had.get(each, now) for each, now in waited(pids).items())])
         if time.monotonic() - _last(place) > PATIENCE:
             return ["the worker does not end"]
-        time.sleep(0.01)
+        pause()
     took = time.monotonic() - _last(place)
     found.measured["ended after"].append(took)
     wrong = [f"the worker has ended with {worker.poll()}"] if worker.poll() else []
