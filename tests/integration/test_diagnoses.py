@@ -238,3 +238,28 @@ def test_a_clean_up_that_was_redriven_is_made(machine: Machine) -> None:
     Redriver(machine.engine, lambda run, record: remove._spec, lambda result: None).run(lids)
     machine.boot()
     assert diagnosed(machine).findings == []
+
+
+def test_a_run_that_was_done_long_before_is_no_clock_that_went_back(machine: Machine) -> None:
+    """What came of a run that is called by an id is as old as that run; a clock that is set behind it still shows."""
+    moves = [0.0]
+
+    @workflow(name="named")
+    def named() -> None: ...
+
+    @step(name="work")
+    def work(number: int) -> None:
+        machine.world.time += moves[0]
+
+    @workflow(name="flow")
+    def flow(day: str) -> None:
+        work(1)
+        named.with_options(id="one")()
+        work(2)
+
+    flow("Monday")
+    for move, found in ((0.0, []), (-1_000.0, ["clock-jump"])):
+        machine.world.time += 3_600.0
+        moves[0] = move
+        flow(f"moved by {move}")
+        assert [one.code for one in diagnosed(machine).findings] == found

@@ -103,6 +103,27 @@ def test_what_is_damaged_is_still_called_damaged(path: Path) -> None:
         look(path)
 
 
+def test_an_index_that_lacks_a_row_is_damage(path: Path) -> None:
+    """A flipped bit in an index: each page makes sense for itself, and a write that needs the entry fails."""
+    connection = connect(path)
+    connection.execute("CREATE TABLE numbers (n)")
+    connection.execute("INSERT INTO numbers VALUES (100), (110), (120)")
+    connection.execute("CREATE INDEX of_numbers ON numbers (n)")
+    [(number,)] = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'of_numbers'").fetchall()
+    connection.close()
+    data = bytearray(path.read_bytes())
+    assert data[number * 4096 - 1] == 100  # the entry of the first row
+    data[number * 4096 - 1] ^= 1
+    path.write_bytes(data)
+    connection = connect(path)
+    try:
+        assert connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+        with pytest.raises(StateCorrupt, match="damaged or truncated"), translated(path):
+            connection.execute("DELETE FROM numbers WHERE +n = 100")
+    finally:
+        connection.close()
+
+
 def test_the_file_of_services_is_not_set_aside(tmp_path: Path, disk: Flaky) -> None:
     """A run must not lose the state of its breakers because a disk was in trouble for a moment."""
     services = Services(tmp_path / "state.db", lambda: 5.0)

@@ -10,7 +10,7 @@ import msgspec
 
 from perdure.core.policies.classify import Assessment
 from perdure.core.policies.verdicts import Stop
-from perdure.core.records import AttemptRecord, RunRecord, StepRecord
+from perdure.core.records import ENDED, AttemptRecord, RunRecord, StepRecord
 from perdure.core.values.pieces import IN_FILE, is_apart, manifest
 from perdure.errors import StateCorrupt
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
@@ -191,7 +191,9 @@ class RunFacts:
         for record in self._stored():
             self.records += 1
             ended = record.started + record.ms / 1000
-            if record.status != "abandoned" and record.kind in ("step", "builtin") and record.started:
+            # What came of a run that is called by an id was when that run was, which may have ended long before.
+            own = record.kind == "step" or (record.kind == "builtin" and not record.name.startswith(ENDED))
+            if record.status != "abandoned" and own and record.started:
                 if ended < before - 2 and self.one_clock:
                     self.backward.append((record.seq, record.name, before, ended))
                 before = ended
