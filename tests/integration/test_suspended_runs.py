@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
@@ -10,7 +11,7 @@ from letterbox import letters, open_waits, post
 from suspended import left, newest
 
 import perdure
-from conftest import Machine, Scripts
+from conftest import Died, Machine, Scripts
 from perdure import step, workflow
 from perdure.cli import main
 from perdure.errors import DeadlineExceeded
@@ -270,3 +271,73 @@ def test_a_script_that_is_left_ends_with_75(scripts: Scripts) -> None:
         assert "is suspended: it sleeps until " in said
         assert f"perdure resume --wait {said.split()[2]}, " in how
     assert "Traceback" not in first.stderr
+
+
+@workflow(name="suspended.queued")
+def queued() -> str:
+    return "made"
+
+
+@workflow(name="suspended.awaits")
+def awaits() -> str:
+    """Waits for a run that only a worker executes."""
+    return queued.with_options(id="made", queue="made").enqueue().result()
+
+
+def test_a_run_that_waits_for_one_in_a_queue_says_that_no_worker_executes_that(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Left to its waits, and of `why`: what to start. Running it again, or waiting for it, does not help."""
+    error = left(awaits)
+    run = machine.engine.store.run(error.run)
+    assert error.what.endswith("made, which stands in a queue, and no worker executes it")
+    assert error.hint == (
+        f"start a worker, which executes that: perdure worker --state {machine.state} {os.path.relpath(__file__)}"
+    )
+    assert main(["why", run.id]) == 0
+    said = capsys.readouterr().out
+    assert "run made does not go on by itself: it stands in a queue, and no worker executes it" in said
+    assert "perdure why made" in said
+    assert "no process is needed" not in said
+    store = machine.engine.store
+    liveness = Liveness(store.path)
+    serves = [(run.script, each) for each in ("suspended.queued", "suspended.awaits")]
+    for workflows, hint in ((serves[1:], "start a worker, which"), (serves, "do nothing: worker pid")):
+        workers.announce(store.path, liveness.show(), workers.Worker(os.getpid(), 0.0, workflows=workflows, ready=True))
+        assert left(awaits).hint.startswith(hint)
+    assert main(["why", run.id]) == 0
+    assert "made; no process is needed" in capsys.readouterr().out
+    workers.withdraw(store.path, liveness.token)
+    liveness.close()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_wait_for_a_run_in_a_queue_says_once_that_no_worker_executes_it(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """A process that stays would be silent for ever; also of a run that waits for one that waits for that."""
+
+    @workflow(name="suspended.outer")
+    def outer() -> str:
+        return awaits.with_options(id="between", queue="made").enqueue().result()
+
+    @workflow(name="suspended.later")
+    async def later() -> str:
+        return await queued.with_options(id="made", queue="made").enqueue()
+
+    left(awaits)
+    call: Any = outer if kind == "sync" else lambda: asyncio.run(later())
+    machine.engine.resources.suspend_after = float("inf")
+    rests: list[float] = []
+
+    def rest(ear: Any, seconds: float) -> None:
+        rests.append(seconds)
+        machine.world.time += 1.0
+        if len(rests) == 200:
+            raise Died
+
+    monkeypatch.setattr(machine.world, "rest", rest)
+    with caplog.at_level("INFO", "perdure"), pytest.raises(Died):
+        call()
+    start = "no worker executes it; start one: perdure worker "
+    assert caplog.text.count(start) == 1

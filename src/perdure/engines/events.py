@@ -46,7 +46,8 @@ class _CallEvent(_RunEvent, frozen=True):
 
 
 class RunWaits(_Event, frozen=True):
-    """A run cannot begin yet, since another process has it, or the lock of its workflow. Happens once for each run."""
+    """A run cannot begin or go on yet: another process has it, or the lock of its workflow; or no worker executes a run
+    that it waits for. Happens once for each run."""
 
     workflow: str
     reason: str

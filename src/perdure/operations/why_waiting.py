@@ -21,6 +21,7 @@ from perdure.operations.queues import place_in_queue, way_on
 from perdure.operations.run_views import view_of
 from perdure.operations.stored_failures import error_line
 from perdure.store import claims, queue_order, workers
+from perdure.store.awaited_runs import unserved
 from perdure.store.queue import AFTER_OTHERS
 from perdure.store.runs import Store
 from perdure.store.schedule_runs import runs_before
@@ -58,8 +59,9 @@ class Waiting:
         run, waits = self._run, standing_of(self._store, self._run.rid)
         due = run.wake is not None and run.wake <= self._now
         if run.hold is None and (waits or not due):
-            self._say(f"{waited_for(self._store, run, waits, self._now)}; no process is needed meanwhile")
-            self._stuck(waits)
+            said, place = waited_for(self._store, run, waits, self._now), len(self.reasons)
+            stuck = self._stuck(waits)
+            self.reasons.insert(place, said if stuck else f"{said}; no process is needed meanwhile")
         if run.hold is not None:
             self._held(run.hold, stays)
         elif run.wake is not None and due:
@@ -101,10 +103,11 @@ class Waiting:
             self._send(waits)
         return bool(waits)
 
-    def _stuck(self, waits: Sequence[Standing]) -> None:
-        """Runs whose ends it waits for, or which those wait for, and that do not come to one by themselves."""
+    def _stuck(self, waits: Sequence[Standing]) -> bool:
+        """Say which runs that it waits for, or those in turn, come to no end by themselves: are there any?"""
         if not self._store.counts_queues:
-            return
+            return False
+        idle = unserved(self._store, [one.run for one in waits if one.run is not None])
         rest = [one.run for one in waits if one.run is not None]
         seen = {self._run.id}
         named = 0
@@ -114,12 +117,15 @@ class Waiting:
                 continue
             seen.add(id)
             run = self._store.newest(self._store.run(id))
-            if (how := self._stands_still(run)) is None:
+            if (how := self._stands_still(run)) is None and run.rid in [one.rid for one in idle]:
+                how = "it stands in a queue, and no worker executes it"
+            if how is None:
                 rest += [one.run for one in standing_of(self._store, run.rid) if one.run is not None]
                 continue
             named += 1
             self._say(f"run {run.id} does not go on by itself: {how}")
             self.ways.append(Way("see why", f"perdure why {shlex.quote(run.id)}{self._location.option}"))
+        return named > 0
 
     def _stands_still(self, run: RunRecord) -> str | None:
         """How a run stands that goes on only if somebody acts; None of any other."""

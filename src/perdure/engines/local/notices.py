@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from perdure.config.module_names import INTERACTIVE
 from perdure.config.script_identity import point_out
@@ -60,24 +61,30 @@ def suspended(resources: Resources, left: Suspended, script: str) -> None:
     from perdure.core.redaction.printable import one_line
     from perdure.core.waits import describe
     from perdure.store import workers
+    from perdure.store.awaited_runs import unserved
     from perdure.store.waits import standing_of
 
-    store, file = resources.store, os.path.relpath(script) if os.path.isfile(script) else "FILE"
-    worker = None
+    store, file = resources.store, _shown(script)
+    worker, idle = None, list[RunRecord]()
     try:
         from perdure.config import secrets
 
         run = store.run(left.run)
         worker = workers.server_of(store.path, run)
-        what = secrets.conceal(describe(standing_of(store, run.rid), resources.world.now()))
+        waits = standing_of(store, run.rid)
+        what = secrets.conceal(describe(waits, resources.world.now()))
+        idle = unserved(store, [one.run for one in waits if one.run is not None])
     except StateError:
         what = "all that it does waits"
     left.what = f"run {one_line(left.run)} is suspended: {what}"
-    # Where the variable is set for this command alone, those that are named here would look elsewhere.
-    apart = os.environ.get("PERDURE_STATE") and str(store.path) != os.path.abspath(".perdure/state.db")
-    given = f" --state {shlex.quote(str(store.path))}" if apart else ""
-    at, quoted = resources.option or given, shlex.quote(file)
-    if worker is not None:
+    at, quoted = _at(resources), shlex.quote(file)
+    if idle:
+        # Whose end it is said to wait for, if there is one of them.
+        which = "which" if what.endswith(f" {one_line(idle[0].id)}") else f"and {one_line(idle[0].id)}"
+        left.what += f", {which} stands in a queue, and no worker executes it"
+        files = dict.fromkeys([*(_shown(one.path) for one in idle), *([file] if worker is None else [])])
+        left.hint = f"start a worker, which executes that: perdure worker{at} {' '.join(map(shlex.quote, files))}"
+    elif worker is not None:
         left.hint = f"do nothing: worker pid {worker} goes on with it then"
     else:
         left.hint = (
@@ -88,6 +95,37 @@ def suspended(resources: Resources, left: Suspended, script: str) -> None:
         from perdure.config.stderr_line import say
 
         say(f"perdure: {one_line(left.what)}\n  {one_line(left.hint)}")
+
+
+def _at(resources: Resources) -> str:
+    """The option with which a command finds the state file."""
+    path = resources.store.path
+    # Where the variable is set for this command alone, those that are named here would look elsewhere.
+    apart = os.environ.get("PERDURE_STATE") and str(path) != os.path.abspath(".perdure/state.db")
+    return resources.option or (f" --state {shlex.quote(str(path))}" if apart else "")
+
+
+def _shown(script: str) -> str:
+    return os.path.relpath(script) if os.path.isfile(script) else "FILE"
+
+
+def waits_for_idle(resources: Resources, run: RunRecord, runs: Sequence[str], say: Callable[[str], None]) -> None:
+    """A run waits in its process for others, of which one stands in a queue that no worker serves. Said once."""
+    last, now = resources.said.get(("idle", run.rid)), resources.world.clock()
+    if last is not None and now - last < OFTEN:
+        return
+    if len(resources.said) >= MOST:
+        resources.said.clear()
+    resources.said[("idle", run.rid)] = now
+    from perdure.store.awaited_runs import unserved
+
+    with suppress(StateError):  # the next look tells
+        idle = unserved(resources.store, runs)
+        if idle:
+            resources.said[("idle", run.rid)] = float("inf")
+            file = shlex.quote(_shown(idle[0].path))
+            queued = f"run {idle[0].id} stands in a queue, and no worker executes it"
+            say(f"{queued}; start one: perdure worker{_at(resources)} {file}")
 
 
 def left(run: RunRecord, error: BaseException) -> None:

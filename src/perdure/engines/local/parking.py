@@ -18,7 +18,7 @@ from perdure.core.execution.run_refusals import suspended
 from perdure.core.execution.waiting import CloseWait, Look, OpenWait, Park, SetAside, Wait
 from perdure.core.redaction.printable import one_line
 from perdure.core.waits import SLACK, Open, View, verdict
-from perdure.engines.local import run_lifecycle
+from perdure.engines.local import notices, run_lifecycle
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.runtime.clock import World
@@ -183,6 +183,9 @@ class Parking:
         end = verdict(effect.wait.wanted, view)
         if not isinstance(end, Open) or not view.open:
             return view, None
+        awaited = [one.run for one in effect.wait.wanted if one.run is not None]
+        if awaited and view.now - min(view.began) >= notices.LONG:
+            notices.waits_for_idle(self._resources, scope.run, awaited, scope.notify_waiting)
         world = self._resources.world
         left = world.slice if end.until is None else min(end.until - view.now, world.slice)
         return view, scope.limits.bound(left)
