@@ -80,7 +80,7 @@ def live(machine: Machine, folder: Path) -> None:
 def test_a_process_that_has_let_go_of_its_state_file_has_no_file_of_it_open(machine: Machine) -> None:
     """However often it takes it: what is open after the first time is all that ever is."""
     counts = []
-    gc.collect()  # what earlier tests have left is closed now, and not meanwhile
+    gc.freeze()  # what earlier tests have left is not closed meanwhile
     for number in range(2):
         live(machine, machine.folder / f"life {number}")
         counts.append(len(os.listdir("/dev/fd")))

@@ -5,70 +5,64 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from conftest import replace
 from perdure.core.loading import Loading
 
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    """The collector is on, with nothing put away; in the end as it was."""
-    put_away = gc.get_freeze_count() > 0
-    gc.unfreeze()
-    yield
-    gc.unfreeze()
-    gc.enable()
-    if put_away:
-        gc.freeze()
-
-
-def test_the_collector_rests_while_modules_are_loaded() -> None:
-    """And is on again, also if one cannot be loaded; what was loaded is not put away for good."""
-    for error in (None, ImportError):
-        try:
-            with Loading("not.loaded"):
-                assert not gc.isenabled()
-                if error is not None:
-                    raise error
-        except ImportError:
-            pass
-        assert gc.isenabled()
-        assert gc.get_freeze_count() == 0
-
-
-def test_what_a_program_has_said_of_its_collector_stays() -> None:
-    """One that is off stays off, and what was put away stays so."""
-    gc.disable()
-    with Loading("not.loaded"):
+COLLECTOR = {
+    "it rests, and is on again": """
+for error in (None, ImportError):
+    try:
+        with Loading("not.loaded"):
+            assert not gc.isenabled()
+            if error is not None:
+                raise error
+    except ImportError:
         pass
-    assert not gc.isenabled()
-    gc.enable()
-    gc.freeze()
-    put_away = gc.get_freeze_count()
-    with Loading("not.loaded"):
-        pass
-    assert gc.get_freeze_count() == put_away > 0
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+""",
+    "what a program has said of it stays": """
+gc.disable()
+with Loading("not.loaded"):
+    pass
+assert not gc.isenabled()
+gc.enable()
+gc.freeze()
+put_away = gc.get_freeze_count()
+with Loading("not.loaded"):
+    pass
+assert gc.get_freeze_count() == put_away > 0
+""",
+    "garbage of before is still found": """
+class Node:
+    gone = False
+    def __del__(self):
+        Node.gone = True
+
+with Loading("not.loaded"):
+    node = Node()
+    node.itself = node
+    del node
+assert not Node.gone
+gc.collect()
+assert Node.gone
+""",
+}
+"""Programs of their own: they look through all that a process has."""
 
 
-def test_garbage_of_before_is_still_found() -> None:
-    """A cycle that nothing refers to when modules are loaded goes with the next look through all."""
+@pytest.mark.parametrize("program", COLLECTOR.values(), ids=COLLECTOR)
+def test_the_collector_rests_while_modules_are_loaded(program: str) -> None:
+    """It is on again, also if one cannot be loaded; one that is off stays off, and what was put away stays so.
 
-    class Node:
-        gone = False
-
-        def __del__(self) -> None:
-            Node.gone = True
-
-    with Loading("not.loaded"):
-        node = Node()
-        node.itself = node  # type: ignore[attr-defined]
-        del node
-    assert not Node.gone
-    gc.collect()
-    assert Node.gone
+    What was loaded is not put away for good: a cycle that nothing refers to when modules are loaded goes with the next
+    look through all.
+    """
+    given = "import gc\nfrom perdure.core.loading import Loading\nassert gc.isenabled() and not gc.get_freeze_count()\n"
+    subprocess.run([sys.executable, "-c", given + program], check=True)
 
 
 def test_what_is_loaded_already_costs_no_count_of_objects(monkeypatch: pytest.MonkeyPatch) -> None:

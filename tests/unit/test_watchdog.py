@@ -39,7 +39,7 @@ def test_a_watchdog_process_that_cannot_start_is_logged_once(
 ) -> None:
     """On the logger, once; every method goes on as if nothing had happened, and no descriptor is left open."""
     started = spawned(monkeypatch)
-    gc.collect()  # what earlier tests have left is closed now, and not meanwhile
+    gc.freeze()  # what earlier tests have left is not closed meanwhile
     before = len(os.listdir("/dev/fd"))
     with caplog.at_level(logging.WARNING, "perdure"):
         for n in range(3):
