@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,37 +125,47 @@ def other(value: Any, column: str) -> Any:
             return value + 1
 
 
-def damaged(path: Path) -> int:
-    store = Store(path, read_only=True)
+@contextmanager
+def opened(path: Path) -> Iterator[Store]:
+    store = Store(path)
     try:
-        return sum(not row.intact for row in listing.rows(store))
+        yield store
     finally:
         store.close()
 
 
+def damaged(store: Store) -> int:
+    return sum(not row.intact for row in listing.rows(store))
+
+
 def test_a_sound_file_has_rows_in_every_table_and_no_damage(path: Path) -> None:
     """Otherwise the tests below prove nothing."""
-    assert damaged(path) == 0
+    with opened(path) as store:
+        assert damaged(store) == 0
     connection = sqlite3.connect(path)
     assert all(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES)
     connection.close()
 
 
-def change(path: Path, table: str, column: str, changed: Callable[[Any], Any]) -> None:
-    """Give a row of a table another value in that column."""
-    connection = sqlite3.connect(path)
+@contextmanager
+def change(connection: Any, table: str, column: str, changed: Callable[[Any], Any]) -> Iterator[None]:
+    """In the block, a row of a table has another value in that column."""
     connection.execute("PRAGMA ignore_check_constraints = ON")
     assert {row[1] for row in connection.execute(f"PRAGMA table_info({table})")} == set(TABLES[table][0])
     key = TABLES[table][1]
-    value, *row = connection.execute(f"SELECT {', '.join((column, *key))} FROM {table} LIMIT 1").fetchone()
+    before, *row = connection.execute(f"SELECT {', '.join((column, *key))} FROM {table} LIMIT 1").fetchone()
+    after = changed(before)
     same = " AND ".join(f"{each} IS ?" for each in key)
-    connection.execute(f"UPDATE {table} SET {column} = ? WHERE {same}", (changed(value), *row))
-    connection.commit()
-    connection.close()
+    there = [after if each == column else value for each, value in zip(key, row, strict=True)]
+    for value, place in ((after, row), (before, there)):
+        connection.execute(f"UPDATE {table} SET {column} = ? WHERE {same}", (value, *place))
+        assert connection.execute("SELECT changes()").fetchone() == (1,)
+        if value is after:
+            yield
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_column_of_one_row_is_changed(path: Path, sound: bytes, table: str) -> None:
+def test_a_column_of_one_row_is_changed(path: Path, table: str) -> None:
     """By one bit, or to something where nothing was: doctor finds that row, whichever column it is."""
 
     def changed(value: Any) -> Any:
@@ -162,22 +173,27 @@ def test_a_column_of_one_row_is_changed(path: Path, sound: bytes, table: str) ->
         return found + 1000 if isinstance(found, int) else found  # no other row's
 
     unseen = []
-    for column in TABLES[table][0]:
-        path.write_bytes(sound)
-        change(path, table, column, changed)
-        if not damaged(path):
-            unseen.append(column)
+    with opened(path) as store:
+        for column in TABLES[table][0]:
+            with change(store.journal._connection, table, column, changed):
+                if not damaged(store):
+                    unseen.append(column)
+        assert damaged(store) == 0
     assert unseen == []
 
 
-def test_a_row_comes_before_all_that_perdure_writes(path: Path, sound: bytes) -> None:
+def test_a_row_comes_before_all_that_perdure_writes(path: Path) -> None:
     """Its number is negative, or its text empty: doctor does not begin behind it, in whichever table it is."""
     unseen = []
-    for table, (_, key) in TABLES.items():
-        path.write_bytes(sound)
-        change(path, table, key[0], lambda value: -5 if isinstance(value, int) else type(value)())
-        if not damaged(path):
-            unseen.append(table)
+
+    def changed(value: Any) -> Any:
+        return -5 if isinstance(value, int) else type(value)()
+
+    with opened(path) as store:
+        for table, (_, key) in TABLES.items():
+            with change(store.journal._connection, table, key[0], changed):
+                if not damaged(store):
+                    unseen.append(table)
     assert unseen == []
 
 
@@ -198,9 +214,10 @@ def test_a_function_is_not_left_out(path: Path, column: str) -> None:
             store.close()
 
     assert called() == ["refund"]
-    change(path, "code", column, lambda value: other(value, column))
-    with pytest.raises(StateCorrupt):
+    connection = sqlite3.connect(path, isolation_level=None)
+    with change(connection, "code", column, lambda value: other(value, column)), pytest.raises(StateCorrupt):
         called()
+    connection.close()
 
 
 @pytest.mark.parametrize("digest", [bytes(8), None], ids=["another function's", "none"])
@@ -237,9 +254,14 @@ def test_the_process_of_a_session_is_shown_as_it_was_written(path: Path, column:
             store.close()
 
     assert len(shown()) == 1
-    change(path, "holder", column, lambda value: value + 1000 if isinstance(value, int) else other(value, column))
-    with pytest.raises(StateCorrupt):
+
+    def changed(value: Any) -> Any:
+        return value + 1000 if isinstance(value, int) else other(value, column)
+
+    connection = sqlite3.connect(path, isolation_level=None)
+    with change(connection, "holder", column, changed), pytest.raises(StateCorrupt):
         shown()
+    connection.close()
 
 
 READERS: dict[str, Callable[[Store, Any], object]] = {

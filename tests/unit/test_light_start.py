@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from perdure.engines.local.unfinished import MOST_FOLDERS
+
 PROGRAM = """
 import os
 import sys
@@ -47,11 +49,17 @@ MOST_MODULES, MOST_STATEMENTS = 180, 50
 
 
 def test_a_plain_program_loads_and_asks_little(tmp_path: Path) -> None:
-    """Three steps that succeed: no module that they do not use, and few statements, when the state file is there."""
+    """Three steps that succeed: no module that they do not use, and few statements, when the state file is there.
+
+    The program is a project of its own, so far down that what lies in the folders above says nothing to it.
+    """
+    folder = tmp_path.joinpath(*["below"] * MOST_FOLDERS)
+    folder.mkdir(parents=True)
+    (folder / "pyproject.toml").write_text('[project]\nname = "plain"\n')
     for count in ("", "1"):
         environment = {**os.environ, "COUNT": count}
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
+            [sys.executable, "-c", PROGRAM], cwd=folder, capture_output=True, text=True, check=False, env=environment
         )
         assert (done.returncode, done.stderr) == (0, "")
     loaded = {line.removeprefix("module ") for line in done.stdout.splitlines() if line.startswith("module ")}
