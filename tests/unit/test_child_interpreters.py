@@ -1,28 +1,23 @@
-"""No Python that perdure starts executes what happens to lie in the working directory."""
+"""One module builds the commands that start a Python: it is on its guard against the working directory."""
 
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from perdure.config.interpreter import bare_command, module_command, script_command
 from syntax import nodes
 
 PACKAGE = Path(__file__).parents[2] / "src" / "perdure"
 PLACE = PACKAGE / "config" / "interpreter.py"
-PLANTED = "import pathlib; pathlib.Path(__file__).with_name('executed').touch()\n"
+PYTHONS = ("sys.executable", "self.python", "'python'", "'python3'")
 
 
 def commands(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Every list or tuple in a file that begins with an interpreter, as its words."""
     for node in nodes(path):
-        first = ast.unparse(node.elts[0]) if isinstance(node, ast.List | ast.Tuple) and node.elts else ""
-        if first in ("sys.executable", "self.python", "'python'", "'python3'"):
+        first = node.elts[0] if isinstance(node, ast.List | ast.Tuple) and node.elts else None
+        if isinstance(first, ast.Attribute | ast.Constant) and ast.unparse(first) in PYTHONS:
             yield node.lineno, [ast.unparse(each) for each in node.elts]
 
 
@@ -36,57 +31,3 @@ def test_only_one_module_builds_commands_that_start_a_python() -> None:
         if not (path.match("watchdog/process.py") and "'-P'" in words)
     }
     assert found == set()
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        module_command("perdure.alerts.channels.apprise_process"),
-        module_command("perdure.engines.processes.child", "0"),
-        module_command("perdure.engines.processes.template_main", "0"),
-        module_command("perdure.demo.server", "orders", "ledger"),
-        bare_command("import json, struct"),
-    ],
-    ids=["apprise", "isolated", "template", "server", "bare"],
-)
-def test_a_module_in_the_working_directory(command: list[str], tmp_path: Path) -> None:
-    """It is not executed, whatever it is called."""
-    for name in ("msgspec", "perdure", "json", "struct", "importlib", "apprise", "logging"):
-        (tmp_path / f"{name}.py").write_text(PLANTED)
-    subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
-    assert not (tmp_path / "executed").exists()
-
-
-SCRIPT = """
-import sys
-import beside
-from perdure import step, workflow
-
-@step(isolate=True)
-def double(n: int) -> int:
-    return beside.double(n)
-
-@workflow
-def job() -> int:
-    return double(4)
-
-if __name__ == "__main__":
-    print("result", job())
-"""
-
-
-def test_an_isolated_step_finds_the_modules_of_its_script_only(tmp_path: Path) -> None:
-    """Those beside the script are imported, as in the script itself; those in the working directory are not."""
-    scripts, working = tmp_path / "scripts", tmp_path / "working"
-    scripts.mkdir()
-    working.mkdir()
-    (scripts / "job.py").write_text(SCRIPT)
-    (scripts / "beside.py").write_text("def double(n):\n    return 2 * n\n")
-    for name in ("msgspec", "beside", "perdure"):
-        (working / f"{name}.py").write_text(PLANTED)
-    done = subprocess.run(
-        script_command(scripts / "job.py"), cwd=working, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.stdout == "result 8\n", done.stderr
-    assert not (working / "executed").exists()
-    assert sys.executable in script_command("x")

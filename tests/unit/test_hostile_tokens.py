@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import ast
 import os
-import signal
-import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from perdure.core.checksums import row_checksum
 from perdure.store import flight_record
 from perdure.store.liveness import Liveness, file_token, lives, locks_of
 from syntax import nodes
@@ -99,50 +94,3 @@ def test_only_functions_that_check_tokens_make_names_of_them() -> None:
         "alerts/watchdog/report.py",
         "operations/doctor.py",
     }
-
-
-SCRIPT = """
-import os
-from perdure import step, workflow
-
-@step(retry=None)
-def one(n: int) -> int:
-    return n
-
-@workflow
-def job() -> int:
-    one(1)
-    if os.environ.get("DIE"):
-        os.kill(os.getpid(), 9)
-    return one(2)
-
-if __name__ == "__main__":
-    print("result", job())
-"""
-
-
-def run(folder: Path, *command: str, **environment: str) -> int:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PERDURE_", "WORKFLOW_"))}
-    done = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=kept | environment, capture_output=True, timeout=60, check=False
-    )
-    return done.returncode
-
-
-@pytest.mark.parametrize("command", [("-m", "perdure", "show", "last"), ("job.py",)], ids=["show", "start"])
-def test_a_crafted_state_file(command: tuple[str, ...], tmp_path: Path) -> None:
-    """Neither looking at it nor running its script touches a file elsewhere."""
-    (tmp_path / "job.py").write_text(SCRIPT)
-    assert run(tmp_path, "job.py", DIE="1") == -signal.SIGKILL
-    victim = tmp_path / "victim"
-    victim.mkdir()
-    (victim / "uv.lock").write_text("precious")
-    connection = sqlite3.connect(tmp_path / ".perdure" / "state.db")
-    # Whoever crafts a file makes its checksums right as well.
-    hid, _, *rest = connection.execute("SELECT hid, token, pid, host, started, gone FROM holder").fetchone()
-    token = str(victim / "uv")
-    connection.execute("UPDATE holder SET token = ?, crc = ?", (token, row_checksum(hid, token, *rest)))
-    connection.commit()
-    connection.close()
-    assert run(tmp_path, *command, PERDURE_ALERTS="exec:/bin/true") == 0
-    assert [path.name for path in victim.iterdir()] == ["uv.lock"]

@@ -62,7 +62,7 @@ def test_ticks_are_those_of_an_oracle_around_every_change_of_the_clocks(zone: st
 def test_ticks_of_random_schedules_increase_and_are_the_same_from_any_start() -> None:
     """T10: increasing, later than the start, those of the oracle, and the same from wherever one asks."""
     draw = random.Random(48)
-    for spec in random_specs(48, 60):
+    for spec in random_specs(48, 30):
         zone = draw.choice(list(CHANGES))
         day = draw.choice(CHANGES[zone])
         expected = oracle(spec, zone, day)
@@ -81,7 +81,7 @@ def test_the_latest_ticks_are_the_end_of_all_of_them() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     until = 1_796_000_000
     for spec in ("*/9 * * * *", "30 2 * * *", "*/5 0-3 * 1,11 *", "every 15m", "30 0 * * * *", "0 0 29 2 *"):
-        ticks, start = parse(spec), until - 20 * 86400 if spec != "0 0 29 2 *" else 0
+        ticks, start = parse(spec), until - 8 * 86400 if spec != "0 0 29 2 *" else 0
         every = list(ticks.between(start, until, berlin))
         for most in (1, 7, 1000, len(every), len(every) + 1):
             found = ticks.latest(start, until, berlin, most)
