@@ -50,7 +50,16 @@ class Patch(pydantic.BaseModel):
     tag: str | None = None
 
 
+class Sized(pydantic.BaseModel):
+    set: int = 3
+    other: str = "x"
+    v: str = "x"
+
+
 def send(patch: Patch) -> None: ...
+
+
+def size(s: Sized) -> None: ...
 
 
 def charge(order: Order, note: str = "", *, tries: int = 1) -> None: ...
@@ -331,3 +340,21 @@ def test_a_place_that_held_none_takes_what_is_declared() -> None:
     args = edited(VISIT, GIVEN, ("price", "1.50"), ("owner.since", "2026-01-02"), ("owner.pet.kind", "dog"))
     assert (args[2], args[0].since) == (Decimal("1.50"), date(2026, 1, 2))
     assert args[0].pet == Dog(name="Tom")
+
+
+def test_a_field_of_a_model_is_edited_whatever_its_name() -> None:
+    """What is stored beside the fields is not offered, and none of it takes the place of a field."""
+    spec = Spec("step", size, "size")
+    packed = pack_inputs([Sized(set=4)], {}, owner="")
+    for path, value, expected in (
+        ("s.set", 8, Sized(set=8)),
+        ("s.v", "no", Sized(set=4, v="no")),
+        ("s.other", "y", Sized(set=4, other="y")),
+        ("s", {"set": 8, "v": "no"}, Sized(set=8, v="no")),
+    ):
+        arguments = Arguments(packed, ["s"])
+        arguments.set(path, value)
+        [made], _ = unpack_inputs(arguments.packed(), spec.parameter_plans(), owner="")
+        assert (made, made.model_fields_set) == (expected, expected.model_fields_set)
+    with pytest.raises(OptionError, match=r"name what it has: email, tag$"):
+        Arguments(pack_inputs([Patch(email="a")], {}, owner=""), ["patch"]).set("patch.set", 1)

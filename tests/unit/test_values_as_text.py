@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
+import pydantic
 import pytest
 
 from perdure import Secret
@@ -93,6 +94,25 @@ def test_instances_of_classes() -> None:
     assert to_builtins(given)[0][0] == {"id": 7, "total": "3"}
     assert to_builtins(given)[0][1] == "Level.LOW"
     assert "tulip" not in str(to_builtins(given))
+
+
+class Model(pydantic.BaseModel, extra="allow"):
+    set: int = 3
+    v: str = "x"
+    _seen: int = 1
+
+
+class Plain(pydantic.BaseModel):
+    id: int = 1
+    at: int = 2
+
+
+def test_models_are_shown_by_their_fields() -> None:
+    """The names of the fields that were given are not among them, and a field of that name keeps its value."""
+    assert to_builtins(codec.pack_value(Plain(id=4), owner="it")) == {"id": 4, "at": 2}
+    assert describe(codec.pack_value(Plain(id=4), owner="it")) == "Plain(at=2, id=4)"
+    shown = {"set": 9, "v": "q", "extra": {"more": 1}, "private": {"_seen": 1}}
+    assert to_builtins(codec.pack_value(Model(set=9, v="q", more=1), owner="it")) == shown
 
 
 @pytest.mark.parametrize(

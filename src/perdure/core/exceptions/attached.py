@@ -22,7 +22,7 @@ from perdure.core.exceptions.recorded_objects import RecordedObject, RecordedTup
 from perdure.core.values.annotations import Closed
 from perdure.core.values.builtin_types import READING
 from perdure.core.values.classes import Members, Record, Subclass, record_of
-from perdure.core.values.extensions import INSTANCE, MEMBER, Ext, Unfit, encode, items_of, lower_fields
+from perdure.core.values.extensions import INSTANCE, MEMBER, Ext, Unfit, beside, encode, items_of, lower_fields
 from perdure.core.values.hints import hints_of, own_annotations, resolve
 from perdure.core.values.reading import are_fields, reason
 from perdure.core.values.writer import Writer
@@ -261,7 +261,7 @@ class Reader:
             except Exception:  # noqa: BLE001, S110  its class has changed: what it had is worth more than its class
                 pass
         kind = _parted(label)[1].rpartition(".")[2]
-        return RecordedTuple(fields, kind) if named_tuple else RecordedObject(rest | fields, kind)
+        return RecordedTuple(fields, kind) if named_tuple else RecordedObject(beside(fields, rest) | fields, kind)
 
     def _record(self, label: str) -> Record | None:
         """The class of that label, if the annotations of the exception's classes name it."""

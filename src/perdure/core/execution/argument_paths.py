@@ -176,20 +176,17 @@ def _open(node: Any) -> tuple[Items, Callable[[Any], Any]] | None:
     if code == extensions.INSTANCE:
         label, fields, *more = parts
         rest = more[0] if more else {}
+        shown = extensions.beside(fields, rest)
 
         def close(items: Items) -> Ext:
             assert isinstance(items, dict)
-            kept = {name: items[name] for name in rest}
-            if "set" in kept and rest.keys() <= _BESIDE_FIELDS:
+            kept = rest | {name: items[name] for name in shown}
+            if "set" in kept and rest.keys() <= extensions.BESIDE_FIELDS:
                 kept["set"] = _also_set(kept["set"], [name for name in fields if items[name] != fields[name]])
             return Ext(code, encode([label, {name: items[name] for name in fields}, *([kept] * len(more))]))
 
-        return rest | fields, close
+        return shown | fields, close
     return None
-
-
-_BESIDE_FIELDS: Final = {"other", "extra", "private", "set"}
-"""What is stored of a pydantic model beside its fields; `set`: the names of the fields that were given."""
 
 
 def _also_set(given: Any, changed: Sequence[str]) -> Any:

@@ -21,6 +21,7 @@ from perdure.core.values.extensions import (
     STAND_IN,
     UNLIKE,
     Unfit,
+    beside,
     items_of,
 )
 
@@ -187,7 +188,7 @@ def _hook(code: int, data: memoryview) -> Any:
         return _Shown(_name(label), {"": content})
     if code != INSTANCE or type(content) is not dict:
         raise Unfit("not known")
-    return _Shown(_short(label), content | (more[0] if more else {}))
+    return _Shown(_short(label), content | beside(content, more[0] if more else {}))
 
 
 _decode = msgspec.msgpack.Decoder(ext_hook=_hook).decode

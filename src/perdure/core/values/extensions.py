@@ -218,6 +218,20 @@ def lower_parts(code: int, parts: Callable[[Any], list[Any]]) -> Lower:
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
+BESIDE_FIELDS: Final = frozenset({"other", "extra", "private", "set"})
+"""What is stored of a pydantic model beside its fields; `set`: the names of the fields that were given."""
+
+
+def beside(fields: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, Any]:
+    """What an instance carries beside its fields, as far as it can be shown with them: none hides a field.
+
+    The names of the fields that a model was given are no part of what it says.
+    """
+    names = rest.get("set") if rest.keys() <= BESIDE_FIELDS else None
+    given = isinstance(names, set) or (isinstance(names, Ext) and names.code == SET)
+    return {name: part for name, part in rest.items() if name not in fields and not (given and name == "set")}
+
+
 def items_of(data: Any, decode: Decode) -> list[Any]:
     """The list that an extension's bytes hold."""
     items = decode(data)
