@@ -86,3 +86,91 @@ def test_an_item_of_a_map_becomes_a_dead_letter(scripts: Scripts) -> None:
     done = scripts.run(scripts.write(SCRIPT), "mapped")
     assert (done.returncode, done.stdout) == (0, "DEAD 1\n"), done.stderr
     assert status_of(scripts) == "done"
+
+
+FEW = """
+import os, resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from perdure import step, workflow
+
+SOFT, HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
+LEDGER = os.open(os.path.join(os.path.dirname(__file__), "ledger"), os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o644)
+most = 0
+
+
+def leave(files):
+    # From now on, so many more files may be opened.
+    first = os.dup(LEDGER)
+    os.close(first)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (first + files, HARD))
+
+
+@step(retry=None)
+def work(given: tuple[str, int]) -> int:
+    os.write(LEDGER, f"{given[0]} {given[1]}\\n".encode())
+    return given[1]
+
+
+@workflow
+def called(k: str) -> int:
+    return work((k, 0)) + work((k, 1)) + work((k, 2))
+
+
+@workflow
+def mapped(k: str) -> int:
+    work((k, -1))
+    leave(most)
+    return sum(work.map([(k, n) for n in range(3)], concurrency=2, on_failure="raise").results)
+
+
+@workflow
+def threads(k: str) -> int:
+    work((k, -1))
+    leave(most)
+    with ThreadPoolExecutor(3) as pool:
+        return sum(pool.map(lambda n: work((k, n)), range(3)))
+
+
+@workflow
+def parent(k: str) -> int:
+    work((k, -1))
+    leave(most)
+    called.enqueue(k + "-queued")
+    return called(k)
+
+
+def both(flow, k):
+    # With few files, and then in the same process with many.
+    global most
+    try:
+        first = flow.with_options(id=k)(k)
+    except Exception as error:
+        first = type(error).__name__
+    most = 1_000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (SOFT, HARD))
+    return f"{first} {flow.with_options(id=k)(k)}"
+
+
+if __name__ == "__main__":
+    for name in ("called", "mapped", "threads", "parent"):
+        for n in (0, 4, 20) if name == "called" else range(2):
+            if os.fork() == 0:
+                if name == "called":
+                    leave(n)
+                most = n
+                print(name, both(globals()[name], f"{name}{n}"), flush=True)
+                os._exit(0)
+            os.wait()
+"""
+
+
+def test_few_files_from_the_start_or_from_the_middle(scripts: Scripts) -> None:
+    """A run that can open no more files of perdure's own says so in an error of its own, with a way out, and is let
+    go: the same process goes on with it when it may open more, and no step that was done is done again."""
+    done = scripts.run(scripts.write(FEW))
+    said = [line.split() for line in done.stdout.splitlines()]
+    assert {name for name, *_ in said} == {"called", "mapped", "threads", "parent"}, done.stderr
+    assert {(first, again) for _, first, again in said} == {("StateIO", "3"), ("3", "3")}, done.stdout
+    assert {first for name, first, _ in said if name == "called"} == {"StateIO", "3"}
+    steps = (scripts.folder / "ledger").read_text(encoding="utf-8").splitlines()
+    assert len(steps) == len(set(steps))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
@@ -268,9 +269,10 @@ def engine_of(spec: Spec) -> Engine:
     try:
         return engine_for(spec.file)
     except StateError as error:
-        from perdure.alerts.unusable_state import alert_unusable_state
+        with suppress(OSError):  # no file can be opened, of perdure's neither
+            from perdure.alerts.unusable_state import alert_unusable_state
 
-        alert_unusable_state(spec, error)
+            alert_unusable_state(spec, error)
         raise
 
 

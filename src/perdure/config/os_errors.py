@@ -11,6 +11,7 @@ from perdure.errors import DiskFull, StateError, StateIO, StateReadOnly
 
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_USED_UP = {errno.EMFILE, errno.ENFILE}
 
 SHARED_MEMORY = 32_768
 """Bytes of the file by which the processes that use a write-ahead log find what is in it."""
@@ -25,6 +26,8 @@ def named(error: OSError, path: Path | str = "") -> StateError:
     """
     where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(path)
     text = f"{where or 'a file of the state'} ({error.strerror or error})"
+    if is_used_up(error):
+        return used_up(where or str(path))
     if is_refused(error):
         return StateReadOnly(
             f"the system refuses access: {text}",
@@ -41,6 +44,57 @@ def named(error: OSError, path: Path | str = "") -> StateError:
 def is_refused(error: OSError) -> bool:
     """Is it about who may do what, rather than about the disk?"""
     return error.errno in _REFUSED
+
+
+def used_up(where: str) -> StateIO:
+    """The error of ours that says that no more files may be opened: `where` is which could not be."""
+    return StateIO(
+        f"no more files may be opened, of which the process may have {_limit()}: {where or 'a file of the state'}",
+        "allow more (`ulimit -n 1024`), or close what the program leaves open; everything saved is intact",
+    )
+
+
+def _limit() -> str:
+    try:
+        return f"{os.sysconf('SC_OPEN_MAX'):,}"
+    except (AttributeError, OSError, ValueError):
+        return "so many"
+
+
+def is_used_up(error: BaseException | None) -> bool:
+    """Does it say that no more files may be opened?"""
+    return isinstance(error, OSError) and error.errno in _USED_UP
+
+
+def are_used_up() -> bool:
+    """May no more files be opened? It is tried, since SQLite does not say why it cannot open a file."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return is_used_up(error)
+    return False
+
+
+class own_files:  # noqa: N801  used like a function: `with own_files(path):`
+    """Where perdure opens files of its own and loads modules, and no function of the user's raises: names the error
+    that no more may be opened.
+
+    Args:
+        where: which file is meant, if the error itself does not say.
+    """
+
+    __slots__ = ("_where",)
+
+    def __init__(self, where: Path | str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        """Inside, it is named."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        """Raise what the error means."""
+        if isinstance(error, OSError) and is_used_up(error):
+            raise named(error, self._where) from error
 
 
 def is_full(folder: Path) -> bool:

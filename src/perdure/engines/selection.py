@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perdure.config import cluster_options, settings
+from perdure.config.os_errors import own_files
 from perdure.config.settings import LOCAL
 from perdure.core.loading import Loading
 from perdure.errors import OptionError
@@ -28,11 +29,12 @@ def engine_for(script: str) -> Engine:
         OptionError: the settings name none, or what it needs is not installed.
         StateError: the state file cannot be used.
     """
-    recipients, attach = _loaded or _load()
-    settings.check(script)
-    recipients.check(script)
-    engine = engine_at(settings.engine_url(script), settings.state_path(script))
-    engine.observer = attach.attached(engine.observer, script)
+    with own_files(script):
+        recipients, attach = _loaded or _load()
+        settings.check(script)
+        recipients.check(script)
+        engine = engine_at(settings.engine_url(script), settings.state_path(script))
+        engine.observer = attach.attached(engine.observer, script)
     return engine
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 
 import apsw
 
-from perdure.config.os_errors import is_full, named
+from perdure.config.os_errors import are_used_up, is_full, named, used_up
 from perdure.errors import (
     DiskFull,
     OptionError,
@@ -63,6 +63,8 @@ def translate(error: apsw.Error, path: Path) -> StateError:
     """The error of ours that says what an error of SQLite means for the user."""
     from perdure.store.damage import is_damaged
 
+    if isinstance(error, apsw.CantOpenError | apsw.IOError) and are_used_up():
+        return used_up(str(path))
     kind: type[StateError]
     match error:
         case apsw.FullError() | apsw.IOError() if isinstance(error, apsw.FullError) or is_full(path.parent):

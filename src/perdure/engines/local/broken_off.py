@@ -12,6 +12,7 @@ from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Self
 
+from perdure.config.os_errors import is_used_up
 from perdure.config.script_identity import point_out
 from perdure.core.exceptions.exits import is_exit
 from perdure.core.execution.run_effects import End, Start
@@ -88,8 +89,10 @@ class LettingGo:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if error is None or isinstance(error, Exception):
+        if error is None or (isinstance(error, Exception) and not is_used_up(error)):
             return
+        if is_used_up(error):
+            self._resources.spare.make_room()
         if self._resources.store.has_taken():
             here.set(self._caller)
             _let_go(self._resources, self._start, error)

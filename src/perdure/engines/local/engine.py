@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from perdure.config.os_errors import is_used_up, own_files
 from perdure.core.execution.run import Life, call_off, live, up_to_end
 from perdure.core.execution.run_effects import Body, End, Start, Taken
 from perdure.core.execution.spec import Call, Spec
@@ -118,9 +119,11 @@ class LocalEngine:
         """
         self.resources.monitor.ready(call.spec)
         with self._outside(call):
-            start = start_of(self.resources, call, script, id, resume, attach=attach)
-            with LettingGo(self.resources, start, began) as letting:
-                return result(self.drivers.sync.drive(live(call, start, letting.began), None))
+            with own_files(self.resources.store.path):
+                start = start_of(self.resources, call, script, id, resume, attach=attach)
+                with LettingGo(self.resources, start, began) as letting:
+                    end = self.drivers.sync.drive(live(call, start, letting.began), None)
+            return result(end)
 
     async def arun(
         self,
@@ -135,9 +138,11 @@ class LocalEngine:
         """Run an async workflow to its end, as `run` does."""
         self.resources.monitor.ready(call.spec)
         with self._outside(call):
-            start = start_of(self.resources, call, script, id, resume, attach=attach)
-            with LettingGo(self.resources, start, began) as letting:
-                return result(await self.drivers.tasks.drive(live(call, start, letting.began), None))
+            with own_files(self.resources.store.path):
+                start = start_of(self.resources, call, script, id, resume, attach=attach)
+                with LettingGo(self.resources, start, began) as letting:
+                    end = await self.drivers.tasks.drive(live(call, start, letting.began), None)
+            return result(end)
 
     def carry_on(self, call: Call, taken: Taken) -> Closing:
         """Execute a run that this process has taken already, on this thread, up to what is to be written of its end.
@@ -153,7 +158,7 @@ class LocalEngine:
         """
         run, spec = taken.run, call.spec
         self.resources.monitor.ready(spec)
-        with self._outside(call):
+        with self._outside(call), own_files(self.resources.store.path):
             start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
             life = live(call, start, None, taken)
             with LettingGo(self.resources, start):
@@ -182,14 +187,16 @@ class LocalEngine:
             AlreadyRunning, OtherInputs, StateError: as `run` does.
         """
         self.resources.monitor.ready(call.spec)
-        with self._outside(call):
+        with self._outside(call), own_files(self.resources.store.path):
             start = start_of(self.resources, call, script, id, None, attach=True)
             with LettingGo(self.resources, start, began) as letting:
                 rest = self.drivers.sync.until(live(call, start, letting.began), Body)
 
         async def go_on() -> Any:
-            with self._outside(call), letting:
-                return result(await self.drivers.tasks.drive(rest, None))
+            with self._outside(call):
+                with own_files(self.resources.store.path), letting:
+                    end = await self.drivers.tasks.drive(rest, None)
+                return result(end)
 
         return go_on()
 
@@ -201,7 +208,7 @@ class LocalEngine:
             StateError: the state file cannot be used.
         """
         resources = self.resources
-        with self._outside(calls[0]):
+        with self._outside(calls[0]), own_files(resources.store.path):
             from perdure.engines.local.queues import declare_queues
 
             declare_queues(resources.store, resources.world.now())
@@ -385,7 +392,13 @@ class _Outside:
         if error is None:
             return
         inner = error.error if isinstance(error, StopRun) else error
-        self._engine.came_out(inner, self._call)
+        if isinstance(inner, StateError) and is_used_up(inner.__cause__):
+            self._engine.resources.spare.make_room()
+        try:
+            self._engine.came_out(inner, self._call)
+        except OSError as other:
+            if not is_used_up(other):
+                raise
         if inner is not error:
             raise inner from inner.__cause__
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
+from perdure.config.os_errors import is_used_up, named
 from perdure.core.exceptions.exits import is_exit
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.run_effects import Body
@@ -14,6 +15,7 @@ from perdure.engines.local.broken_off import broken_off
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.runtime.thread_branches import install
+from perdure.engines.runtime.tracebacks import is_of_perdure
 
 if TYPE_CHECKING:
     from perdure.engines.local.driver_interface import Drivers
@@ -128,6 +130,8 @@ class FunctionBody:
         if scope.forked:
             return None  # nothing of the run is this process's
         self._resources.spare.make_room()
+        if is_used_up(error) and is_of_perdure(error):
+            scope.stop_for(named(cast("OSError", error), self._resources.store.path))
         scope.history.branched = scope.deciding is not None or (scope.main is not None and scope.main.children > 0)
         if isinstance(error, Exception):
             from perdure.engines.runtime.error_bodies import keep_bodies

@@ -14,7 +14,9 @@ from contextlib import suppress
 from functools import cache
 
 KEPT = 16
-"""Descriptors that are kept back."""
+"""Descriptors that are kept back at most: a quarter of those that are free."""
+LEAST = 2
+"""Descriptors that are kept back of however few: they say that there are no more."""
 ROOM = 4
 """So many have to be free when a failure is judged."""
 
@@ -50,13 +52,22 @@ class SpareFiles:
         self.close()
 
     def _keep(self) -> None:
-        """Keep some back, if others are left then."""
+        """Keep some back, and leave the most."""
         found = _open(KEPT + ROOM)
-        if len(found) < KEPT + ROOM:
-            _close(found)
-            return
-        self._kept = found[:KEPT]
-        _close(found[KEPT:])
+        kept = min(KEPT, max(LEAST, (len(found) + _above(found)) // 4))
+        self._kept = found[:kept]
+        _close(found[kept:])
+
+
+def _above(found: list[int]) -> int:
+    """How many more there would be, if no higher number is taken: the lowest that are free are given first."""
+    if len(found) < KEPT + ROOM or not hasattr(os, "sysconf"):
+        return 0
+    try:
+        most = os.sysconf("SC_OPEN_MAX")
+    except (OSError, ValueError):
+        return 0
+    return max(most - 1 - max(found), 0) if most > 0 else 4 * KEPT  # without a bound
 
 
 def _open(most: int) -> list[int]:

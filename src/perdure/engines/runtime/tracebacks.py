@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import TypeVar
 
 E = TypeVar("E", bound=Exception)
+
+
+def is_of_perdure(error: BaseException) -> bool:
+    """Did Python itself raise it (as it imports a module, say), called by perdure rather than the user's code?
+
+    What perdure itself raises may be the failure of a step, made anew of its record.
+    """
+    names: list[str] = []
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None:
+        names.append(trace.tb_frame.f_globals.get("__name__", ""))
+        trace = trace.tb_next
+    own = [name for name in names if name.partition(".")[0] not in sys.stdlib_module_names]
+    return bool(own) and own[-1].startswith("perdure.") and names[-1] != own[-1]
 
 
 def from_user_code(error: E) -> E:
