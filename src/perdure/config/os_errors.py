@@ -50,7 +50,7 @@ def used_up(where: str) -> StateIO:
     """The error of ours that says that no more files may be opened: `where` is which could not be."""
     return StateIO(
         f"no more files may be opened, of which the process may have {_limit()}: {where or 'a file of the state'}",
-        "allow more (`ulimit -n 1024`), or close what the program leaves open; everything saved is intact",
+        "raise the limit (`ulimit -n 1024`), or close what the program leaves open; everything saved is intact",
     )
 
 

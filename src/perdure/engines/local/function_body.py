@@ -15,7 +15,6 @@ from perdure.engines.local.broken_off import broken_off
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.runtime.thread_branches import install
-from perdure.engines.runtime.tracebacks import is_of_perdure
 
 if TYPE_CHECKING:
     from perdure.engines.local.driver_interface import Drivers
@@ -130,8 +129,11 @@ class FunctionBody:
         if scope.forked:
             return None  # nothing of the run is this process's
         self._resources.spare.make_room()
-        if is_used_up(error) and is_of_perdure(error):
-            scope.stop_for(named(cast("OSError", error), self._resources.store.path))
+        if is_used_up(error):
+            from perdure.engines.runtime.tracebacks import is_of_perdure
+
+            if is_of_perdure(error):
+                scope.stop_for(named(cast("OSError", error), self._resources.store.path))
         scope.history.branched = scope.deciding is not None or (scope.main is not None and scope.main.children > 0)
         if isinstance(error, Exception):
             from perdure.engines.runtime.error_bodies import keep_bodies
