@@ -89,14 +89,16 @@ class LettingGo:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if error is None or (isinstance(error, Exception) and not is_used_up(error)):
+        if error is None:
             return
-        if is_used_up(error):
+        if isinstance(error, Exception):
+            if not (isinstance(error, StateError) and is_used_up(error.__cause__)):
+                return
             self._resources.spare.make_room()
         if self._resources.store.has_taken():
             here.set(self._caller)
             _let_go(self._resources, self._start, error)
-        if self._id and not isinstance(error, StopRun):
+        if self._id and not isinstance(error, StopRun | StateError):
             _say_if_done(self._resources, self._id, error)
 
 

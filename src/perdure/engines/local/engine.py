@@ -119,11 +119,12 @@ class LocalEngine:
         """
         self.resources.monitor.ready(call.spec)
         with self._outside(call):
-            with own_files(self.resources.store.path):
+            with self._own_files():
                 start = start_of(self.resources, call, script, id, resume, attach=attach)
-                with LettingGo(self.resources, start, began) as letting:
+            with LettingGo(self.resources, start, began) as letting:
+                with self._own_files():
                     end = self.drivers.sync.drive(live(call, start, letting.began), None)
-            return result(end)
+                return result(end)
 
     async def arun(
         self,
@@ -138,11 +139,12 @@ class LocalEngine:
         """Run an async workflow to its end, as `run` does."""
         self.resources.monitor.ready(call.spec)
         with self._outside(call):
-            with own_files(self.resources.store.path):
+            with self._own_files():
                 start = start_of(self.resources, call, script, id, resume, attach=attach)
-                with LettingGo(self.resources, start, began) as letting:
+            with LettingGo(self.resources, start, began) as letting:
+                with self._own_files():
                     end = await self.drivers.tasks.drive(live(call, start, letting.began), None)
-            return result(end)
+                return result(end)
 
     def carry_on(self, call: Call, taken: Taken) -> Closing:
         """Execute a run that this process has taken already, on this thread, up to what is to be written of its end.
@@ -158,10 +160,10 @@ class LocalEngine:
         """
         run, spec = taken.run, call.spec
         self.resources.monitor.ready(spec)
-        with self._outside(call), own_files(self.resources.store.path):
+        with self._outside(call):
             start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
             life = live(call, start, None, taken)
-            with LettingGo(self.resources, start):
+            with LettingGo(self.resources, start), self._own_files():
                 effect, rest = self._up_to_end(up_to_end(life, run), spec.is_async)
         return Closing(self.resources, effect, rest, self._outside(call))
 
@@ -187,14 +189,15 @@ class LocalEngine:
             AlreadyRunning, OtherInputs, StateError: as `run` does.
         """
         self.resources.monitor.ready(call.spec)
-        with self._outside(call), own_files(self.resources.store.path):
-            start = start_of(self.resources, call, script, id, None, attach=True)
-            with LettingGo(self.resources, start, began) as letting:
+        with self._outside(call):
+            with self._own_files():
+                start = start_of(self.resources, call, script, id, None, attach=True)
+            with LettingGo(self.resources, start, began) as letting, self._own_files():
                 rest = self.drivers.sync.until(live(call, start, letting.began), Body)
 
         async def go_on() -> Any:
-            with self._outside(call):
-                with own_files(self.resources.store.path), letting:
+            with self._outside(call), letting:
+                with self._own_files():
                     end = await self.drivers.tasks.drive(rest, None)
                 return result(end)
 
@@ -208,13 +211,16 @@ class LocalEngine:
             StateError: the state file cannot be used.
         """
         resources = self.resources
-        with self._outside(calls[0]), own_files(resources.store.path):
+        with self._outside(calls[0]), self._own_files():
             from perdure.engines.local.queues import declare_queues
 
             declare_queues(resources.store, resources.world.now())
             queued = queued_runs(resources, calls, how)
             ids: list[str] = resources.store.journal.write((), resources.store.enqueue(queued, resources.world.now()))
             return ids
+
+    def _own_files(self) -> own_files:
+        return own_files(self.resources.store.path)
 
     def _outside(self, call: Call) -> _Outside:
         return _Outside(self, call)
