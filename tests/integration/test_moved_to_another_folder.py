@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import sqlite3
+import sys
+import zipapp
 from typing import Any
 
 import pytest
 
-from conftest import Scripts
+import warm
+from conftest import SOURCE, Scripts, _clean
 
 SCRIPT = """
     import os
@@ -127,3 +131,42 @@ def test_a_folder_is_moved_as_a_whole(scripts: Scripts, bring: Any, name: str, c
     done = scripts.run(starter, *command, cwd=there)
     assert done.returncode == 0, done.stderr
     assert "cancelled IC1" in done.stdout
+
+
+ZIPPED = """
+import sys
+from perdure import step, workflow
+
+
+@step(retry=None)
+def work(n: int) -> int:
+    if n == 2 and "fail" in sys.argv:
+        raise ValueError("not yet")
+    return n
+
+
+@workflow
+def zipped() -> int:
+    return work(1) + work(2)
+"""
+
+
+def test_a_run_of_a_zipapp(scripts: Scripts) -> None:
+    """No command loads a script out of an archive: each says so, and what to run. The archive that is run again goes
+    on with its run."""
+    scripts.write(ZIPPED, "app/flows.py")
+    scripts.write("from flows import zipped\nif __name__ == '__main__':\n    print(zipped())\n", "app/__main__.py")
+    archive = scripts.folder / "app.pyz"
+    zipapp.create_archive(scripts.folder / "app", archive)
+    assert "ValueError: not yet" in scripts.run(archive, "fail", fresh=True).stderr
+    with sqlite3.connect(scripts.folder / ".perdure" / "state.db") as connection:
+        (run,) = connection.execute("SELECT id FROM run").fetchone()
+    for command in ("ps",), ("why", run), ("resume", run):
+        args = [sys.executable, "-m", "perdure", *command]
+        environment = {**_clean(), "PYTHONPATH": str(SOURCE)}
+        said = warm.run(args, cwd=scripts.folder, env=environment, capture_output=True, text=True, timeout=120)
+        assert "lies in an archive, of which no command loads it" in said.stdout + said.stderr, command
+        assert f"python {archive}" in said.stdout + said.stderr, command
+    done = scripts.run(archive, fresh=True)
+    assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
+    assert "with 1 step saved before" in done.stderr

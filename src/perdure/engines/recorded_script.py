@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from perdure.config import ownership
@@ -14,6 +15,11 @@ _named: set[Path] = set()
 """The scripts that this process has said it loads."""
 
 
+def archive_of(path: str) -> Path | None:
+    """The archive (a zipapp, say) that a script lies in; None if it does not, as most."""
+    return next((above for above in Path(path).parents if above.is_file()), None)
+
+
 def recorded_script(run: RunRecord, state: Path | None) -> Path:
     """The script that a state file names as that of a run, which is said on standard error.
 
@@ -24,9 +30,16 @@ def recorded_script(run: RunRecord, state: Path | None) -> Path:
         state: the state file; None: a cluster, whose scripts are anywhere.
 
     Raises:
-        UsageError: the script is another user's, or every user can write it, or it lies elsewhere.
+        UsageError: the script is another user's, or every user can write it, or it lies elsewhere, or in an archive.
     """
     path = Path(run.path)
+    archive = archive_of(run.path)
+    if archive is not None:
+        raise UsageError(
+            f"the script of run {run.id} lies in an archive, of which no command loads it: {path}",
+            f"run the archive again, with the same arguments: python {shlex.quote(str(archive))}; or name the script "
+            "where it lies by itself",
+        )
     try:
         why = "" if ownership.shared() else ownership.objection(path.stat())
     except OSError:

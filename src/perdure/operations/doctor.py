@@ -294,8 +294,12 @@ def _scripts(store: Store) -> Iterator[Check]:
     found = gone_scripts(store)
     for one in found[:MENTIONED]:
         runs = f"unfinished run {one.run} has" if one.runs == 1 else f"{one.runs:,} unfinished runs have"
+        command = go_on(one.run, one.path)
+        if command.startswith("python "):
+            yield Check("script", "warning", f"{runs} a script in an archive: {one.path}", f"run it again: {command}")
+            continue
         finding = f"{runs} a script that is not there any more: {one.path}"
-        yield Check("script", "warning", finding, f"put it back, or say where it is now: {go_on(one.run, one.path)}")
+        yield Check("script", "warning", finding, f"put it back, or say where it is now: {command}")
     if more := found[MENTIONED:]:
         finding = (
             f"{len(more):,} more scripts of {sum(one.runs for one in more):,} unfinished runs are not there any more"

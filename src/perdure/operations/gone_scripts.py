@@ -8,6 +8,7 @@ from functools import cache
 
 import msgspec
 
+from perdure.engines.recorded_script import archive_of
 from perdure.store import run_pages
 from perdure.store.runs import Store
 
@@ -35,11 +36,16 @@ def script_gone(path: str) -> str | None:
     """That the script of a run is not where it was, in words; None if it is, or is a notebook or a prompt."""
     if not has_script(path) or os.path.exists(path):
         return None
+    if archive_of(path) is not None:
+        return f"its script lies in an archive, of which no command loads it: {path}; run the archive again"
     return f"its script is not there any more: {path}; in the commands, FILE is where it is now"
 
 
 def go_on(id: str, path: str, option: str = "") -> str:
-    """The command that goes on with a run: with FILE, if its script is gone."""
+    """The command that goes on with a run: with FILE, if its script is gone; the archive, if it lies in one."""
+    archive = None if os.path.exists(path) or not has_script(path) else archive_of(path)
+    if archive is not None:
+        return f"python {shlex.quote(str(archive))}"
     return f"perdure resume {shlex.quote(id)}{option}{' FILE' if script_gone(path) else ''}"
 
 

@@ -23,7 +23,7 @@ from perdure.errors import PerdureError, StateCorrupt
 from perdure.operations.diagnose import facts_of
 from perdure.operations.diagnose_run import find
 from perdure.operations.failed_by import failed_by, undone_with
-from perdure.operations.gone_scripts import has_script, script_gone
+from perdure.operations.gone_scripts import go_on, has_script, script_gone
 from perdure.operations.location import Location
 from perdure.operations.open_questions import unanswered
 from perdure.operations.processes import (
@@ -282,7 +282,7 @@ class _Answer(Inquiry):
         gone = script_gone(self.run.path) if self.location.supports(Feature.PROCESSES) else None
         if gone is not None:
             self._say(gone)
-            self.ways.append(Way("go on", f"{command} FILE"))
+            self.ways.append(Way("go on", go_on(self.run.id, self.run.path, option)))
             return
         named = [located(one, option) for one in commands_in(secrets.redactor()(hint))]
         self.ways.append(Way("go on", next((one for one in named if one.startswith(f"{command} ")), command)))

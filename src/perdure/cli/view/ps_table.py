@@ -71,9 +71,10 @@ def show_runs(
 
 
 def _note(about: str | None, view: RunView, gone: Callable[[str], str | None]) -> str | None:
-    if view.child or view.status not in UNFINISHED or gone(view.script) is None:
+    why = None if view.child or view.status not in UNFINISHED else gone(view.script)
+    if why is None:
         return about
-    said = f"its script is not there any more: {view.script}; go on: {go_on(view.id, view.script)}"
+    said = f"{why.partition(';')[0]}; go on: {go_on(view.id, view.script)}"
     return f"{about}; {said}" if about else said
 
 
