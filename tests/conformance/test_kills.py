@@ -98,7 +98,7 @@ def carry_through_kills(server: Server, folder: Path, kills: int, seed: int, tex
             while engine.status(ids[-1]) == "running":
                 before = size(ledger)
                 further = before + 60 * chance.randrange(1, 8)
-                until(lambda to=further: size(ledger) >= to or engine.status(ids[-1]) != "running")
+                until(lambda to=further: size(ledger) >= to or engine.status(ids[-1]) != "running", "work")
                 if crew.killed < kills:
                     time.sleep(chance.random() * 0.03)
                     crew.start()

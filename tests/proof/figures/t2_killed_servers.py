@@ -6,10 +6,10 @@ import random
 import subprocess
 from pathlib import Path
 
-from tests.proof.figures.t1_killed_workers import OTHER_KEYS, judged, says  # isort: skip  it says where modules are
+from tests.proof.figures.t1_killed_workers import OTHER_KEYS, TWICE, judged, says  # isort: skip  it says where modules are
 from tests.conformance.conftest import Server
 from tests.conformance.test_kills import COUNT, VICTIM, expected, judge, size, workers
-from tests.proof.form import Figures, Proof
+from tests.proof.form import Figures, Proof, each_of
 from tests.waiting import until
 
 from perdure.core.execution.identity import identify
@@ -45,7 +45,7 @@ def carry_through(server: Server, folder: Path, kills: int, seed: int, text: str
             for id in these:
                 engine.cluster.wait(engine._starter.take(call, str(script), id, None))
             further = size(ledger) + 60 * chance.randrange(4, RUNS * COUNT)
-            until(lambda to=further: size(ledger) >= to)
+            until(lambda to=further: size(ledger) >= to, f"{further // 60} lines of the ledger")
             kill_and_start(server)
             killed += 1
             for id in these:
@@ -66,7 +66,7 @@ def kill_and_start(server: Server) -> None:
 def control(seed: int) -> Figures:
     """The same with keys that each execution makes up anew."""
     text = VICTIM.read_text().replace(*OTHER_KEYS)
-    return judged(1, lambda server, folder: carry_through(server, folder, 1, seed, text))
+    return each_of(judged(1, lambda server, folder: carry_through(server, folder, 1, seed, text)), TWICE)
 
 
 PROOF = Proof(
