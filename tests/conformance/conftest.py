@@ -24,9 +24,14 @@ class Server:
     """A server of this session.
 
     `port` is where it listens on the loopback address.
+
+    Args:
+        folder: an empty one.
+        kept: what it knows goes to a file, for one that is killed and started again; else it has that in memory.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, kept: bool = False) -> None:
+        self._kept = kept
         for _ in range(5):
             if self._starts(folder):
                 return
@@ -49,6 +54,7 @@ class Server:
                     *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
                     # Else each request reads the namespace from the database; what hinders that is NOT_FOUND.
                     *("--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"),
+                    *(("--db-filename", str(folder / "cluster.db")) if self._kept else ()),
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,

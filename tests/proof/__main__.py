@@ -51,9 +51,8 @@ def main() -> int:
         done = Runner(proof, progress, options.seed, wanted, options.jobs, until).run()
         wrong = verdict(proof, done)
         failed |= bool(wrong)
-        print(
-            f"{name}: {done.figures.cases:,} {proof.unit}; {proof.says(done.figures)}; wrong: {len(wrong)}", flush=True
-        )
+        said = f"; {proof.says(done.figures)}" if done.figures.cases else ""
+        print(f"{name}: {done.figures.cases:,} {proof.unit}{said}; wrong: {len(wrong)}", flush=True)
         for line in wrong[:10]:
             print(f"  {line}", flush=True)
     return int(failed)

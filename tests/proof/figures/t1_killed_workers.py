@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # as pytest has it
 from tests.conformance.conftest import Server
 from tests.conformance.test_kills import VICTIM, carry_through_kills
 
+from perdure.errors import PerdureError
+
 TWICE = "one effect for each call"
 """What the judge has to miss of a control: a server that does not come up would fail it, too."""
 OTHER_KEYS = ("key = perdure.idempotency_key()", "key = os.urandom(8).hex()")
@@ -26,15 +28,15 @@ def run(part: int, seed: int, cases: int) -> Figures:
     return judged(cases, lambda server, folder: carry_through_kills(server, folder, cases, seed + part))
 
 
-def judged(cases: int, campaign: Callable[[Server, Path], str]) -> Figures:
+def judged(cases: int, campaign: Callable[[Server, Path], str], *, kept: bool = False) -> Figures:
     """What a campaign on a server of its own finds; one that breaks off is one case, however many were to come."""
     found = Figures(cases)
     with tempfile.TemporaryDirectory(prefix="perdure-proof-") as name:
-        server = Server(Path(name))
+        server = Server(Path(name), kept=kept)
         try:
             numbers = re.findall(r"(\d+) (runs|calls|of them executed again)", campaign(server, Path(name)))
             found.counts = Counter({what: int(number) for number, what in numbers})
-        except AssertionError as error:
+        except (AssertionError, PerdureError) as error:
             found.cases = 1
             found.failures.append(str(error)[:500])
         finally:
