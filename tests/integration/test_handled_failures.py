@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import signal
+import sys
 from collections.abc import Callable
 from http.client import HTTPMessage
 from typing import Any
@@ -317,3 +319,106 @@ def test_a_handler_reads_the_same_body_in_a_later_life(machine: Machine, kind: s
     run()
     assert machine.ran == ["refused", "death", "death"]
     assert seen == [b"no such order"] * 2
+
+
+def ctrl_c() -> None:
+    raise KeyboardInterrupt
+
+
+def ctrl_c_made_an_exit() -> None:
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        sys.exit(3)
+
+
+def exit_of_a_handler() -> None:
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        terminations.append(before)
+
+
+terminations: list[Any] = []
+"""What handled SIGTERM before: it is put back when the run was left."""
+
+
+@pytest.mark.parametrize("interrupt", [ctrl_c, ctrl_c_made_an_exit, exit_of_a_handler])
+@pytest.mark.parametrize("tidies", [False, True])
+def test_what_comes_from_outside_while_a_failure_is_handled_takes_nothing_back(
+    machine: Machine, interrupt: Callable[[], None], tidies: bool
+) -> None:
+    """Ctrl-C says nothing about the failure that is being handled: the next life takes the same branch, as after a
+    kill, though the call would go well by now."""
+    lives: list[int] = []
+
+    @step(retry=None)
+    def charge() -> str:
+        machine.ran.append("charge")
+        if len(lives) == 1:
+            raise PermissionError("declined")
+        return "paid"
+
+    @step
+    def note(text: str) -> None:
+        machine.ran.append(text)
+
+    @workflow
+    def wf() -> str:
+        lives.append(1)
+        try:
+            charge()
+        except PermissionError:
+            note("released")
+            try:
+                if len(lives) == 1:
+                    interrupt()
+            finally:
+                if tidies:
+                    note("tidied")
+            note("told")
+            return "declined"
+        return "shipped"
+
+    try:
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            wf()
+    finally:
+        while terminations:
+            signal.signal(signal.SIGTERM, terminations.pop())
+    machine.boot()
+    assert wf() == "declined"
+    assert machine.ran == ["charge", "released", *["tidied"] * tidies, "told"]
+
+
+@pytest.mark.parametrize("says", ["sys.exit", "Halt"])
+def test_a_failure_that_the_workflow_exits_for_is_tried_again(machine: Machine, says: str) -> None:
+    """A control of the test above: an exit of the workflow's own code is about the failure that it handles."""
+    lives: list[int] = []
+
+    class Halt(BaseException):
+        pass
+
+    @step(retry=None)
+    def charge() -> str:
+        machine.ran.append("charge")
+        if len(lives) == 1:
+            raise PermissionError("declined")
+        return "paid"
+
+    @workflow
+    def wf() -> str:
+        lives.append(1)
+        try:
+            return charge()
+        except PermissionError:
+            if says == "sys.exit":
+                sys.exit(2)
+            raise Halt from None
+
+    with pytest.raises((SystemExit, Halt)):
+        wf()
+    machine.boot()
+    assert wf() == "paid"
+    assert machine.ran == ["charge", "charge"]

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from perdure.core.exceptions.exits import is_interrupt
+
 
 class Failure(msgspec.Struct, eq=False):
     """A step has failed for good, and the record with the number `seq` says so; `replayed`: it was there before.
@@ -45,7 +47,8 @@ def root_cause(
     """Which failures end the run, given that `error` does.
 
     One that was replayed, and behind which an earlier life had gone on, is history: that an error arose while it
-    was handled once more is no reason to try again what it was known to have failed with.
+    was handled once more is no reason to try again what it was known to have failed with. Nor is what comes from
+    outside, such as Ctrl-C: that an error was being handled then says nothing about it.
 
     Args:
         error: what has left the function.
@@ -74,9 +77,10 @@ def root_cause(
         # A failed step's own exception says nothing about failures that were handled before it.
         further = is_cause and not found and not any(one is other for other in of_steps)
         stated = (one.__cause__, *getattr(one, "exceptions", ()))
-        if one.__context__ is not None and not any(one.__context__ is other for other in stated):
-            meanwhile[id(one.__context__)] = one
-        (rest if further else before).extend(other for other in (one.__context__, *stated) if other is not None)
+        context = None if is_interrupt(one) else one.__context__
+        if context is not None and not any(context is other for other in stated):
+            meanwhile[id(context)] = one
+        (rest if further else before).extend(other for other in (context, *stated) if other is not None)
     first = min([*starts, *(failure.seq + 1 for failure in causes)], default=0)
     return RootCause(
         tuple(failure.seq for failure in causes),
