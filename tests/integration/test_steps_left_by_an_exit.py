@@ -573,7 +573,7 @@ def test_a_process_that_is_killed_while_an_exit_is_handled_that_does_not_come_ag
 SYNC = """
     @step
     def book(n):
-        print(n)
+        print(f'{n}\\n', end='')  # in one piece: two threads print
         return n
     @workflow
     def kid(n): return book(n)

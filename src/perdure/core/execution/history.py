@@ -370,17 +370,23 @@ class History(Claims):
         """The numbers of the failures that the workflow has seen."""
         return [failure.seq for failure in self._failures]
 
-    def root_cause(self, error: BaseException, of_steps: Sequence[BaseException] = ()) -> RootCause:
+    def root_cause(
+        self,
+        error: BaseException,
+        of_steps: Sequence[BaseException] = (),
+        is_interrupt: Callable[[BaseException], bool] = lambda error: isinstance(error, KeyboardInterrupt),
+    ) -> RootCause:
         """Which failures end the run, given that `error` does: it is one of theirs, or was raised from one.
 
         Args:
             error: what has left the function.
             of_steps: what steps without an outcome were left by.
+            is_interrupt: does it come from outside, whatever the program does then?
         """
         from perdure.core.execution.root_cause import root_cause
 
         own = {} if self.own_errors is None else self.own_errors.first
-        return root_cause(error, self._failures, of_steps, own, self._is_past, next(self._numbers) - 1)
+        return root_cause(error, self._failures, of_steps, own, self._is_past, next(self._numbers) - 1, is_interrupt)
 
     def _is_past(self, failure: Failure, error: BaseException) -> bool:
         """Had an earlier life gone on behind that failure, further than this one, in whose handler `error` arose?

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from perdure.core.exceptions.exits import is_interrupt
-
 
 class Failure(msgspec.Struct, eq=False):
     """A step has failed for good, and the record with the number `seq` says so; `replayed`: it was there before.
@@ -43,6 +41,7 @@ def root_cause(
     own: Mapping[int, int],
     is_past: Callable[[Failure, BaseException], bool],
     last: int,
+    is_interrupt: Callable[[BaseException], bool],
 ) -> RootCause:
     """Which failures end the run, given that `error` does.
 
@@ -57,6 +56,7 @@ def root_cause(
         own: of errors of the workflow's own code, by their ids: the number of the first record made because of it.
         is_past: had an earlier life gone on behind that failure, in whose handler that error arose?
         last: the number of the run's last record.
+        is_interrupt: does it come from outside, whatever the program does then?
     """
     causes, starts = list[Failure](), list[int]()
     seen: set[int] = set()

@@ -155,7 +155,7 @@ def _broken_off(resources: Resources, scope: LocalScope, error: BaseException) -
 
 def _cause(scope: LocalScope, error: BaseException) -> RootCause | None:
     if is_exit(type(error)):
-        return scope.history.root_cause(error, scope.exits)
+        return cause_of_exit(scope, error)
     starts = [seq + 1 for seq in scope.cut_short] + ([] if scope.cut_from is None else [scope.cut_from])
     if not starts or type(error).__name__ != "CancelledError":
         return None
@@ -164,6 +164,13 @@ def _cause(scope: LocalScope, error: BaseException) -> RootCause | None:
     # Cancelled from outside, as asyncio does for Ctrl-C: the calls that were given up for that get their chance too.
     first, last = min(starts), int(scope.history.last)
     return RootCause(tuple(scope.cut_short), replayed=False, aftermath=(first, last) if first <= last else None)
+
+
+def cause_of_exit(scope: LocalScope, error: BaseException) -> RootCause:
+    """Which failures the function of a scope was left for by an exit."""
+    from perdure.engines.runtime.ctrl_c import is_interrupt
+
+    return scope.history.root_cause(error, scope.exits, is_interrupt)
 
 
 def _stop(

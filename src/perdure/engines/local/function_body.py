@@ -11,7 +11,7 @@ from perdure.core.execution.effects import Outcome
 from perdure.core.execution.run_effects import Body
 from perdure.engines.interface import here, under_way
 from perdure.engines.local import dead_letters, notices
-from perdure.engines.local.broken_off import broken_off
+from perdure.engines.local.broken_off import broken_off, cause_of_exit
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.runtime.thread_branches import install
@@ -143,7 +143,7 @@ class FunctionBody:
             return self._outcome(None, scope.ending or scope.limits.late(error) or from_user_code(error))
         if scope.ending is not None and not cancelled:
             return self._outcome(None, scope.ending)
-        if scope.stopped is None and is_exit(type(error)) and scope.history.root_cause(error, scope.exits).replayed:
+        if scope.stopped is None and is_exit(type(error)) and cause_of_exit(scope, error).replayed:
             # The process died between the exit and the end of the function: the step gets its chance in this life.
             return self._outcome(None, cast("Exception", error))
         broken_off(self._resources, scope, error)

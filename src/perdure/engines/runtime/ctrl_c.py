@@ -11,6 +11,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from perdure.config.stderr_line import say
+from perdure.core.exceptions.exits import is_exit
 
 _replaced: list[Callable[[int, FrameType | None], Any]] = []
 """The handlers of SIGINT that `noting_interrupt` stands for."""
@@ -60,3 +61,24 @@ def say_below_traceback(text: str) -> None:
             say(text)
 
     sys.excepthook = hook
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Does it come from outside, whatever the program does then: Ctrl-C, or an exit that a signal's handler raises?"""
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    if not is_exit(type(error)):
+        return False
+    handlers = {_code(handler) for number in range(1, _signal.NSIG) if callable(handler := _signal.getsignal(number))}
+    at = error.__traceback__
+    while at is not None:
+        if at.tb_frame.f_code in handlers:
+            return True
+        at = at.tb_next
+    return False
+
+
+def _code(handler: object) -> object:
+    """Of the Python function that a handler is, or is made of; None if there is none."""
+    handler = getattr(handler, "func", handler)
+    return getattr(getattr(handler, "__func__", handler), "__code__", None)
