@@ -344,6 +344,19 @@ terminations: list[Any] = []
 """What handled SIGTERM before: it is put back when the run was left."""
 
 
+def declined_once(machine: Machine, lives: list[int]) -> Callable[[], str]:
+    """A step that fails in the first life."""
+
+    @step(retry=None)
+    def charge() -> str:
+        machine.ran.append("charge")
+        if len(lives) == 1:
+            raise PermissionError("declined")
+        return "paid"
+
+    return charge
+
+
 @pytest.mark.parametrize("interrupt", [ctrl_c, ctrl_c_made_an_exit, exit_of_a_handler])
 @pytest.mark.parametrize("tidies", [False, True])
 def test_what_comes_from_outside_while_a_failure_is_handled_takes_nothing_back(
@@ -352,13 +365,7 @@ def test_what_comes_from_outside_while_a_failure_is_handled_takes_nothing_back(
     """Ctrl-C says nothing about the failure that is being handled: the next life takes the same branch, as after a
     kill, though the call would go well by now."""
     lives: list[int] = []
-
-    @step(retry=None)
-    def charge() -> str:
-        machine.ran.append("charge")
-        if len(lives) == 1:
-            raise PermissionError("declined")
-        return "paid"
+    charge = declined_once(machine, lives)
 
     @step
     def note(text: str) -> None:
@@ -396,16 +403,10 @@ def test_what_comes_from_outside_while_a_failure_is_handled_takes_nothing_back(
 def test_a_failure_that_the_workflow_exits_for_is_tried_again(machine: Machine, says: str) -> None:
     """A control of the test above: an exit of the workflow's own code is about the failure that it handles."""
     lives: list[int] = []
+    charge = declined_once(machine, lives)
 
     class Halt(BaseException):
         pass
-
-    @step(retry=None)
-    def charge() -> str:
-        machine.ran.append("charge")
-        if len(lives) == 1:
-            raise PermissionError("declined")
-        return "paid"
 
     @workflow
     def wf() -> str:

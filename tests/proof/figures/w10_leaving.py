@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -93,6 +94,8 @@ def _left(place: Place, rng: random.Random, found: Figures, *, killed: bool) -> 
     wrong = [] if begun else ["not all runs have begun"]
     pids = [worker.pid, *children(worker.pid)]
     if killed:
+        for pid in pids[1:]:  # an executor in a group of its own gives its runs back when the supervisor is gone
+            os.kill(pid, signal.SIGKILL)
         place.kill(worker)
     else:
         worker.send_signal(rng.choice((signal.SIGTERM, signal.SIGINT)))
