@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +20,14 @@ from tests.waiting import pause
 SOURCE = Path(__file__).parents[2] / "src"
 PATIENCE = 120.0
 """Seconds that a worker, or a command, has to begin or to end."""
+
+NOTE = """
+def note(*words):
+    ledger = os.open("ledger", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(ledger, (" ".join(map(str, words)) + "\\n").encode())
+    os.close(ledger)
+"""
+"""A part of scripts that keep a ledger beside themselves; `os` is imported there."""
 
 
 class Place:
@@ -129,3 +138,21 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def again_and_again(work: Callable[[], object], between: Callable[[], float] = lambda: 0.05) -> Iterator[None]:
+    """Meanwhile something is done, in a thread, each time after so many seconds."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(between()):
+            work()
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

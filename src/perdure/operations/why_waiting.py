@@ -107,8 +107,8 @@ class Waiting:
         """Say which runs that it waits for, or those in turn, come to no end by themselves: are there any?"""
         if not self._store.counts_queues:
             return False
-        idle = unserved(self._store, [one.run for one in waits if one.run is not None])
         rest = [one.run for one in waits if one.run is not None]
+        idle = {one.rid for one in unserved(self._store, rest)}
         seen = {self._run.id}
         named = 0
         while rest and named < MOST_NAMED:
@@ -117,7 +117,7 @@ class Waiting:
                 continue
             seen.add(id)
             run = self._store.newest(self._store.run(id))
-            if (how := self._stands_still(run)) is None and run.rid in [one.rid for one in idle]:
+            if (how := self._stands_still(run)) is None and run.rid in idle:
                 how = "it stands in a queue, and no worker executes it"
             if how is None:
                 rest += [one.run for one in standing_of(self._store, run.rid) if one.run is not None]

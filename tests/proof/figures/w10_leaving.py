@@ -12,21 +12,21 @@ import time
 from collections import Counter
 
 from tests.proof.form import Figures, Proof
-from tests.proof.serving import PATIENCE, Place, children, until, waited
+from tests.proof.serving import NOTE, PATIENCE, Place, children, until, waited
 from tests.waiting import pause
 
 SLEEPERS, BUSY = 100, 10
 LATEST = 2.0
 """Seconds after the last step has ended."""
 
-SCRIPT = """
+SCRIPT = (
+    """
 import asyncio, os, time
 import perdure
 from perdure import aio, step, workflow
-def note(*words):
-    ledger = os.open("ledger", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(ledger, (" ".join(map(str, words)) + "\\n").encode())
-    os.close(ledger)
+"""
+    + NOTE
+    + """
 @step
 def before(run: str) -> None:
     note("before", run)
@@ -64,6 +64,7 @@ async def aworks(run: str) -> None:
     await abusy(run)
     after(run)
 """
+)
 
 SEND = f"""
 for n in range({SLEEPERS}):

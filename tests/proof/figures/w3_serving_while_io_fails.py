@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.proof.form import Figures, Proof
-from tests.proof.serving import PATIENCE, Place, children, until
+from tests.proof.serving import NOTE, PATIENCE, Place, children, until
 
 CALLS = {
     "pwrite64": ("EIO", "ENOSPC"),
@@ -38,14 +38,14 @@ MOST = 30
 SERVED = {"j0", "j1", "j2", "nap", "wait"}
 ALIVE = {"done", "queued", "running", "suspended"}
 
-SCRIPT = """
+SCRIPT = (
+    """
 import os, time
 import perdure
 from perdure import step, workflow
-def note(*words):
-    ledger = os.open("ledger", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(ledger, (" ".join(map(str, words)) + "\\n").encode())
-    os.close(ledger)
+"""
+    + NOTE
+    + """
 @step
 def work(run: str, n: int) -> int:
     note("did", run, n)
@@ -69,6 +69,7 @@ def waits(run: str) -> None:
 def ticks() -> None:
     note("tick", perdure.tick().due.timestamp())
 """
+)
 
 SENDER = """
 import sys; sys.path.insert(0, '.')

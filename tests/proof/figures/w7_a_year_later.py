@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.proof.form import Figures, Proof
-from tests.proof.serving import Place, until
+from tests.proof.serving import NOTE, Place, until
 
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 """Of Debian's package faketime; the clock that nobody sets is left alone."""
@@ -26,14 +26,14 @@ RUNS = {
 }
 """By overlap and missed: what is executed of the ticks that nobody served."""
 
-SCRIPT = """
+SCRIPT = (
+    """
 import os
 import perdure
 from perdure import step, workflow
-def note(*words):
-    ledger = os.open("ledger", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(ledger, (" ".join(map(str, words)) + "\\n").encode())
-    os.close(ledger)
+"""
+    + NOTE
+    + """
 @step
 def work(name: str, due: int, missed: int) -> None:
     note("begins", name, due, missed)
@@ -48,6 +48,7 @@ for overlap in ("skip", "queue", "allow", "cancel"):
         how = {"overlap": overlap, "missed": MISSED or missed, "within": "800d", "tz": "UTC"}
         perdure.schedule(noted, "0 0 1 * *", name=name, args=(name,), **how)
 """
+)
 
 
 def run(part: int, seed: int, cases: int, *, control: bool = False) -> Figures:

@@ -7,13 +7,12 @@ import os
 import random
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from tests.proof.figures.w4_signals import SCRIPT, Sender, judge
 from tests.proof.form import Figures, Proof
-from tests.proof.serving import PATIENCE, Place, children, until
+from tests.proof.serving import PATIENCE, Place, again_and_again, children, until
 
 WORKERS = 3
 SENDERS = 4
@@ -63,10 +62,10 @@ def run(part: int, seed: int, cases: int, *, control: bool = False) -> Figures:
         until(lambda: place.said.read_bytes().count(b"; ready") == WORKERS)
         held_up = stack.enter_context(_beside(place))
         if how == "with all bells removed":
-            stack.enter_context(_again_and_again(lambda: _remove_bells(place)))
+            stack.enter_context(again_and_again(lambda: _remove_bells(place)))
         if how == "with workers held up":
             rng = random.Random(label)
-            stack.enter_context(_again_and_again(lambda: _hold_up(workers, rng)))
+            stack.enter_context(again_and_again(lambda: _hold_up(workers, rng)))
         senders = [Sender(place, group, many, f"{label}/{n}") for n, group in enumerate(groups)]
         stack.callback(lambda: [sender.kill() for sender in senders])
         whole = len(names) * many
@@ -89,23 +88,6 @@ def _remove_bells(place: Place) -> None:
 
 
 @contextlib.contextmanager
-def _again_and_again(work: Callable[[], object], pause: float = 0.05) -> Iterator[None]:
-    over = threading.Event()
-
-    def repeat() -> None:
-        while not over.wait(pause):
-            work()
-
-    thread = threading.Thread(target=repeat)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-@contextlib.contextmanager
 def _beside(place: Place) -> Iterator[list[float]]:
     """For how many seconds this machine holds up a process that writes a little to the same disk; the longest."""
     longest = [0.0]
@@ -118,7 +100,7 @@ def _beside(place: Place) -> Iterator[list[float]]:
             os.fdatasync(file.fileno())
             longest[0] = max(longest[0], time.monotonic() - began)
 
-        with _again_and_again(write, 0.02):
+        with again_and_again(write, lambda: 0.02):
             yield longest
 
 

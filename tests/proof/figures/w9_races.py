@@ -15,12 +15,11 @@ import sqlite3
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 
 from tests.proof.form import Figures, Proof
-from tests.proof.serving import PATIENCE, Place, children, until
+from tests.proof.serving import PATIENCE, Place, again_and_again, children, until
 
 WORKERS = 2
 SENDERS = 4
@@ -201,25 +200,19 @@ def _judge(place: Place, found: Figures, label: str, how: str) -> None:
 @contextlib.contextmanager
 def _set_back(place: Place, rng: random.Random) -> Iterator[None]:
     """The clock of all processes is set back by up to half a second, about once in a second."""
-    clock, over, behind = place.folder / "clock", threading.Event(), 0.0
+    clock, behind = place.folder / "clock", 0.0
     clock.write_bytes(struct.pack("d", behind))
     (place.folder / "sitecustomize.py").write_text(CLOCK)
     place.env["PYTHONPATH"] = os.pathsep.join([str(place.folder), place.env["PYTHONPATH"]])
 
-    def repeat() -> None:
+    def set_back() -> None:
         nonlocal behind
-        while not over.wait(rng.uniform(0.5, 1.5)):
-            behind += rng.choice((0.01, 0.05, 0.2, 0.5))
-            with clock.open("r+b") as file:
-                file.write(struct.pack("d", behind))
+        behind += rng.choice((0.01, 0.05, 0.2, 0.5))
+        with clock.open("r+b") as file:
+            file.write(struct.pack("d", behind))
 
-    thread = threading.Thread(target=repeat)
-    thread.start()
-    try:
+    with again_and_again(set_back, lambda: rng.uniform(0.5, 1.5)):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def control(seed: int) -> Figures:
