@@ -6,11 +6,12 @@ import asyncio
 import io
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from http.client import HTTPMessage
 from typing import Any
 from urllib.error import HTTPError
 
+import httpx
 import pytest
 from fragile_steps import Declined, dying, failing
 
@@ -318,6 +319,39 @@ def test_a_handler_reads_the_same_body_in_a_later_life(machine: Machine, kind: s
     machine.boot()
     run()
     assert machine.ran == ["refused", "death", "death"]
+    assert seen == [b"no such order"] * 2
+
+
+class AwaitedBody(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        await asyncio.sleep(0)
+        yield b"no such order"
+
+
+def test_a_child_run_in_a_loop_keeps_a_body_that_is_awaited(machine: Machine) -> None:
+    """Its function was left by an error of `AsyncClient`, outside of steps; both lives of its caller read it."""
+    death = dying(machine)
+    seen: list[bytes] = []
+
+    @workflow
+    async def ordering() -> None:
+        machine.ran.append("ordering")
+        request = httpx.Request("GET", "http://api.test/")
+        httpx.Response(409, stream=AwaitedBody(), request=request).raise_for_status()
+
+    @workflow
+    async def wf() -> None:
+        try:
+            await ordering()
+        except httpx.HTTPStatusError as error:
+            seen.append(error.response.content)
+        death()
+
+    with pytest.raises(Died):
+        asyncio.run(wf())
+    machine.boot()
+    asyncio.run(wf())
+    assert machine.ran == ["ordering", "death", "death"]
     assert seen == [b"no such order"] * 2
 
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from raised_errors import again, raised
 
-from perdure.engines.runtime.error_bodies import PATIENCE, keep_awaited_bodies, keep_bodies
+from perdure.engines.runtime.error_bodies import PATIENCE, keep_bodies, keep_bodies_in_loop
 
 URL = "http://api.test/orders"
 BODY = b'{"error": "poison"}'
@@ -24,7 +24,10 @@ AT_ONCE = 0.01
 
 @pytest.fixture
 def connection():
-    """What sends an answer of http.client: the bytes of a body, of which more may be announced than come."""
+    """What sends an answer of http.client: the bytes of a body, of which more may be announced than come.
+
+    The socket that it sends from is the first one of its `opened`.
+    """
     opened = []
 
     def answer(body: bytes = BODY, announced: int | None = None) -> http.client.HTTPResponse:
@@ -36,6 +39,7 @@ def connection():
         response.begin()
         return response
 
+    answer.opened = opened
     yield answer
     for each in opened:
         each.close()
@@ -202,11 +206,31 @@ def test_what_was_read_of_urllibs_answer_before_is_at_its_end_in_each_life(conne
     assert in_both_lives(exc, plain) == b""
 
 
+@pytest.mark.parametrize("make", CLIENTS, ids=lambda make: make.__name__)
+def test_a_loop_goes_on_while_a_body_is_read(make, connection):
+    """An async step is left by the error of a client that is not: the other tasks are not held up by its server."""
+    exc = make(connection(announced=len(BODY) + 1))
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_soon(connection.opened[0].sendall, b"!")
+        await keep_bodies_in_loop(exc)
+
+    asyncio.run(main())
+    assert in_both_lives(exc, plain) == BODY + b"!"
+
+
+def test_a_body_that_does_not_come_is_cut_for_a_loop_too(connection):
+    """It ends with the same line as where a thread waits."""
+    exc = of_urllib(connection(announced=1_000))
+    asyncio.run(keep_bodies_in_loop(exc, AT_ONCE))
+    assert in_both_lives(exc, plain).endswith(CUT)
+
+
 @pytest.mark.parametrize("stuck", [False, True])
 def test_the_body_of_an_awaited_answer_is_kept(stuck):
     """httpx's AsyncClient gives one that is read by waiting for it."""
     exc = as_cause(with_stream(AwaitedStream(BODY[:4], BODY[4:], stuck=stuck)))
-    asyncio.run(keep_awaited_bodies(exc, AT_ONCE if stuck else PATIENCE))
+    asyncio.run(keep_bodies_in_loop(exc, AT_ONCE if stuck else PATIENCE))
     kept = in_both_lives(exc, PLACES[as_cause])
     assert kept.endswith(CUT) if stuck else kept == BODY
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
+from collections.abc import AsyncIterator
+from email.message import Message
 from typing import Any
+from urllib.error import HTTPError
 
+import httpx
 from tests.conformance.bench import Bench, note, steps
 from tests.conformance.shape import do, fail, fails_at_first, shape
 
@@ -135,6 +141,87 @@ def a_step_in_a_process_of_its_own(bench: Bench) -> None:
         return []
 
     assert bench.run(isolated) == [3, True, "-1"]
+
+
+URL = "http://api.test/orders"
+BODY = b"no such order"
+
+
+def refused() -> HTTPError:
+    """An error whose body is on its connection still."""
+    return HTTPError(URL, 409, "Conflict", Message(), io.BufferedReader(io.BytesIO(BODY)))  # type: ignore[arg-type]
+
+
+class AwaitedBody(httpx.AsyncByteStream):
+    """The body of an answer of httpx's `AsyncClient`, which was not asked for."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield BODY
+
+
+@step(retry=None)
+def refused_here() -> None:
+    raise refused()
+
+
+@step(retry=None, isolate=True, timeout="30s")
+def refused_elsewhere() -> None:
+    raise refused()
+
+
+@step(retry=None)
+async def refused_in_a_task() -> None:
+    raise refused()
+
+
+@step(retry=None, isolate=True, timeout="30s")
+async def refused_in_a_task_elsewhere() -> None:
+    raise refused()
+
+
+@step(retry=None)
+async def refused_awaited() -> None:
+    await asyncio.sleep(0)
+    httpx.Response(409, stream=AwaitedBody(), request=httpx.Request("GET", URL)).raise_for_status()
+
+
+@step(retry=None, isolate=True, timeout="30s")
+async def refused_awaited_elsewhere() -> None:
+    await asyncio.sleep(0)
+    httpx.Response(409, stream=AwaitedBody(), request=httpx.Request("GET", URL)).raise_for_status()
+
+
+@shape
+def bodies_that_a_step_has_not_read(bench: Bench) -> None:
+    @workflow
+    def reading() -> list[bytes]:
+        bodies = []
+        for call in (refused_here, refused_elsewhere):
+            try:
+                call()
+            except HTTPError as error:
+                bodies.append(error.read())
+        return bodies
+
+    @workflow
+    async def awaiting() -> list[bytes]:
+        bodies = []
+        for call in (
+            refused_in_a_task,
+            refused_in_a_task_elsewhere,
+            refused_awaited,
+            refused_awaited_elsewhere,
+        ):
+            try:
+                await call()
+            except HTTPError as error:
+                bodies.append(error.read())
+            except httpx.HTTPStatusError as error:
+                bodies.append(error.response.content)
+        return bodies
+
+    assert bench.run(reading) == [BODY] * 2
+    assert bench.run(awaiting) == [BODY] * 4
 
 
 @shape

@@ -58,6 +58,7 @@ from perdure.engines.local.task_attempts import TaskAttempts
 from perdure.engines.local.transactions import operation_of
 from perdure.engines.local.waiting_calls import shown_waiting
 from perdure.engines.runtime.branches import call_in_branch, cancel_branches, in_branch, to_thread_apart, unwatched
+from perdure.engines.runtime.error_bodies import keep_bodies_in_loop
 from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.quiescence import settle, until_given_up
 from perdure.engines.runtime.timeouts import bounded
@@ -310,7 +311,12 @@ class AsyncDriver:
     async def _body(self, effect: Body, scope: LocalScope | None) -> Outcome:
         body = FunctionBody(self._resources, self._drivers, effect, scope)
         try:
-            return body.returned(await self._call_function(effect.call, body))
+            try:  # no coroutine around it: each step that waits would pass through that one too
+                value = await self._call_function(effect.call, body)
+            except Exception as failed:
+                await keep_bodies_in_loop(failed)
+                raise
+            return body.returned(value)
         except BaseException as error:
             outcome = body.left_by(error, cancelled=_cancelled_from_outside())
             if outcome is None:

@@ -66,7 +66,9 @@ class SyncAttempts:
 
             return run_isolated(call, scope.id, effect.attempt, scope.limits.bound(None))
         if spec.is_async:  # a clean-up: sync code calls no async step otherwise
-            return self.loop.run(lambda: _in_time(call, seconds))
+            from perdure.engines.runtime.error_bodies import with_bodies_kept
+
+            return self.loop.run(lambda: with_bodies_kept(_in_time(call, seconds)))
         if seconds is None:
             return spec.fn(*call.args, **call.kwargs)
         if on_main_thread():

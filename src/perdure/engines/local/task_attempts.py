@@ -12,7 +12,7 @@ from perdure.core.execution.effects import Execute, Outcome
 from perdure.engines.local.attempt import Attempt, leave
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.sync_driver import SyncDriver
-from perdure.engines.runtime.error_bodies import keep_awaited_bodies
+from perdure.engines.runtime.error_bodies import keep_bodies_in_loop
 from perdure.engines.runtime.timeouts import NOT_BEGUN, bounded
 from perdure.engines.runtime.tracebacks import from_user_code
 
@@ -97,7 +97,7 @@ async def _rest_of(attempt: Attempt, working: Awaitable[Any], scope: Any) -> Out
             try:
                 value = await working
             except Exception as failed:
-                await keep_awaited_bodies(failed)
+                await keep_bodies_in_loop(failed)
                 raise
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
             return attempt.end(None, from_user_code(raised))

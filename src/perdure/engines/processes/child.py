@@ -138,9 +138,9 @@ class Steps:
             if spec.is_async:
                 import asyncio
 
-                from perdure.engines.runtime.error_bodies import with_awaited_bodies
+                from perdure.engines.runtime.error_bodies import with_bodies_kept
 
-                value = asyncio.run(with_awaited_bodies(value))
+                value = asyncio.run(with_bodies_kept(value))
             if spec.signature.changing:
                 refuse_changed_defaults(call)
             return Answer(True, spec.plan.pack(value))

@@ -34,39 +34,55 @@ _CHUNK = 4_096
 def keep_bodies(error: Exception, patience: float = PATIENCE) -> None:
     """Read the bodies of the answers that hang on an error, such that they can be read as before. Never raises.
 
-    A body that does not come, or is too long, ends with a line that says so, in this life as in every later one.
+    A body that does not come, or is too long, ends with a line that says so, in this life as in every later one. Those
+    of httpx's `AsyncClient` are awaited by `keep_bodies_in_loop` alone.
     """
-    if any(name in sys.modules for name in _CLIENTS):
-        with suppress(Exception):  # an object of another library may do anything: its body stays where it is
-            _read([body for one in _answers(error) if (body := _body_of(one)) is not None], patience)
+    if bodies := _bodies_of(error):
+        with suppress(Exception):  # no thread can be started, say
+            reader = _Reader(bodies)
+            reader.thread.join(patience)
+            reader.end()
 
 
-async def keep_awaited_bodies(error: Exception, patience: float = PATIENCE) -> None:
-    """The same for answers whose body is awaited: httpx's of an `AsyncClient`."""
-    bodies: list[_Body] = []
-    if "httpx" in sys.modules:
-        with suppress(Exception):  # as above
-            found = (one for one in _answers(error) if _is_open(one, "AsyncByteStream"))
-            bodies = [_Body(_of_httpx_awaited(one), partial(_give_httpx, one)) for one in found]
-    if not bodies:
+async def keep_bodies_in_loop(error: Exception, patience: float = PATIENCE) -> None:
+    """The same without blocking the loop of the caller; also for bodies that are awaited."""
+    bodies, awaited = _bodies_of(error), _awaited_bodies_of(error)
+    if not bodies and not awaited:
         return
     import asyncio
 
-    reading = asyncio.ensure_future(_await_all(bodies))
+    from perdure.engines.runtime.loop_futures import settle_future
+    from perdure.engines.runtime.workflow_timers import own_timers
+
+    loop = asyncio.get_running_loop()
+    read = loop.create_future()
+
+    def over() -> None:
+        with suppress(RuntimeError):  # the loop has been closed meanwhile
+            loop.call_soon_threadsafe(settle_future, read)
+
+    reader = None
+    with suppress(Exception):  # as above
+        reader = _Reader(bodies, over) if bodies else None
+    waiting = [asyncio.ensure_future(_await_all(awaited)), *([read] if reader is not None else [])]
     try:
-        await asyncio.wait({reading}, timeout=patience)
+        with own_timers():
+            await asyncio.wait(waiting, timeout=patience)
     finally:
-        for body in bodies:
+        if reader is not None:
+            reader.end()
+        for body in awaited:
             body.end()
-        reading.cancel()
+        for each in waiting:
+            each.cancel()
 
 
-async def with_awaited_bodies(working: Awaitable[T]) -> T:
-    """What is awaited; on its error are the bodies that are."""
+async def with_bodies_kept(working: Awaitable[T]) -> T:
+    """What is awaited; its error has its bodies."""
     try:
         return await working
     except Exception as error:
-        await keep_awaited_bodies(error)
+        await keep_bodies_in_loop(error)
         raise
 
 
@@ -104,13 +120,19 @@ class _Body:
         return whole
 
 
-def _read(bodies: list[_Body], patience: float) -> None:
-    """Read them in a thread of its own: whatever they come from, they are waited for no longer than is allowed."""
-    if not bodies:
-        return
+class _Reader:
+    """Reads bodies in a thread of its own: whatever they come from, they are waited for no longer than is allowed."""
 
-    def work() -> None:
-        for body in bodies:
+    def __init__(self, bodies: list[_Body], over: Callable[[], None] = lambda: None) -> None:
+        import threading
+
+        self._bodies = bodies
+        self._over = over
+        self.thread = threading.Thread(target=self._read, name="perdure-bodies", daemon=True)
+        self.thread.start()
+
+    def _read(self) -> None:
+        for body in self._bodies:
             with suppress(Exception):
                 for chunk in body.chunks:
                     if not body.add(chunk):
@@ -119,15 +141,14 @@ def _read(bodies: list[_Body], patience: float) -> None:
                     body.finish()
             with suppress(Exception):
                 body.chunks.close()
+        self._over()
 
-    import threading
-
-    reader = threading.Thread(target=work, name="perdure-bodies", daemon=True)
-    reader.start()
-    reader.join(patience)
-    for body in bodies:
-        if not body.end() and reader.is_alive():
-            _shut(body.holder)  # what waits for it in the reader comes to its end
+    def end(self) -> None:
+        """Take what came; a connection from which nothing comes is shut down."""
+        for body in self._bodies:
+            if not body.end() and self.thread.is_alive():
+                with suppress(Exception):
+                    _shut(body.holder)  # what waits for it in the thread comes to its end
 
 
 async def _await_all(bodies: Iterable[_Body]) -> None:
@@ -138,6 +159,22 @@ async def _await_all(bodies: Iterable[_Body]) -> None:
                     break
             else:
                 body.finish()
+
+
+def _bodies_of(error: Exception) -> list[_Body]:
+    """Those that a thread can read."""
+    if any(name in sys.modules for name in _CLIENTS):
+        with suppress(Exception):  # an object of another library may do anything: its body stays where it is
+            return [body for one in _answers(error) if (body := _body_of(one)) is not None]
+    return []
+
+
+def _awaited_bodies_of(error: Exception) -> list[_Body]:
+    if "httpx" in sys.modules:
+        with suppress(Exception):  # as above
+            found = (one for one in _answers(error) if _is_open(one, "AsyncByteStream"))
+            return [_Body(_of_httpx_awaited(one), partial(_give_httpx, one)) for one in found]
+    return []
 
 
 def _answers(error: Exception) -> Iterator[Any]:

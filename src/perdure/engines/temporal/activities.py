@@ -34,7 +34,7 @@ from perdure.core.records import CLEAN_UPS, Place, called_step
 from perdure.engines import registry
 from perdure.engines.events import AttemptStarted, Observer, RetryScheduled, attempt_ended
 from perdure.engines.interface import StepContext, here
-from perdure.engines.runtime.error_bodies import keep_bodies, with_awaited_bodies
+from perdure.engines.runtime.error_bodies import keep_bodies, with_bodies_kept
 from perdure.engines.runtime.threads import Pool
 from perdure.engines.runtime.timeouts import bounded, broken_off, timed_out
 from perdure.engines.runtime.tracebacks import from_user_code
@@ -311,15 +311,10 @@ class StepActivities:
 
         async def main() -> Any:
             coroutine = spec.fn(*call.args, **call.kwargs)
-            working = coroutine if seconds is None else bounded(coroutine, seconds, spec.owner)
-            try:
-                return await with_awaited_bodies(working)
-            except Exception as raised:
-                keep_bodies(raised)
-                raise
+            return await (coroutine if seconds is None else bounded(coroutine, seconds, spec.owner))
 
         loop = self._steps_loop()
-        future = context.run(asyncio.run_coroutine_threadsafe, main(), loop)
+        future = context.run(asyncio.run_coroutine_threadsafe, with_bodies_kept(main()), loop)
         return await asyncio.wrap_future(future)
 
     def _steps_loop(self) -> asyncio.AbstractEventLoop:
