@@ -12,7 +12,7 @@ import pytest
 from perdure.core.execution.run_effects import End
 from perdure.core.records import RunRecord
 from perdure.errors import LockLost
-from perdure.store import bell, claims, command_lines
+from perdure.store import bell, claims, command_lines, runs_on_hold
 from perdure.store.claims import Offer
 from perdure.store.liveness import locks_of
 from perdure.store.locks import asker
@@ -111,7 +111,7 @@ def test_what_a_fork_stands_for_is_nobodys_any_more(store: Store) -> None:
     add(store, "source", superseded_by=add(store, "fork", wake=NOW + 9).rid)
     assert claims.sleeping(store) == 1
     assert claims.overdue(store, NOW) == []
-    assert claims.hold_due(store, "app.py", "edited", NOW) == 0
+    assert runs_on_hold.hold_due(store, "app.py", "edited", NOW) == 0
     assert claimed(store) == []
 
 
@@ -281,9 +281,9 @@ def test_on_hold_until_the_script_is_edited(store: Store) -> None:
     add(store, "it")
     (taken,) = claims.claim(store, SERVED, 1, NOW)
     claims.give_back(store, taken.run, NOW, hold="v1 code-drift: a step has other inputs")
-    assert claims.try_again(store, "app.py", "v1") == 0
+    assert runs_on_hold.try_again(store, "app.py", "v1") == 0
     assert claimed(store) == []
-    assert claims.try_again(store, "app.py", "v2") == 1
+    assert runs_on_hold.try_again(store, "app.py", "v2") == 1
     assert claimed(store) == ["it"]
 
 
@@ -291,10 +291,10 @@ def test_runs_of_a_script_that_cannot_be_loaded(store: Store) -> None:
     """Those that are due are put on hold with the reason; what is due later is not."""
     add(store, "due", script="broken.py")
     add(store, "later", script="broken.py", wake=NOW + 1)
-    assert claims.hold_due(store, "broken.py", "v1 cannot be loaded: SyntaxError", NOW) == 1
+    assert runs_on_hold.hold_due(store, "broken.py", "v1 cannot be loaded: SyntaxError", NOW) == 1
     assert store.run("due").hold == "v1 cannot be loaded: SyntaxError"
     assert store.run("later").hold is None
-    assert claims.hold_due(store, "broken.py", "v1 cannot be loaded: SyntaxError", NOW) == 0
+    assert runs_on_hold.hold_due(store, "broken.py", "v1 cannot be loaded: SyntaxError", NOW) == 0
 
 
 def test_runs_of_a_workflow_that_is_defined_no_more(store: Store) -> None:
@@ -305,14 +305,14 @@ def test_runs_of_a_workflow_that_is_defined_no_more(store: Store) -> None:
     add(store, "elsewhere", script="other.py", workflow="gone")
     add(store, "served")
     after = add(store, "after", status="queued", wake=None, hold=AFTER_OTHERS)
-    (found,) = claims.hold_homeless(store, ["app.py"], list(SERVED), (), "v1", NOW)
+    (found,) = runs_on_hold.hold_homeless(store, ["app.py"], list(SERVED), (), "v1", NOW)
     assert (found.first.id, found.runs) == ("due", 2)
-    assert claims.hold_homeless(store, ["app.py"], list(SERVED), (), "v1", NOW) == []
+    assert runs_on_hold.hold_homeless(store, ["app.py"], list(SERVED), (), "v1", NOW) == []
     held = {id for id in ("due", "queued", "later", "elsewhere", "served") if store.run(id).hold is not None}
     assert held == {"due", "queued"}
-    assert "nor imports a workflow 'gone'" in claims.reason_of(store.run("queued").hold)
-    assert claims.try_again(store, "app.py", "v1") == 0
-    assert claims.try_again(store, "app.py", "v2") == 2
+    assert "nor imports a workflow 'gone'" in runs_on_hold.reason_of(store.run("queued").hold)
+    assert runs_on_hold.try_again(store, "app.py", "v1") == 0
+    assert runs_on_hold.try_again(store, "app.py", "v2") == 2
     assert store.run("due").hold is store.run("queued").hold is None
     assert store.run(after.id).hold == AFTER_OTHERS
 
@@ -332,7 +332,7 @@ def test_the_next_moment(store: Store) -> None:
 
 def test_each_look_uses_an_index(store: Store) -> None:
     """With a hundred thousand runs that sleep or are done, no look goes through all of them."""
-    for name, statement in claims._SQL.items():
+    for name, statement in (*claims._SQL.items(), *runs_on_hold._SQL.items()):
         arguments: list[object] = [NOW, "[]", 1][: len({each for each in ("?1", "?2", "?3") if each in statement})]
         if name == "set_aside":
             arguments = ["app.py", ""]

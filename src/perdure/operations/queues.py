@@ -16,7 +16,7 @@ from perdure.core.records import RunRecord
 from perdure.engines.features import Feature
 from perdure.errors import NotFound
 from perdure.operations.location import Location, opened, opened_for_change
-from perdure.store import bell, claims, queue_listing
+from perdure.store import bell, queue_listing, runs_on_hold
 from perdure.store.runs import Store
 
 T = TypeVar("T")
@@ -160,7 +160,7 @@ def place_in_queue(store: Store, run: RunRecord, now: float) -> Standing:
         case "after":
             line = f"queue {place.queue}, when the runs of its schedule before it have ended"
         case "hold":
-            line = f"queue {place.queue}, on hold: {claims.reason_of(run.hold)}"
+            line = f"queue {place.queue}, on hold: {runs_on_hold.reason_of(run.hold)}"
         case "slots":
             taken = f"all {place.limit} slots are taken" if place.limit != 1 else "its slot is taken"
             line = f"queue {place.queue}, {number}; {taken}"

@@ -237,9 +237,9 @@ def _waits(store: Store, run: RunRecord, holder: HolderInfo | None) -> str | Non
 
         return place_in_queue(store, run, time.time()).line
     if run.status == "suspended" and run.hold is not None:
-        from perdure.store import claims
+        from perdure.store import runs_on_hold
 
-        return secrets.conceal(f"it is on hold: {claims.reason_of(run.hold)}")
+        return secrets.conceal(f"it is on hold: {runs_on_hold.reason_of(run.hold)}")
     if run.status not in ("running", "suspended") or not (found := waits.standing_of(store, run.rid)):
         return None
     from perdure.operations.open_questions import waited_for

@@ -39,7 +39,7 @@ from perdure.operations.stored_failures import assessment_of, restored
 from perdure.operations.why_pending import pending_lines, pending_of
 from perdure.operations.why_sentences import SHOWN, Inquiry, code_of, line_of, sure, suspicion, time_left
 from perdure.operations.why_waiting import Waiting, Way
-from perdure.store import claims, crashes, dead_letters, sessions
+from perdure.store import crashes, dead_letters, runs_on_hold, sessions
 from perdure.store.kept_runs import kept_runs
 from perdure.store.runs import Store
 from perdure.store.unknown_calls import unknown_calls
@@ -262,7 +262,7 @@ class _Answer(Inquiry):
     def _suspended(self) -> None:
         """It waits, or is on hold: what it was left for says what helps."""
         hold, stop, said = self.run.hold, self.store.stopped_by(self.run), Inquiry(self.store, self.run, self.location)
-        if hold is not None and stop is not None and claims.reason_of(hold).startswith(f"{code_of(stop)}: "):
+        if hold is not None and stop is not None and runs_on_hold.reason_of(hold).startswith(f"{code_of(stop)}: "):
             said.as_it_says(stop)
             self.code, self.stays = said.code, said.stays
         self._waits().suspended(stays=self.stays)

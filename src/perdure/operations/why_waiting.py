@@ -20,7 +20,7 @@ from perdure.operations.open_questions import waited_for
 from perdure.operations.queues import place_in_queue, way_on
 from perdure.operations.run_views import view_of
 from perdure.operations.stored_failures import error_line
-from perdure.store import claims, queue_order, workers
+from perdure.store import claims, queue_order, runs_on_hold, workers
 from perdure.store.awaited_runs import unserved
 from perdure.store.queue import AFTER_OTHERS
 from perdure.store.runs import Store
@@ -130,7 +130,7 @@ class Waiting:
     def _stands_still(self, run: RunRecord) -> str | None:
         """How a run stands that goes on only if somebody acts; None of any other."""
         if run.hold is not None and run.hold != AFTER_OTHERS:
-            return f"it is on hold: {claims.reason_of(run.hold)}"
+            return f"it is on hold: {runs_on_hold.reason_of(run.hold)}"
         match view_of(self._store, run).status:
             case "failed":
                 return f"it has failed: {error_line(run.output or b'')}"
@@ -151,7 +151,7 @@ class Waiting:
     # -- what holds it ------------------------------------------------------------------------------------------------
 
     def _held(self, hold: str, stays: bool) -> None:
-        self._say(f"it is on hold: {claims.reason_of(hold)}")
+        self._say(f"it is on hold: {runs_on_hold.reason_of(hold)}")
         if codec.withholds(self._run.input):
             self._say(
                 "only its script can go on with it, called with the same arguments: it gives the Secret again; "
@@ -161,7 +161,7 @@ class Waiting:
             return
         self._say("a worker tries it again when its script is edited")
         name = self._run.workflow
-        no_command_can = claims.no_workflow(name) in hold or claims.several_workflows(name) in hold
+        no_command_can = runs_on_hold.no_workflow(name) in hold or runs_on_hold.several_workflows(name) in hold
         if not stays and not no_command_can:
             self._way("go on with it", "resume")
 

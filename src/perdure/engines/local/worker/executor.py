@@ -51,6 +51,7 @@ from perdure.engines.local.worker.messages import (
     send,
 )
 from perdure.engines.local.worker.options import GRACE
+from perdure.engines.local.worker.runs_without_workflow import RunsWithoutWorkflow
 from perdure.engines.local.worker.slots import Slots
 from perdure.engines.local.worker.sparing import Sparing
 from perdure.engines.local.worker.state_access import SLOWEST
@@ -58,7 +59,6 @@ from perdure.engines.local.worker.waker import Waker
 from perdure.engines.observers.attach import observers_of
 from perdure.engines.observers.fanout import FanOut
 from perdure.errors import (
-    NotFound,
     NotStorable,
     OptionError,
     PerdureError,
@@ -68,15 +68,13 @@ from perdure.errors import (
     StateIO,
     StateReplaced,
 )
-from perdure.store import claims, command_lines, crashes
+from perdure.store import claims, command_lines, crashes, runs_on_hold
 from perdure.store.group_commit import Entry
 
 YOUNG = 10_000
 """Objects after which is looked for garbage: those of the runs under way are not gone through again and again."""
 OFTEN = 1.0
 """Seconds after which the clock is looked at again, in case it is set, where a run is to begin at a moment."""
-HOMELESS = 60.0
-"""Seconds between two looks for runs of workflows that no script defines any more."""
 
 
 class Executor:
@@ -97,7 +95,7 @@ class Executor:
         self._served: claims.Served = {}
         self._line: bytes | None = None  # that of the runs it executes, packed; empty: none; None: it does not matter
         self._look = self._dead = True
-        self._paused_until = self._homeless_at = 0.0
+        self._paused_until = 0.0
         self._failed = 0  # claims in a row
         self._say_again = Sparing(self._say)
         self._later: float | None = None  # when a queue lets its next run begin, in seconds since the epoch
@@ -109,6 +107,7 @@ class Executor:
         self._program: Program | None = None
         self._engine: LocalEngine | None = None
         self._left_runs: LeftRuns | None = None
+        self._without_workflow: RunsWithoutWorkflow | None = None
 
     # -- what the supervisor says, on a thread of its own -------------------------------------------------------------
 
@@ -178,6 +177,7 @@ class Executor:
         try:
             engine = self._engine = engine_at(self._state)
             self._left_runs = LeftRuns(engine, program, self._state, self._say, self._ends_for)
+            self._without_workflow = RunsWithoutWorkflow(engine, program, orders.line, self._say)
             found = dict.fromkeys(
                 each for path in {offer.path for offer in program.served.values()} for each in observers_of(path)
             )
@@ -190,7 +190,7 @@ class Executor:
             declare_queues(engine.store, engine.world.now())
             if orders.line is None:
                 for script in {script for script, _ in program.served}:
-                    claims.try_again(engine.store, script, program.version())
+                    runs_on_hold.try_again(engine.store, script, program.version())
                 self._declare_schedules(engine, program)
         except PerdureError as error:
             self._tell(_unusable(error))
@@ -316,38 +316,12 @@ class Executor:
             if suspects and not alone:
                 self._tell(Suspects(len(suspects)))
             self._crashed = suspects if alone else [one for one in left if one not in suspects]
-        for broken in program.broken:
-            why = f"{program.version()} cannot be loaded: {broken.why}"
-            claims.hold_due(store, broken.script, why, now, self._orders.line)
-        if self._orders.line is None:
-            self._hold_homeless(engine, program, now)
+        assert self._without_workflow is not None
+        self._bad += self._without_workflow.hold(now)
         queues = self._orders.queues
         return claims.Claim(
             store, self._served, free, now, crashed=self._crashed, queues=queues, others=not alone, line=self._line
         )
-
-    def _hold_homeless(self, engine: LocalEngine, program: Program, now: float) -> None:
-        """Runs of a workflow that was renamed or removed would wait for ever: they go on when the script is edited."""
-        if steady() < self._homeless_at:
-            return
-        self._homeless_at = steady() + HOMELESS
-        for found in claims.hold_homeless(engine.store, *program.homes, program.several, program.version(), now):
-            run = found.first
-            held = f"{f'{found.runs:,} runs of it are' if found.runs > 1 else f'its run {run.id} is'} on hold"
-            if (run.script, run.workflow) in program.several:
-                error = NotFound(
-                    f"{run.path} makes several workflows {run.workflow!r} when it is loaded, and {held}",
-                    "give each a name of its own, @workflow(name=...), or cancel what is left of them",
-                )
-            else:
-                error = NotFound(
-                    f"{run.path} neither defines nor imports a workflow {run.workflow!r} when it is loaded, and {held}",
-                    f"give the workflow that name again, @workflow(name={run.workflow!r}), or import it in the script, "
-                    "or cancel what it has left",
-                )
-            self._say(f"{error.what}; {error.hint}")
-            engine.resources.monitor.held(run, run.path, None, error)
-            self._bad += found.runs
 
     def _is_suspect(self, engine: LocalEngine, program: Program, left: claims.Executed) -> bool:
         """Would one more death make it a crash loop? Then no other run dies with it, and it with no other."""
