@@ -9,6 +9,7 @@ from perdure.core.execution.call_end import Failed
 from perdure.core.execution.run import Ended, Life
 from perdure.core.execution.run_effects import End
 from perdure.engines.local import run_lifecycle
+from perdure.engines.local.outside import result
 from perdure.engines.local.resources import Resources
 from perdure.errors import StateError
 from perdure.store.group_commit import Entry
@@ -58,10 +59,3 @@ class Closing:
             ended: Ended | Failed = end.value
             return ended
         raise AssertionError("a run does nothing after its end")
-
-
-def result(end: Ended | Failed) -> Any:
-    """The workflow's result; raises what it raised."""
-    if isinstance(end, Failed):
-        raise end.error
-    return end.value

@@ -7,14 +7,13 @@ import math
 import os
 import threading
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from perdure.config.os_errors import is_used_up, own_files
+from perdure.config.os_errors import own_files
 from perdure.core.execution.run import Life, call_off, live, up_to_end
 from perdure.core.execution.run_effects import Body, End, Start, Taken
 from perdure.core.execution.spec import Call, Spec
@@ -24,15 +23,15 @@ from perdure.engines.events import Observer
 from perdure.engines.interface import Began, Cancellation, Enqueued, refuse_child, under_way
 from perdure.engines.local import notices
 from perdure.engines.local.broken_off import LettingGo
-from perdure.engines.local.closing import Closing, result
 from perdure.engines.local.drivers import LocalDrivers
 from perdure.engines.local.limits import NEVER
+from perdure.engines.local.outside import Outside, result
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.run_ends import ends_at
 from perdure.engines.local.run_lifecycle import queued_runs, start_of
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.runtime.clock import World
-from perdure.errors import PerdureError, Skipped, StateCorrupt, StateError, StopRun, Suspended
+from perdure.errors import PerdureError, StateCorrupt, StopRun
 from perdure.store.runs import Store
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
     from perdure.core.declared_schedule import DeclaredSchedule
     from perdure.engines.features import Capabilities
+    from perdure.engines.local.closing import Closing
 
 
 class LocalEngine:
@@ -118,7 +118,7 @@ class LocalEngine:
             Exception: whatever the workflow raises.
         """
         self.resources.monitor.ready(call.spec)
-        with self._outside(call):
+        with Outside(self.resources, call):
             with self._own_files():
                 start = start_of(self.resources, call, script, id, resume, attach=attach)
             with LettingGo(self.resources, start, began) as letting:
@@ -138,7 +138,7 @@ class LocalEngine:
     ) -> Any:
         """Run an async workflow to its end, as `run` does."""
         self.resources.monitor.ready(call.spec)
-        with self._outside(call):
+        with Outside(self.resources, call):
             with self._own_files():
                 start = start_of(self.resources, call, script, id, resume, attach=attach)
             with LettingGo(self.resources, start, began) as letting:
@@ -160,12 +160,14 @@ class LocalEngine:
         """
         run, spec = taken.run, call.spec
         self.resources.monitor.ready(spec)
-        with self._outside(call):
+        with Outside(self.resources, call):
             start = Start(run.script, run.path, run.workflow, run.key, run.input, fresh="", rid=run.rid)
             life = live(call, start, None, taken)
             with LettingGo(self.resources, start), self._own_files():
                 effect, rest = self._up_to_end(up_to_end(life, run), spec.is_async)
-        return Closing(self.resources, effect, rest, self._outside(call))
+        from perdure.engines.local.closing import Closing
+
+        return Closing(self.resources, effect, rest, Outside(self.resources, call))
 
     def _up_to_end(self, life: Generator[Any, Any, tuple[End, Life]], is_async: bool) -> tuple[End, Life]:
         if not is_async:
@@ -189,14 +191,14 @@ class LocalEngine:
             AlreadyRunning, OtherInputs, StateError: as `run` does.
         """
         self.resources.monitor.ready(call.spec)
-        with self._outside(call):
+        with Outside(self.resources, call):
             with self._own_files():
                 start = start_of(self.resources, call, script, id, None, attach=True)
             with LettingGo(self.resources, start, began) as letting, self._own_files():
                 rest = self.drivers.sync.until(live(call, start, letting.began), Body)
 
         async def go_on() -> Any:
-            with self._outside(call), letting:
+            with Outside(self.resources, call), letting:
                 with self._own_files():
                     end = await self.drivers.tasks.drive(rest, None)
                 return result(end)
@@ -211,7 +213,7 @@ class LocalEngine:
             StateError: the state file cannot be used.
         """
         resources = self.resources
-        with self._outside(calls[0]), self._own_files():
+        with Outside(self.resources, calls[0]), self._own_files():
             from perdure.engines.local.queues import declare_queues
 
             declare_queues(resources.store, resources.world.now())
@@ -221,50 +223,6 @@ class LocalEngine:
 
     def _own_files(self) -> own_files:
         return own_files(self.resources.store.path)
-
-    def _outside(self, call: Call) -> _Outside:
-        return _Outside(self, call)
-
-    def came_out(self, error: BaseException, call: Call) -> None:
-        """An error leaves a workflow, towards its caller: say what nobody else says of it.
-
-        The commands in the hint of an error of ours find the state file from the working directory.
-        """
-        if not isinstance(error, PerdureError):
-            return
-        if isinstance(error, StateCorrupt):
-            self._name_way_out(error, call)
-        self._locate(error)
-        if isinstance(error, StateError):
-            if error is not self.resources.monitor.alerted:
-                from perdure.alerts.unusable_state import alert_unusable_state
-
-                alert_unusable_state(call.spec, error)
-        elif isinstance(error, Suspended):
-            notices.suspended(self.resources, error, call.spec.file)
-        elif isinstance(error, Skipped) and not self.resources.is_shown:
-            # Without an observer nothing else says so: uncaught, it ends a script without a word.
-            from perdure.config.stderr_line import say
-            from perdure.core.redaction.printable import one_line
-
-            say(f"perdure: {one_line(error.what)}; skipped")
-
-    def _name_way_out(self, error: StateCorrupt, call: Call) -> None:
-        """Say how the run of these inputs ends, if there is one, of which something is damaged."""
-        from perdure.config.script_identity import script_identity, whole_path
-        from perdure.core.execution.run_refusals import with_way_out
-        from perdure.store.damaged_run import meant
-
-        script = script_identity(whole_path(call.spec.file), self.store.path)
-        with suppress(StateError):  # the file as a whole may be damaged
-            id = meant(self.store, call.key, call.spec.name, script)
-            if id is not None:
-                with_way_out(error, id)
-
-    def _locate(self, error: PerdureError) -> None:
-        from perdure.core.commands import located
-
-        error.hint = located(error.hint, self.resources.option)
 
     def call_off(self, run: RunRecord) -> list[str] | None:
         """End a run for good that no process executes, with its clean-ups; the script has been loaded, if there is one.
@@ -378,35 +336,6 @@ class LocalEngine:
     def close(self) -> None:
         """Close the state file and let go of the lock."""
         self.resources.close()
-
-
-class _Outside:
-    """Where the caller of a workflow is: what stopped a run comes out of its wrapping here.
-
-    Not made of a generator, since each run passes through it once or twice: that enters six functions more.
-    """
-
-    __slots__ = ("_call", "_engine")
-
-    def __init__(self, engine: LocalEngine, call: Call) -> None:
-        self._engine, self._call = engine, call
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if error is None:
-            return
-        inner = error.error if isinstance(error, StopRun) else error
-        if isinstance(inner, StateError) and is_used_up(inner.__cause__):
-            self._engine.resources.spare.make_room()
-        try:
-            self._engine.came_out(inner, self._call)
-        except OSError as other:
-            if not is_used_up(other):
-                raise
-        if inner is not error:
-            raise inner from inner.__cause__
 
 
 class _EngineWorld:
