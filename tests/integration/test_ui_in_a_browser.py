@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from browser import axe, browser, tab
+from keyboard import AGAIN, repaint_everywhere, walk
 from ui_server import Ui, environment, run_all
 
 import warm
@@ -95,6 +96,63 @@ def test_every_view(chrome: Any, ui: Ui):
         assert not set(shown) & HIDDEN
         wrong = [line for line in one.said if "status of 404" not in line]  # of the run that there is not
         assert wrong == []
+
+
+def test_every_view_by_the_keyboard(chrome: Any, ui: Ui):
+    """Tab leads to all that can be used in each view, and where it is is seen; whatever has the focus keeps it when the
+    page is painted anew, with the same and with fewer rows, or what stands next to it has it."""
+    with tab(chrome, ui.address) as one:
+        one.page.add_init_script(AGAIN)
+        for path, heading in VIEWS:
+            page = one.open(path, heading)
+            page.locator("main :is(.card, [role=alert])").first.wait_for()
+            count, missed, unseen = walk(page)
+            assert count > 10, path
+            assert missed == [], path
+            assert unseen == [], path
+            tried, wrong = repaint_everywhere(page)
+            assert tried > 3, path
+            assert wrong == [], path
+
+
+def test_what_is_opened_typed_and_pressed_outlives_a_repaint(chrome: Any, ui: Ui):
+    """Between the press and the release of a button, or the keys of a word, the page may be painted anew: the step is
+    chosen, and the word is there. What was closed gives the focus back to what it was opened from."""
+    with tab(chrome, ui.address) as one:
+        one.page.add_init_script(AGAIN)
+        page = one.open("/runs/ui_month", "ui_month")
+        row = page.get_by_role("row").filter(has_text="#3")
+        row.hover()
+        page.mouse.down()
+        page.evaluate("() => repainted()")
+        page.mouse.up()
+        side = page.get_by_role("complementary", name="The step that is chosen")
+        side.get_by_role("heading", level=2, name="ui_price").wait_for()
+        side.get_by_role("button", name="Copy JSON").first.focus()
+        page.keyboard.press("Escape")
+        side.wait_for(state="hidden")
+        page.locator("[role=grid]:focus").wait_for()
+        page.keyboard.press("ArrowDown")
+        side.get_by_role("heading", level=2, name="ui_price").wait_for()
+        field = page.get_by_label("Text in name or input of a step")
+        field.focus()
+        for letter in "ui_p":
+            page.keyboard.type(letter)
+            page.evaluate("() => repainted()")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**q=ui_p*")
+        page = one.open("/dead", "Dead letters")
+        page.get_by_label("Choose letter 3").focus()
+        page.keyboard.press("Space")
+        page.get_by_role("link", name="1", exact=True).press("Enter")
+        page.get_by_role("button", name="Edit the input of letter 1").press("Enter")
+        page.locator(".edit input:focus").wait_for()
+        page.keyboard.type("9")
+        page.evaluate("() => repainted()")
+        assert page.locator(".edit input:focus").input_value().endswith("9")
+        assert page.get_by_label("Choose letter 3").is_checked()
+        page.get_by_role("button", name="Not now").press("Space")
+        page.locator("[aria-label='Edit the input of letter 1']:focus").wait_for()
 
 
 def test_views_of_a_file_without_runs(chrome: Any, tmp_path: Path):

@@ -81,8 +81,9 @@ def answers(ui: Ui, sent: bytes) -> list[int]:
         connection.sendall(sent)
         found = b""
         with contextlib.suppress(ConnectionResetError):  # what it refuses it does not read to the end
-            while part := connection.recv(1 << 20):
+            while b"text/event-stream" not in found and (part := connection.recv(1 << 20)):
                 found += part
+    assert b"text/event-stream" not in found  # it has no end
     assert b"ui_month" not in found
     assert b"ui_price" not in found
     return [int(one) for one in re.findall(rb"HTTP/1\.1 (\d{3}) ", found)]

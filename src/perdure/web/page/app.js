@@ -1,7 +1,7 @@
 // The frame around the views, and which view an address is.
 
 // In this order the script that is made of all modules packs best.
-import { button, coded, fill, h, heading, mark, patch, region, ROOT, sheet } from "./dom.js";
+import { button, coded, h, heading, mark, patch, region, ROOT, sheet } from "./dom.js";
 import { services } from "./services.js";
 import { doctor } from "./doctor.js";
 import { waits } from "./waits.js";
@@ -114,17 +114,19 @@ async function show() {
           .replace(/^\/dead/, "/letters"),
       )
     : made;
-  if (shown?.view === view && shown.given === given && shown.here.readdress) {
+  if (shown?.view === view && (shown.given === given || shown.here.about === given || view === dead)) {
+    shown.given = given;
     frame();
-    return load(() => shown.here.readdress(query));
+    return load(() => (shown.here.readdress || shown.here.refresh)(query, given));
   }
   shown?.here.leave?.();
   for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   // A view has an element of its own: an answer that comes when it was left is shown nowhere.
   const box = (content = h("div")),
     isSeen = () => content === box;
-  trouble.replaceChildren();
+  patch(trouble);
   main.replaceChildren(trouble, content);
+  if (!main.contains(document.activeElement)) main.focus({ preventScroll: true });
   const here = view({
     main: content,
     given: given && decodeURIComponent(given).replace(/^\0/, ""),
@@ -144,7 +146,6 @@ async function show() {
   scrollTo(0, 0);
   await done;
   if (mine !== number) return;
-  if (!main.contains(document.activeElement)) main.focus({ preventScroll: true });
   follow ||= listen(changed, now => {
     state = now;
     frame();
@@ -184,7 +185,7 @@ async function load(ask = () => shown?.here.refresh()) {
   }
   if (mine !== number || later) return; // a part of it has failed meanwhile
   wait = LEAST;
-  trouble.replaceChildren();
+  patch(trouble);
   content.classList.remove("away");
   frame();
   count();
@@ -210,6 +211,7 @@ function failed(error) {
   if (!passes && path() !== "/") count();
   const seen = passes && content.querySelector("h1"); // of what is shown, a part is as good as it was
   content.classList.toggle("away", !seen);
+  if (!seen && content.contains(document.activeElement)) main.focus();
   if (seen)
     patch(trouble, h("p.trouble", { role: "alert" }, h("b", error.message), "What is shown may be old. ", again, now));
   else
@@ -267,7 +269,7 @@ function askForCode(why = "") {
       await exchange(field.value.trim().split("#").at(-1));
       show();
     } catch (error) {
-      fill(said, error.message);
+      patch(said, error.message);
     }
   };
   const form = h(
@@ -284,10 +286,11 @@ function askForCode(why = "") {
     h("div.acts", field, h("button.btn.primary", "Go on")),
     said,
   );
-  side.replaceChildren();
-  trouble.replaceChildren();
+  patch(side);
+  patch(trouble);
   content = h("div", form);
   main.replaceChildren(trouble, content);
+  field.focus();
 }
 addEventListener("signed-out", () => askForCode());
 let follow = null;

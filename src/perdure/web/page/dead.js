@@ -2,7 +2,7 @@
 
 import { get, ifAny, seg, server } from "./api.js";
 import { letterActs, matchingActs } from "./deeds.js";
-import { button, card, command, empty, h, heading, mark, patch, toast, sheet } from "./dom.js";
+import { button, card, command, empty, find, h, heading, mark, patch, toast, sheet } from "./dom.js";
 import { editor } from "./editor.js";
 import { letter } from "./letter.js";
 import { isDamaged, letterTable, oddities } from "./letters.js";
@@ -41,27 +41,34 @@ export function dead({ main, given, query, go, title, again }) {
     acceptedOf = of;
   }
   const place = () => main.querySelector("[data-key=editor]");
-  const stopEditing = () => place()?.replaceChildren();
+  const stopEditing = () => {
+    place()?.replaceChildren();
+    find("[aria-label^=Edit]", main)?.focus();
+  };
   async function edit(id) {
     try {
       const input = await get(`/letters/${id}/input`);
       place()?.replaceChildren(editor(input, stopEditing, again));
-      place()?.querySelector("input")?.focus();
+      place()?.querySelector("input:enabled,textarea:enabled")?.focus();
     } catch (failed) {
       toast(failed.message);
     }
   }
   const to = (changed, letter = null) => address(`/dead${letter ? `/${letter}` : ""}`, asked, changed);
   async function refresh() {
-    const status = asked.get("status") || "parked",
+    const mine = asked, // with what is given: both change at once
+      status = asked.get("status") || "parked",
       filters = { run: asked.get("run"), step: asked.get("step"), error: asked.get("q") };
     const [why, one] = await Promise.all([get("/letters/reasons"), given ? ifAny(get(`/letters/${given}`)) : null]);
     const filtered = Object.values(filters).some(Boolean) || status !== "parked";
     const reason = filtered ? asked.get("reason") : asked.get("reason") || one?.reason || why.reasons[0]?.reason;
     const page = await get("/letters", { status, reason, ...filters, limit: 200 });
     await look(page.letters);
+    if (mine !== asked) return; // something else is meant by now
     if (one?.seq && aboutOf !== given) {
-      about = await ifAny(get(`/runs/${seg(one.run)}/steps/${one.seq}/call`));
+      const found = await ifAny(get(`/runs/${seg(one.run)}/steps/${one.seq}/call`));
+      if (mine !== asked) return;
+      about = found;
       aboutOf = given;
     }
     const marked = page.letters.some(x => oddities(x, accepted).length);
@@ -170,9 +177,7 @@ export function dead({ main, given, query, go, title, again }) {
                 ? letterTable(rows, { chosen, to: one => to({}, one), given, accepted, again: () => paint() })
                 : filtered || reason
                   ? empty("No letter matches. ", h("a.link", { href: "/dead" }, "Show those that are parked"))
-                  : empty(
-                      "No letter is parked. A call that fails for good becomes one, with its input and its error, to be tried again or dropped.",
-                    ),
+                  : empty("No letter is parked. A call that fails for good becomes one, to be tried again or dropped."),
               page.next
                 ? empty("The newest 200 are listed; what is done to all that match is done to all of them.")
                 : null,
@@ -216,9 +221,11 @@ export function dead({ main, given, query, go, title, again }) {
   }
   return {
     refresh: first,
-    readdress(q) {
+    /** Another letter, or another filter: what is chosen stays so, and what has the focus keeps it. */
+    readdress(q, letter) {
       asked = q;
-      return refresh();
+      given = letter;
+      return first();
     },
   };
 }

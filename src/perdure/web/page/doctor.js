@@ -54,7 +54,7 @@ export function doctor({ main }) {
         ),
         h(
           "button.btn",
-          { type: "button", disabled: busy, on: { click: examine } },
+          { type: "button", "aria-disabled": busy, on: { click: examine } },
           mark("pulse", 12, true),
           "Look again",
         ),

@@ -35,10 +35,6 @@ export function h(named, ...rest) {
   return put(document.createElement(tag), classes.length ? { class: classes.join(" "), ...props } : props, rest);
 }
 export const s = (tag, props, ...kids) => put(document.createElementNS(SVG, tag), props, kids);
-export const fill = (node, ...kids) => {
-  node.replaceChildren();
-  return put(node, null, kids);
-};
 
 // One listener a node and event, so that a node that stays can be given what a newer one does.
 function listen(node, event, heard) {
@@ -50,33 +46,56 @@ function listen(node, event, heard) {
 /** @param {string} selector @param {ParentNode} within @returns {any} the first element that fits */
 export const find = (selector, within = document) => within.querySelector(selector);
 
-/** Make an element's children look like others, keeping what is the same: focus, scroll and what is typed survive. */
+const REACHED = "a[href],button,input,select,textarea,summary,[tabindex]";
+/**
+ * Make an element's children look like others, keeping what is the same: focus, scroll and what is typed survive. If what
+ * has the focus is gone, what stood next to it has it then.
+ */
 export function patch(old, ...kids) {
-  const fresh = document.createElement(old.tagName);
-  put(fresh, null, kids);
+  const fresh = put(document.createElement(old.tagName), null, kids),
+    at = document.activeElement,
+    all = old.contains(at) ? [...old.querySelectorAll(REACHED)] : [];
   children(old, fresh);
+  if (all[0] && document.activeElement !== at)
+    [...all.slice(all.indexOf(at)), ...all.reverse(), find("main")].some(one => {
+      one.focus({ preventScroll: true });
+      return document.activeElement === one;
+    });
   return old;
 }
+/** What a node is among its siblings, however it looks now. */
+const named = one =>
+  one.tagName &&
+  one.tagName +
+    (one.dataset.key ??
+      one.getAttribute("aria-label") ??
+      one.getAttribute("href") ??
+      (one.matches("button") ? one.textContent : one.classList[0]));
 function children(old, fresh) {
-  const keyed = new Map();
-  for (const one of old.children) if (one.dataset?.key) keyed.set(one.dataset.key, one);
+  const rest = [...fresh.childNodes],
+    isWanted = one => rest.some(next => named(next) === named(one));
   let at = old.firstChild;
-  for (const next of [...fresh.childNodes]) {
-    const known = next.dataset?.key ? keyed.get(next.dataset.key) : null;
-    if (known && known !== at) old.insertBefore(known, at);
-    const mine = known || at;
-    if (mine && same(mine, next)) {
+  const drop = () => {
+    const gone = at;
+    at = at.nextSibling;
+    gone.remove();
+  };
+  while (rest[0]) {
+    const next = rest.shift(),
+      name = named(next);
+    let mine = at;
+    while (mine && named(mine) !== name) mine = mine.nextSibling;
+    if (mine) {
+      while (at !== mine && !isWanted(at)) drop();
+      if (at !== mine) old.insertBefore(mine, at);
+    } else if (at && at.nodeName === next.nodeName && at.dataset?.key === next.dataset?.key && !isWanted(at)) mine = at;
+    if (mine) {
       morph(mine, next);
       at = mine.nextSibling;
     } else old.insertBefore(next, at);
   }
-  while (at) {
-    const gone = at;
-    at = at.nextSibling;
-    gone.remove();
-  }
+  while (at) drop();
 }
-const same = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && a.dataset?.key === b.dataset?.key;
 function morph(old, fresh) {
   if (old.nodeType !== 1) {
     if (old.data !== fresh.data) old.data = fresh.data;
@@ -124,38 +143,34 @@ export const TONE = {
 /** The colour of its bar, by name; nothing for those that have none. */
 export const barTone = kind => TONE[kind] && TONE[kind] + (TONE[kind] === "stop" ? "" : "-bar");
 const RING = "M7 1.2a5.8 5.8 0 1 1 0 11.6A5.8 5.8 0 0 1 7 1.2Z";
+const FAINT = { d: RING, "stroke-opacity": 0.3 };
 const SOLID = { fill: "currentColor", stroke: "none", "fill-rule": "evenodd" };
 const SHAPES = {
-  done: [[`${RING}M4.5 7.2l1.8 1.8 3.3-3.8`, { "stroke-width": 1.2 }]],
-  running: [
-    [RING, { "stroke-opacity": 0.3 }],
-    ["M7 1.2A5.8 5.8 0 0 1 12.8 7", { class: "spin" }],
-  ],
-  stopping: [[RING, { "stroke-opacity": 0.3 }], ["M5 5h4v4H5Z"]],
-  waiting: [[RING, { "stroke-width": 1.3 }], ["M5.5 5v4M8.5 5v4"]],
-  queued: [["M2 3.4h10M2 7h6M2 10.6h3"]],
-  failed: [["M7 .4 13.6 7 7 13.6.4 7ZM6.2 3.8v4h1.6v-4Zm0 5v1.6h1.6V8.8Z", SOLID]],
-  dead: [
-    [
-      "M2.4 1.3h9.2a1.2 1.2 0 0 1 1.2 1.2v9a1.2 1.2 0 0 1-1.2 1.2H2.4a1.2 1.2 0 0 1-1.2-1.2v-9a1.2 1.2 0 0 1 1.2-1.2ZM4.1 5.2 5.9 7 4.1 8.8l1.1 1.1L7 8.1l1.8 1.8 1.1-1.1L8.1 7l1.8-1.8-1.1-1.1L7 5.9 5.2 4.1Z",
-      SOLID,
-    ],
-  ],
-  interrupted: [["M4.2 1.9A5.8 5.8 0 0 0 4 12M9.8 12.1A5.8 5.8 0 0 0 10 2"], ["M7.8 3.4 5.6 7.2h2.8L6.2 10.8"]],
-  parked: [["M2.2 1.4h9.6v11.2H2.2Z"], ["M5.4 10V4h1.9a1.7 1.7 0 0 1 0 3.4H5.4"]],
-  cancelled: [[RING, { "stroke-width": 1.3 }], ["M4.4 7h5.2"]],
-  damaged: [["M3 5.6V1.5h8v4.1L9 7.2 7 5.6 5 7.2ZM3 9.2l2 1.6 2-1.6 2 1.6 2-1.6v3.3H3Z", { "stroke-width": 1.3 }]],
-  superseded: [["M4 2v6m0-1c0-2 6-1 6-4M4 9.6v2.4M10 2v1"]],
-  approval: [[RING, { "stroke-width": 1.3 }], ["M5.6 5.4A1.5 1.5 0 1 1 7.4 7c-.3.1-.4.3-.4.8M7 9.9v.1"]],
-  search: [["M6.2 1.6a4.6 4.6 0 1 1 0 9.2 4.6 4.6 0 0 1 0-9.2Zm3.4 8L12.6 12.6"]],
-  home: [["M2 6.4 7 2l5 4.4V12H8.6V8.6H5.4V12H2Z", { "stroke-width": 1.3 }]],
-  list: [["M2 3.4h10M2 7h10M2 10.6h10", { "stroke-width": 1.3 }]],
-  bell: [["M3 10.4h8l-1-1.6V6a3 3 0 0 0-6 0v2.8ZM6 12.4h2", { "stroke-width": 1.3 }]],
-  bolt: [["M8 1 3 8h3.4L6 13l5-7H7.4Z", { "stroke-width": 1.3 }]],
-  clock: [["M7 1.4a5.6 5.6 0 1 1 0 11.2A5.6 5.6 0 0 1 7 1.4Zm0 2.6v3l2 1.6", { "stroke-width": 1.3 }]],
-  pulse: [["M1 7h2.6l1.6-4 2.6 8 1.6-4H13", { "stroke-width": 1.3 }]],
-  key: [["M5 9a3 3 0 1 1 1.6-4.6L12.4 4.4v2.2h-1.6v1.8H8.6l-1-.9A3 3 0 0 1 5 9Z", { "stroke-width": 1.2 }]],
-  lanes: [["M1.5 3.5h5M4.5 7h7M8.5 10.5h4"]],
+  done: `${RING}M4.5 7.2l1.8 1.8 3.3-3.8`,
+  running: [FAINT, { d: "M7 1.2A5.8 5.8 0 0 1 12.8 7", class: "spin" }],
+  stopping: [FAINT, "M5 5h4v4H5Z"],
+  waiting: `${RING}M5.5 5v4M8.5 5v4`,
+  queued: "M2 4h10M2 7h6M2 10h3",
+  failed: { d: "M7 .4 13.6 7 7 13.6.4 7ZM6.2 3.8v4h1.6v-4Zm0 5v1.6h1.6V8.8Z", ...SOLID },
+  dead: {
+    d: "M1.2 1.2h11.6v11.6H1.2ZM4.4 3 7 5.6 9.6 3 11 4.4 8.4 7 11 9.6 9.6 11 7 8.4 4.4 11 3 9.6 5.6 7 3 4.4Z",
+    ...SOLID,
+  },
+  interrupted: "M4.2 1.9A5.8 5.8 0 0 0 4 12M9.8 12.1A5.8 5.8 0 0 0 10 2M7.8 3.4 5.6 7.2h2.8L6.2 10.8",
+  parked: "M2.2 1.4h9.6v11.2H2.2ZM5.4 10V4h1.9a1.7 1.7 0 0 1 0 3.4H5.4",
+  cancelled: `${RING}M4.4 7h5.2`,
+  damaged: "M3 5.6V1.5h8v4.1L9 7.2 7 5.6 5 7.2ZM3 9.2l2 1.6 2-1.6 2 1.6 2-1.6v3.3H3Z",
+  superseded: "M4 2v6m0-1c0-2 6-1 6-4M4 9.6v2.4M10 2v1",
+  approval: `${RING}M5.6 5.4A1.5 1.5 0 1 1 7.4 7c-.3.1-.4.3-.4.8M7 9.9v.1`,
+  search: "M6 2a4 4 0 1 1 0 8A4 4 0 0 1 6 2ZM9 9l4 4",
+  home: "M2 6.4 7 2l5 4.4V12H8.6V8.6H5.4V12H2Z",
+  list: "M2 4h10M2 7h10M2 10h10",
+  bell: "M3 10.4h8l-1-1.6V6a3 3 0 0 0-6 0v2.8ZM6 12.4h2",
+  bolt: "M8 1 3 8h3.4L6 13l5-7H7.4Z",
+  clock: `${RING}M7 4v3l2 1.6`,
+  pulse: "M1 7h3l1-4 3 8 2-4h3",
+  key: "M5 9a3 3 0 1 1 2-5h5v2h-1v2H9l-1-1A3 3 0 0 1 5 9Z",
+  lanes: "M2 4h5M4 7h7M8 10h4",
 };
 Object.assign(SHAPES, {
   suspended: SHAPES.waiting,
@@ -177,12 +192,12 @@ export function mark(kind, size = 14, hidden = false) {
       viewBox: "0 0 14 14",
       fill: "none",
       stroke: "currentColor",
-      "stroke-width": 1.6,
+      "stroke-width": 1.4,
       "stroke-linecap": "round",
       "stroke-linejoin": "round",
       ...named,
     },
-    (SHAPES[kind] || []).map(([d, more]) => s("path", { d, ...more })),
+    [SHAPES[kind] || []].flat().map(shape => s("path", shape.d ? shape : { d: shape })),
   );
 }
 export const pill = (kind, text) =>
@@ -191,9 +206,9 @@ export const pill = (kind, text) =>
 // -- pieces ----------------------------------------------------------------------------------------------------------------
 export function toast(text) {
   const box = document.querySelector("#said");
-  fill(box, h("div.toast", text));
+  patch(box, h("div.toast", text));
   setTimeout(() => {
-    if (box.firstChild?.textContent === text) fill(box);
+    if (box.firstChild?.textContent === text) patch(box);
   }, 2600);
 }
 export const copy = text =>
@@ -217,7 +232,7 @@ export function confirm(title, text, told, label, tone, act, more = null) {
     note = act.length ? h("input", { id: "note", autocomplete: "off" }) : null;
   const typed = () => (typeof told === "function" ? told() : told),
     same = h("div", command(typed()));
-  for (const one of more?.fields || []) one.addEventListener("input", () => fill(same, command(typed())));
+  for (const one of more?.fields || []) one.addEventListener("input", () => patch(same, command(typed())));
   const box = h(
     "dialog",
     { "aria-label": title },
@@ -233,7 +248,7 @@ export function confirm(title, text, told, label, tone, act, more = null) {
               box.close();
               toast(typeof said === "string" ? said : "done");
             } catch (error) {
-              fill(said, error.message, error.hint ? h("span.mute", " ", coded(error.hint)) : null);
+              patch(said, error.message, error.hint ? h("span.mute", " ", coded(error.hint)) : null);
             }
           },
         },
@@ -254,7 +269,14 @@ export function confirm(title, text, told, label, tone, act, more = null) {
       ),
     ),
   );
-  box.addEventListener("close", () => box.remove());
+  opened(box);
+}
+/** Show a dialog. When it is closed, what had the focus has it again, if that is still there. */
+export function opened(box) {
+  box.addEventListener("close", () => {
+    box.remove();
+    if (document.activeElement === document.body) find("main").focus();
+  });
   document.body.append(box);
   box.showModal();
 }

@@ -1,7 +1,7 @@
 // The input of a dead letter as a form: what is changed is checked by the step's annotations before it is kept.
 
 import { act, get, patiently, seg } from "./api.js";
-import { button, coded, fill, h, region, toast } from "./dom.js";
+import { button, coded, h, patch, region, toast } from "./dom.js";
 import { many } from "./words.js";
 
 const KINDS = [
@@ -93,7 +93,7 @@ export function editor(input, close, saved) {
   }
   count();
   async function send(body) {
-    said.replaceChildren();
+    patch(said);
     save.disabled = true;
     try {
       let job = await act("PATCH", `/letters/${input.letter}`, {
@@ -105,7 +105,7 @@ export function editor(input, close, saved) {
         await new Promise(r => setTimeout(r, 300));
         job = await patiently(
           () => get(`/jobs/${seg(job.id)}`),
-          error => fill(said, h("p.err", `${error.message}; trying again`)),
+          error => patch(said, h("p.err", `${error.message}; trying again`)),
         );
       }
       if (job.outcome === "done") {
@@ -114,11 +114,12 @@ export function editor(input, close, saved) {
         await saved();
         return;
       }
-      fill(said, h("p.err", "It was not kept."), region("pre.codex.wrap", "why", job.output));
+      patch(said, h("p.err", "It was not kept."), region("pre.codex.wrap", "why", job.output));
     } catch (error) {
-      fill(said, h("p.err", error.message, error.hint ? h("span.mute", " ", coded(error.hint)) : null));
+      patch(said, h("p.err", error.message, error.hint ? h("span.mute", " ", coded(error.hint)) : null));
     }
     save.disabled = false;
+    save.focus();
   }
   return h(
     "form.edit",

@@ -1,6 +1,6 @@
 // The keys: to each view, through rows and the timeline; and the dialog that names them.
 
-import { find, h } from "./dom.js";
+import { find, h, opened } from "./dom.js";
 
 /** The views beside which a key stands: address, mark, title, key after `g`. */
 export const NAV = [
@@ -41,14 +41,10 @@ function pressed(e, go, main) {
     return;
   }
   if (e.key === "/") {
+    e.preventDefault();
     const field = find("[data-search]", main);
-    if (field) {
-      e.preventDefault();
-      field.focus();
-    } else {
-      e.preventDefault();
-      go("/search");
-    }
+    if (field) field.focus();
+    else go("/search");
   } else if (e.key === "?") help();
   else if (ZOOM[e.key]) find(`[data-zoom=${ZOOM[e.key]}]`, main)?.click();
   else if (e.key === "w") find("[data-waits]", main)?.click();
@@ -86,7 +82,5 @@ function help() {
     ),
     h("footer", h("button.btn", { type: "button", on: { click: () => box.close() } }, "Close")),
   );
-  box.addEventListener("close", () => box.remove());
-  document.body.append(box);
-  box.showModal();
+  opened(box);
 }

@@ -69,7 +69,7 @@ export function log(run, id, lines, asked, go) {
                 lines.lines.map(x =>
                   h(
                     "div",
-                    { class: `${grave(x) ? "err" : ""}${x.at === line ? " sel" : ""}` },
+                    { class: `${grave(x) ? "err" : ""}${x.at === line ? " sel" : ""}`, "data-key": x.at },
                     h("a.faint", { href: lineAddress({ line: x.at }), title: "The address of this line" }, at(x.at)),
                     ` ${x.step} ${x.level ? `${x.level} ${x.logger}: ` : ""}${x.text}`,
                   ),

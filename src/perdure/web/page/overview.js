@@ -59,11 +59,14 @@ function strip({ name, runs }) {
     ),
   );
 }
-function need(one) {
-  const to = one.run ? `/runs/${seg(one.run)}` : TO[one.kind];
+/** `open`: of which the commands were looked at; those of others are not made. */
+function need(one, open) {
+  const key = `${one.kind} ${one.run || one.service || ""}`,
+    ways = () => one.ways.map(w => h("div.way", h("span.faint", w.purpose), command(w.command))),
+    to = one.run ? `/runs/${seg(one.run)}` : TO[one.kind];
   return h(
     "div.need",
-    { "data-key": `${one.kind} ${one.run || one.service || ""}` },
+    { "data-key": key },
     mark(one.kind === "alerts" || one.kind === "nobody" ? "bell" : one.kind, 15),
     h(
       "h3",
@@ -71,7 +74,7 @@ function need(one) {
       one.run ? h("span.id", tail(one.run, one.title.split("(")[0])) : null,
       one.since ? h("span.age", { title: at(one.since) }, ago(one.since)) : null,
     ),
-    one.detail ? h("p", h("code", fold(one.detail, 320))) : null,
+    one.detail ? h("p.mono", fold(one.detail, 320)) : null,
     one.text ? h("p", one.text) : null,
     h(
       "div.acts",
@@ -86,13 +89,22 @@ function need(one) {
     one.ways.length
       ? h(
           "details",
+          {
+            on: {
+              toggle: e => {
+                if (!open.has(key)) put(e.target, null, ways());
+                open.add(key);
+              },
+            },
+          },
           h("summary", many(one.ways.length, "command")),
-          one.ways.map(w => h("div.way", h("span.faint", w.purpose), command(w.command))),
+          open.has(key) ? ways() : null,
         )
       : null,
   );
 }
 export function overview({ main, note }) {
+  const open = new Set();
   async function refresh() {
     const found = await get("/overview");
     note(found);
@@ -120,7 +132,7 @@ export function overview({ main, note }) {
           card(
             "Needs you",
             found.needs.length + found.more_needs || null,
-            found.needs.length ? found.needs.map(need) : empty("Nothing needs you."),
+            found.needs.length ? found.needs.map(one => need(one, open)) : empty("Nothing needs you."),
             found.more_needs ? empty(h("a.link", { href: rest }, `and ${many(found.more_needs, "more run")}`)) : null,
           ),
           found.workflows.length
@@ -136,8 +148,13 @@ export function overview({ main, note }) {
                       w =>
                         h(
                           "a",
-                          { href: `/runs?workflow=${seg(w.name)}`, "data-row": true },
-                          h("b.two-lines", { title: w.name }, w.name),
+                          {
+                            href: `/runs?workflow=${seg(w.name)}`,
+                            "data-row": true,
+                            class: "two-lines",
+                            title: w.name,
+                          },
+                          w.name,
                         ),
                       "whole",
                     ],

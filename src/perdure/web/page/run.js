@@ -46,6 +46,8 @@ export function run({ main, given, query, go, title, failed }) {
     said,
   );
   side.hidden = true;
+  for (const one of [side, list.box])
+    one.addEventListener("keydown", e => e.key === "Escape" && asked.get("step") && to({ step: "" }, true));
 
   const range = () => (/^\d+-\d+$/.test(asked.get("t") || "") ? asked.get("t").split("-").map(Number) : null);
   function wanted() {
@@ -82,6 +84,7 @@ export function run({ main, given, query, go, title, failed }) {
     line.show(seq, range());
     if (!seq) {
       step = null;
+      if (side.contains(document.activeElement)) list.focus();
       side.hidden = true;
       split.className = "split wide";
       return;
@@ -106,8 +109,10 @@ export function run({ main, given, query, go, title, failed }) {
       if (left || Number(asked.get("step")) !== seq) return;
       const [one, call, log] = found;
       step = one;
-      side.replaceChildren(
-        ...inspector(one, call, details.run.id, log, () => to({ step: "" }, true), fork(details, go, one)),
+      side.scrollTop = 0;
+      patch(
+        side,
+        inspector(one, call, details.run.id, log, () => to({ step: "" }, true), fork(details, go, one)),
       );
     }
     side.hidden = false;
@@ -154,8 +159,10 @@ export function run({ main, given, query, go, title, failed }) {
     if (left) return;
     details = d;
     lapse = t;
-    if (given !== d.run.id && d.run.id.startsWith(given))
+    if (given !== d.run.id && d.run.id.startsWith(given)) {
       history.replaceState(null, "", location.pathname.replace(seg(given), seg(d.run.id)) + location.search);
+      given = d.run.id;
+    }
     line.set(t, d);
     line.show(null, range());
     kids.set(d, line);

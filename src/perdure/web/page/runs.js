@@ -1,7 +1,7 @@
 // The runs, newest first: filters in the address, further ones by cursor.
 
 import { get, seg } from "./api.js";
-import { button, empty, h, heading, mark, patch, sheet } from "./dom.js";
+import { empty, h, heading, mark, patch, sheet } from "./dom.js";
 import { table, unseen } from "./table.js";
 import { address, chip, exporting, field, used } from "./tool.js";
 import { ago, at, many, n, tail, took } from "./words.js";
@@ -20,6 +20,7 @@ export const STAND = [
   ["done", "Done"],
 ];
 
+const LISTED = 20; // at once; an address leads on
 /** What a run says, beside its dead letters. */
 const says = run =>
   run.waits ||
@@ -43,11 +44,11 @@ export const runTable = lines =>
             {
               href: `/runs/${seg(run.id)}`,
               "data-row": true,
-              class: "clip name",
+              class: "clip name mono",
               title: `${run.workflow}${run.inputs}`,
             },
             h("b", run.workflow),
-            h("span.in.mono", run.inputs),
+            run.inputs,
           ),
       ],
       [
@@ -72,34 +73,20 @@ export const runTable = lines =>
     { kind: "runs", some: false },
   );
 
-export function runs({ main, query, go, again }) {
-  let asked = query,
-    pages = 1;
-  const to = changed => address("/runs", asked, changed);
-  async function load() {
-    const given = {
-      status: asked.get("status"),
-      workflow: asked.get("workflow"),
-      q: asked.get("q"),
-      children: asked.get("children") ? "true" : null,
-      limit: 50,
-    };
-    let found = [],
-      after = null;
-    const counts = get("/counts", { workflow: given.workflow, children: given.children });
-    counts.catch(() => {});
-    for (let i = 0; i < pages; i++) {
-      const page = await get("/runs", { ...given, after });
-      found = found.concat(page.runs);
-      after = page.next;
-      if (!after) break;
-    }
-    return { found, after, ...(await counts) };
-  }
+export function runs({ main, query, go }) {
+  let asked = query;
+  const to = changed => address("/runs", asked, { after: "", ...changed });
   async function refresh() {
-    const { found, after, counts, more } = await load(),
+    const mine = asked,
       status = asked.get("status") || "",
-      workflow = asked.get("workflow");
+      workflow = asked.get("workflow"),
+      children = asked.get("children") ? "true" : null,
+      after = asked.get("after"),
+      [{ counts, more }, { runs: found, next }] = await Promise.all([
+        get("/counts", { workflow, children }),
+        get("/runs", { status, workflow, q: asked.get("q"), children, after, limit: LISTED }),
+      ]);
+    if (mine !== asked) return; // something else is meant by now
     patch(
       main,
       heading("Runs"),
@@ -139,14 +126,7 @@ export function runs({ main, query, go, again }) {
           : status || workflow || asked.get("q")
             ? empty("No run matches. ", h("a.link", { href: "/runs" }, "Show all runs"))
             : empty("No run has been started yet. Start one: ", h("code", "perdure run FILE")),
-        after
-          ? empty(
-              button("Older runs", "", () => {
-                pages++;
-                again();
-              }),
-            )
-          : null,
+        next ? empty(h("a.link", { href: to({ after: next }) }, "Older ones")) : null,
       ),
     );
   }
@@ -154,7 +134,6 @@ export function runs({ main, query, go, again }) {
     refresh,
     readdress(q) {
       asked = q;
-      pages = 1;
       return refresh();
     },
   };

@@ -39,15 +39,13 @@ export function search({ main, query, go, title }) {
       ),
       h(
         "div.stack",
-        field("Text to look for; its case counts", "text, as it is stored: its case counts", q, text =>
+        field("Text to look for; its case counts", "text; its case counts", q, text =>
           go(address("/search", "", { q: text })),
         ),
         !q
           ? h(
               "section.card",
-              empty(
-                "Ids and inputs of runs, names, keys, inputs and errors of steps, what they logged and printed, and the number of a dead letter are looked through, for two seconds at most.",
-              ),
+              empty("Runs, their steps and logs, and dead letters are looked through, for two seconds at most."),
             )
           : null,
         of === q && found
@@ -105,7 +103,8 @@ export function search({ main, query, go, title }) {
     const q = asked.get("q") || "";
     paint(q);
     if (!q) {
-      main.querySelector("[data-search]").focus();
+      if (!of) main.querySelector("[data-search]").focus(); // once: what has the focus later keeps it
+      of = " ";
       return;
     }
     if (of !== q) {

@@ -1,7 +1,7 @@
 // The steps of a run as a table of which only the rows in sight exist: any place of 100,000 is one request away.
 
 import { get, seg } from "./api.js";
-import { fill, h, mark, put, s } from "./dom.js";
+import { h, mark, patch, put, s } from "./dom.js";
 import { bars, ticks } from "./lanes.js";
 import { dur, fine, n } from "./words.js";
 
@@ -111,14 +111,19 @@ export function steps({ run, choose, failed }) {
     const inSight = rows.filter(([i, x]) => x && i >= Math.floor(top) && i < top + seen / ROW).map(([, x]) => x);
     const a = inSight.length ? Math.min(...inSight.map(x => x.at)) : 0,
       b = inSight.length ? Math.max(...inSight.map(x => x.last_at + x.ms)) : 1;
-    pad.replaceChildren(
-      ...rows.map(([i, x]) => {
+    patch(
+      pad,
+      rows.map(([i, x]) => {
+        const here = x && chosen === x.seq;
+        if (here) box.setAttribute("aria-activedescendant", `row-${i}`);
         const el = h(
           "div.row.vrow",
           {
             role: "row",
+            id: `row-${i}`,
+            "data-key": i,
             "aria-rowindex": i + 1,
-            "aria-selected": String(Boolean(x) && chosen === x.seq),
+            "aria-selected": String(Boolean(here)),
             on: { click: () => x && choose(x) },
           },
           (x
@@ -152,20 +157,18 @@ export function steps({ run, choose, failed }) {
         el.style.top = `${box.scrollTop + (i - top) * ROW}px`;
         return el;
       }),
+      !total && !loading && loaded
+        ? h(
+            "p.empty",
+            { role: "row" },
+            h("span", { role: "gridcell" }, Object.keys(held).length ? "No step fits." : "No step has been saved yet."),
+          )
+        : null,
     );
-    if (!total && !loading && loaded)
-      fill(
-        pad,
-        h(
-          "p.empty",
-          { role: "row" },
-          h("span", { role: "gridcell" }, Object.keys(held).length ? "No step fits." : "No step has been saved yet."),
-        ),
-      );
     const part = t => ((t - a) / Math.max(b - a, 1e-6)) * 100;
     const wide = scale.clientWidth;
     let free = 0; // behind the mark before
-    fill(
+    patch(
       scale,
       s(
         "svg",
@@ -210,6 +213,7 @@ export function steps({ run, choose, failed }) {
   });
   return {
     box: whole,
+    focus: () => box.focus(),
     /** Show what is asked for, and what there is of it. */
     async ask(wanted, force = false) {
       const now = JSON.stringify(wanted),

@@ -397,7 +397,7 @@ export function timeline({ choose, pick }) {
     },
     show(seq, time) {
       chosen = seq;
-      range = time;
+      if (!moved) range = time;
       draw();
     },
   };
