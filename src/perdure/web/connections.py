@@ -1,4 +1,5 @@
-"""How a connection is read: by h11, which is strict about HTTP; one whose request does not come is cut."""
+"""How a connection is read: by h11, which is strict about HTTP; one whose request does not come is cut, and one that is
+too many is answered 503."""
 
 from __future__ import annotations
 
@@ -18,8 +19,11 @@ class Connection(H11Protocol):
     _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """A client has come."""
+        """A client has come. Whether there is room is decided now: one that is served is served until it goes."""
         super().connection_made(transport)
+        most = self.config.limit_concurrency
+        # The server counts tasks, too: that of a request is still one when the next of its connection begins.
+        self.limit_concurrency = None if most is None or len(self.connections) <= most else 0
         self._wait()
 
     def data_received(self, data: bytes) -> None:
