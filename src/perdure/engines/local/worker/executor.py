@@ -29,6 +29,7 @@ from perdure.engines.local import LocalEngine, engine_at
 from perdure.engines.local.closing import Closing
 from perdure.engines.local.queues import declare_queues
 from perdure.engines.local.schedules import declare_loaded
+from perdure.engines.local.worker.back_off import back_off
 from perdure.engines.local.worker.left_runs import LeftRuns, first_line
 from perdure.engines.local.worker.loaded_scripts import Program, load_ahead
 from perdure.engines.local.worker.messages import (
@@ -54,7 +55,6 @@ from perdure.engines.local.worker.options import GRACE
 from perdure.engines.local.worker.runs_without_workflow import RunsWithoutWorkflow
 from perdure.engines.local.worker.slots import Slots
 from perdure.engines.local.worker.sparing import Sparing
-from perdure.engines.local.worker.state_access import SLOWEST
 from perdure.engines.local.worker.waker import Waker
 from perdure.engines.observers.attach import observers_of
 from perdure.engines.observers.fanout import FanOut
@@ -95,7 +95,7 @@ class Executor:
         self._served: claims.Served = {}
         self._line: bytes | None = None  # that of the runs it executes, packed; empty: none; None: it does not matter
         self._look = self._dead = True
-        self._paused_until = 0.0
+        self._paused_until = steady() + orders.pause
         self._failed = 0  # claims in a row
         self._say_again = Sparing(self._say)
         self._later: float | None = None  # when a queue lets its next run begin, in seconds since the epoch
@@ -120,7 +120,7 @@ class Executor:
                     self._serial = message.serial
                     self._look = True
                 case Pause():
-                    self._paused_until = steady() + message.seconds
+                    self._paused_until = max(self._paused_until, steady() + message.seconds)
                 case Retire():
                     self._retired = True
                 case Leave():
@@ -336,7 +336,7 @@ class Executor:
         self._say_again(f"{first_line(error)}; {error.hint}")
         self._look = self._dead = True
         self._failed += 1
-        self._paused_until = steady() + min(2.0 ** (self._failed - 1), SLOWEST)
+        self._paused_until = max(self._paused_until, steady() + back_off(self._failed))
 
     def _ends_for(self, error: StateError) -> None:
         self._tell(_unusable(error))

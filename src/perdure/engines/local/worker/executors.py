@@ -13,12 +13,20 @@ from queue import SimpleQueue
 
 from perdure.config.interpreter import module_command
 from perdure.config.steady_clock import steady
-from perdure.engines.local.worker.messages import FromExecutor, Loaded, Look, Message, Orders, Retire, of_executor, send
+from perdure.engines.local.worker.back_off import SLOWEST, back_off
+from perdure.engines.local.worker.messages import (
+    FromExecutor,
+    Loaded,
+    Look,
+    Message,
+    Orders,
+    Pause,
+    Retire,
+    of_executor,
+    send,
+)
 from perdure.engines.local.worker.options import Options
 from perdure.engines.local.worker.waker import Waker
-
-SLOWEST = 30.0
-"""Seconds between two tries to start an executor that keeps dying."""
 
 APART = 4
 """Executors for runs that one more death would make a crash loop, at most; and for command lines."""
@@ -27,7 +35,7 @@ AGAIN = 2.0
 """Seconds between two executors for one command line."""
 
 YOUNG = 5.0
-"""Seconds: an executor that dies earlier was not able to work at all."""
+"""Seconds: an executor that has served for less was not able to work at all."""
 
 Heard = Callable[["Member", "FromExecutor | None"], None]
 """Called on a thread of its own with each message of an executor, and with None when there will be no more."""
@@ -40,14 +48,13 @@ class Member:
         orders: what it is for.
         heard: hears what it says.
 
-    `loaded` is what it has loaded, once it has; `busy_since` and the like are the supervisor's to keep.
+    `loaded` is what it has loaded, once it has; `idle` and the like are the supervisor's to keep.
 
     Raises:
         OSError: no process can be started.
     """
 
     def __init__(self, orders: Orders, heard: Heard) -> None:
-        self.began = steady()
         self.line = orders.line
         self.loaded: Loaded | None = None
         self.retired = False
@@ -56,8 +63,10 @@ class Member:
         self.looks = 0
         self.asked_at: float | None = None
         """When it was asked for a sign of life that it has not given yet."""
-        self.unusable = ""
+        self.unusable = False  # it has said that it cannot go on
         self.killed = False
+        self._serves_since: float | None = None
+        self._served: float | None = None
         self._link, theirs = socket.socketpair()
         try:
             self._process = subprocess.Popen(
@@ -90,6 +99,20 @@ class Member:
     def tell(self, message: Message) -> None:
         """Send it a message; nothing happens if it has gone."""
         send(self._link, message)
+
+    def has_loaded(self, message: Loaded) -> None:
+        """It serves from now on."""
+        self.loaded, self._serves_since = message, steady()
+
+    def cannot_go_on(self) -> None:
+        """It has said so, and gives back what it executes, which may take a while."""
+        self._served, self.unusable = self.served(), True
+
+    def served(self) -> float:
+        """For how many seconds it has been of use, so far."""
+        if self._served is not None:
+            return self._served
+        return 0.0 if self._serves_since is None else steady() - self._serves_since
 
     def ended(self) -> int | None:
         """How its process has ended, as `subprocess` has it; None if it lives."""
@@ -127,6 +150,7 @@ class Crew:
         self._not_before: dict[bytes, float] = {}
         self._restart_at = 0.0
         self._restarts = 0
+        self._paused_until = 0.0
 
     def start(self, *, apart: bool = False, line: bytes | None = None) -> Member:
         """A new executor, which is in no list yet; `apart`: for one suspect; or for the runs of a command line.
@@ -145,6 +169,7 @@ class Crew:
             once=options.once,
             suspects=apart,
             line=line,
+            pause=max(self._paused_until - steady(), 0.0),
         )
         return Member(orders, self._heard)
 
@@ -212,10 +237,8 @@ class Crew:
                     one.look(dead=True)
 
     def _died(self, member: Member, code: int | None) -> None:
-        lived = steady() - member.began
-        self._restarts = self._restarts + 1 if lived < YOUNG or member.unusable else 0
-        delay = 0.0 if self._restarts < 2 else min(0.25 * 2**self._restarts, SLOWEST)
-        self._restart_at = steady() + delay
+        self._restarts = self._restarts + 1 if member.served() < YOUNG else 0
+        self._restart_at = steady() + back_off(self._restarts - 1)
         if not member.unusable:
             self._say(f"executor {member.pid} ended with {_how(code)}; its runs go on in another")
 
@@ -234,10 +257,11 @@ class Crew:
             except OSError as error:
                 self._say(f"no executor can be started: {error}")
 
-    def tell(self, message: Message) -> None:
-        """Send all that claim a message."""
-        for one in self.serving:
-            one.tell(message)
+    def pause(self, seconds: float) -> None:
+        """Nobody claims anything for so long, those that are started meanwhile included."""
+        self._paused_until = steady() + seconds
+        for one in self.everybody():
+            one.tell(Pause(seconds))
 
 
 def _how(code: int | None) -> str:

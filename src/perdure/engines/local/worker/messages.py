@@ -33,6 +33,7 @@ class Orders(Message, frozen=True, tag="orders"):
         suspects: it executes only runs that one more death would make a crash loop, and ends when there are no more.
         line: it executes only runs of this command line, packed, with which it loads the scripts, and ends when there
             are no more; None: it loads them without.
+        pause: seconds in which it claims nothing, since the clock has jumped.
     """
 
     state: str
@@ -44,6 +45,7 @@ class Orders(Message, frozen=True, tag="orders"):
     once: bool = False
     suspects: bool = False
     line: bytes | None = None
+    pause: float = 0.0
 
 
 class Look(Message, frozen=True, tag="look"):

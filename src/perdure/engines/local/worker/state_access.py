@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from perdure.config.steady_clock import steady
+from perdure.engines.local.worker.back_off import back_off
 from perdure.errors import PerdureError, StateBusy, StateError
 from perdure.store.runs import Store
 
 T = TypeVar("T")
-
-SLOWEST = 30.0
-"""Seconds between two tries to use a state file that cannot be used."""
 
 
 class StateAccess:
@@ -54,7 +52,7 @@ class StateAccess:
                 self._say(f"the state file cannot be used, it is tried again: {error}")
             self._failed += 1
             self.lasts = not isinstance(error, StateBusy)
-            self._at = steady() + min(2.0**self._failed, SLOWEST)
+            self._at = steady() + back_off(self._failed)
             self.close()
             return None
         if self._failed:

@@ -32,7 +32,6 @@ from perdure.engines.local.worker.messages import (
     Leave,
     Lines,
     Loaded,
-    Pause,
     Retire,
     Suspects,
     Unusable,
@@ -250,7 +249,7 @@ class Supervisor:
                 member, message = self._crew.messages.get_nowait()
                 match message:
                     case Loaded():
-                        member.loaded = message
+                        member.has_loaded(message)
                         self._loaded(member)
                     case Files() if member in self._crew.serving:
                         self._edits.watch(message.files)
@@ -265,7 +264,7 @@ class Supervisor:
                     case Here():
                         member.asked_at = None
                     case Unusable():
-                        member.unusable = message.why
+                        member.cannot_go_on()
                         self._lasts = message.lasts
                         self._say_again(f"an executor cannot go on: {message.why}")
 
@@ -364,7 +363,7 @@ class Supervisor:
         jump = self._clock.look()
         if jump is not None:
             self._say(f"clock-jump: the clock was set by {jump:+.0f} s; nothing is begun for {HELD:.0f} s")
-            self._crew.tell(Pause(HELD))
+            self._crew.pause(HELD)
             self._clock_held_until = steady() + HELD
         rung, self._rung = self._rung or self._stale, False
         now = time()
