@@ -15,7 +15,7 @@ import pytest
 from perdure.core.execution.run_effects import Begin, Start, Taken
 from perdure.core.records import sealed_row
 from perdure.errors import StateCorrupt, StateReplaced
-from perdure.store import stale_journal, watch
+from perdure.store import journal_check, watch
 from perdure.store.group_commit import CHECKPOINT
 from perdure.store.runs import Store
 
@@ -232,10 +232,25 @@ PAGE = 512
 
 def journal(*frames: tuple[int, int, bool], magic: int = 0x377F0682, page: int = PAGE) -> bytes:
     """A write-ahead log: of each frame its page, the size of the database after it, and whether it is of this use."""
-    data = struct.pack(">8I", magic, 0, page, 0, 11, 22, 0, 0)
+    order = ">" if magic & 1 else "<"
+    data = struct.pack(">6I", magic, 0, page, 0, 11, 22)
+    sums = summed(order, data, (0, 0))
+    data += struct.pack(">2I", *sums)
     for number, size, own in frames:
-        data += struct.pack(">6I", number, size, 11, 22 if own else 23, 0, 0) + bytes(page)
+        head = struct.pack(">2I", number, size)
+        sums = summed(order, head + bytes(page), sums)
+        data += head + struct.pack(">4I", 11, 22 if own else 23, *sums) + bytes(page)
     return data
+
+
+def summed(order: str, data: bytes, sums: tuple[int, int]) -> tuple[int, int]:
+    """The checksum of a write-ahead log (https://sqlite.org/fileformat2.html#checksum_algorithm)."""
+    one, two = sums
+    words = struct.unpack(f"{order}{len(data) // 4}I", data)
+    for first, second in zip(words[::2], words[1::2], strict=True):
+        one = (one + first + two) % 2**32
+        two = (two + second + one) % 2**32
+    return one, two
 
 
 @pytest.mark.parametrize(
@@ -258,6 +273,7 @@ def journal(*frames: tuple[int, int, bool], magic: int = 0x377F0682, page: int =
         (1, journal((1, 3, True), magic=0x377F0683), True),
         (1, journal((1, 3, True), magic=0x377F0684), False),
         (1, journal((1, 3, True), page=256), False),
+        (1, journal((1, 1, True))[:32] + journal((1, 9, True))[32:40] + journal((1, 1, True))[40:], False),
     ],
     ids=lambda value: "log" if isinstance(value, bytes) else str(value),
 )
@@ -266,7 +282,7 @@ def test_a_file_that_is_shorter_than_its_journal_builds_on(
 ) -> None:
     """A page that is neither in the file nor in the journal was cut off; what is there is looked at some times."""
     looks: list[float] = []
-    monkeypatch.setattr(stale_journal, "time", SimpleNamespace(sleep=looks.append))
+    monkeypatch.setattr(journal_check, "time", SimpleNamespace(sleep=looks.append))
     path = tmp_path / "state.db"
     path.write_bytes(bytes(pages * PAGE))
     if log is not None:
@@ -274,10 +290,10 @@ def test_a_file_that_is_shorter_than_its_journal_builds_on(
     opened = len(os.listdir("/dev/fd"))
     if stale:
         with pytest.raises(StateCorrupt, match="shorter than its journal expects"):
-            stale_journal.refuse_stale_journal(path)
+            journal_check.refuse_stale_journal(path)
         assert looks == [0.05, 0.1, 0.2, 0.4]
         path.write_bytes(bytes(9 * PAGE))
         looks.clear()
-    stale_journal.refuse_stale_journal(path)
+    journal_check.refuse_stale_journal(path)
     assert looks == []
     assert len(os.listdir("/dev/fd")) == opened

@@ -31,13 +31,22 @@ def set_aside(location: Location) -> SetAside:
     """
     location.require(Feature.STATE_FILE)
     state = location.path
+    refuse_users(state)
+    folder, files = state_files.set_aside(state, time.time())
+    if not files:
+        raise NotFound(f"there is no state file: {state} (by {location.source})", "name one: --state PATH")
+    return SetAside(folder, files)
+
+
+def refuse_users(state: Path) -> None:
+    """See that no process executes runs of a state file.
+
+    Raises:
+        StateBusy: one does.
+    """
     users = liveness.users(state)
     if users:
         raise StateBusy(
             f"the state file is used by a process that runs something: {state} (pid {users[0]})",
             "end it, or wait until it has ended, and try again",
         )
-    folder, files = state_files.set_aside(state, time.time())
-    if not files:
-        raise NotFound(f"there is no state file: {state} (by {location.source})", "name one: --state PATH")
-    return SetAside(folder, files)

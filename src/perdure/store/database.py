@@ -37,7 +37,6 @@ from perdure.store.connection import (
 )
 from perdure.store.folder_sync import sync_folder
 from perdure.store.sqlite_errors import translated
-from perdure.store.stale_journal import refuse_stale_journal
 from perdure.store.state_files import JOURNALS, beside, copy_of, orphans, refuse_orphans, traces
 from perdure.store.statements import HERE
 
@@ -112,7 +111,9 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
         if (looked_at := copied(path, lambda copy: _open_copy(copy, path))) is not None:
             return looked_at
     with translated(path):
-        if vfs is None:  # one of those keeps what it likes from the files
+        if vfs is None and _has_journal(path):  # one of those keeps what it likes from the files
+            from perdure.store.journal_check import refuse_stale_journal
+
             refuse_stale_journal(path)
         # Looked at read-only first: opening for writing may recover or checkpoint, and a foreign file stays as it was.
         if _verified(path, vfs) < SCHEMA_VERSION and read_only:
@@ -185,6 +186,11 @@ def _journal_of(path: Path) -> str:
     return "" if journal is None else f", which keeps {journal.name}: what was saved last is in it"
 
 
+def _has_journal(path: Path) -> bool:
+    """Whether something lies in its write-ahead log."""
+    return any(journal.name.endswith("-wal") for journal in orphans(path))
+
+
 def _verified(path: Path, vfs: str | None, shown: Path | None = None) -> int:
     """The same as `_verify`, after what a process left that died inside of a commit was taken back.
 
@@ -246,6 +252,10 @@ def _verify(path: Path, vfs: str | None, shown: Path) -> int:
         application_id = connection.pragma("application_id")
         version = connection.pragma("user_version")
         pages = connection.pragma("page_count")
+        if application_id == APPLICATION_ID and vfs is None and _has_journal(path):
+            from perdure.store.journal_check import refuse_damaged_journal
+
+            refuse_damaged_journal(connection, path)
     finally:
         connection.close()
     if application_id != APPLICATION_ID:

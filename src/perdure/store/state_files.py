@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from perdure.config.os_errors import named
 from perdure.errors import StateCorrupt, StateReadOnly
 from perdure.store.folder_sync import sync_folder
 
@@ -75,8 +76,7 @@ def set_aside(state: Path, now: float) -> tuple[Path, list[str]]:
     """
     names = [state, *(path for suffix, path in beside(state) if suffix not in STAYS)]
     found = [path for path in names if os.path.lexists(path)]
-    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
-    folder = state.with_name(f"{state.name}.aside-{stamp}-{os.urandom(2).hex()}")
+    folder = _new_folder(state, now)
     if not found:
         return folder, []
     try:
@@ -91,6 +91,38 @@ def set_aside(state: Path, now: float) -> tuple[Path, list[str]]:
             f"check the permissions of its folder; what was moved already is in {folder}",
         ) from error
     return folder, [path.name for path in found]
+
+
+def copy_aside(state: Path, now: float) -> Path:
+    """Copy a state file and its journal; returns the new folder that they are in.
+
+    Args:
+        state: the state file; no connection of this process has it open, whose locks would be dropped.
+        now: the time of day, in seconds since the epoch.
+
+    Raises:
+        DiskFull: the disk is full.
+        StateError: it cannot be copied.
+    """
+    import shutil
+
+    folder = _new_folder(state, now)
+    try:
+        folder.mkdir(mode=0o700)
+        for path in (state, *(path for suffix, path in beside(state) if suffix in JOURNALS and path.exists())):
+            with path.open("rb") as source, (folder / path.name).open("xb") as target:
+                shutil.copyfileobj(source, target)
+                target.flush()
+                os.fsync(target.fileno())
+    except OSError as error:
+        raise named(error, folder) from error
+    sync_folder(folder)
+    return folder
+
+
+def _new_folder(state: Path, now: float) -> Path:
+    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
+    return state.with_name(f"{state.name}.aside-{stamp}-{os.urandom(2).hex()}")
 
 
 def _size(path: Path) -> int:

@@ -7,6 +7,7 @@ import shlex
 from perdure.cli.view.terminal import Printer
 from perdure.operations.doctor import Check, Health
 from perdure.operations.set_aside import SetAside
+from perdure.operations.skip_damaged_journal import SkippedJournal
 
 VERDICTS = {"ok": "green", "note": "", "warning": "yellow", "wrong": "red"}
 
@@ -27,6 +28,14 @@ def show_set_aside(moved: SetAside) -> None:
     printer.line(f"moved to {moved.folder}: {', '.join(moved.files)}")
     state = min(moved.files, key=len)  # the others' names begin with it
     printer.line(f"see what is in it: perdure ps --state {shlex.quote(str(moved.folder / state))}")
+
+
+def show_skipped(skipped: SkippedJournal) -> None:
+    """What was given up, and where the copy is."""
+    printer = Printer()
+    commits = "1 commit is" if skipped.commits == 1 else f"{skipped.commits:,} commits are"
+    printer.line(f"{commits} given up, from the damage on: calls that were saved by them are made again", "yellow")
+    printer.line(f"a copy of the state file and its journal is in {skipped.folder}")
 
 
 def _check(printer: Printer, check: Check) -> None:

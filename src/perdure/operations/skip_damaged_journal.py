@@ -1,0 +1,46 @@
+"""Goes on without what lies behind damage in the journal of a state file: `doctor --skip-damaged`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+
+from perdure.engines.features import Feature
+from perdure.errors import NotFound
+from perdure.operations.location import Location
+from perdure.operations.set_aside import refuse_users
+from perdure.store import journal_check, state_files
+
+
+class SkippedJournal(msgspec.Struct, frozen=True):
+    """How many commits were given up, as far as can be seen, and the folder that a copy of the files is in."""
+
+    commits: int
+    folder: Path
+
+
+def skip_damaged_journal(location: Location) -> SkippedJournal:
+    """Play what was saved before the damage into the state file, and begin a new journal, after both were copied.
+
+    Raises:
+        UsageError: the location is a cluster.
+        NotFound: there is no state file, or its journal is not damaged.
+        StateBusy: a process uses it.
+        StateError: it cannot be copied, or not be written to.
+    """
+    location.require(Feature.STATE_FILE)
+    state = location.path
+    refuse_users(state)
+    if not state.is_file():
+        raise NotFound(f"there is no state file: {state} (by {location.source})", "name one: --state PATH")
+    commits = journal_check.damaged_commits(state)
+    if not commits:
+        raise NotFound(
+            f"the journal of the state file is not damaged: {state}",
+            "what else is wrong, `perdure doctor` says; of a damaged run: perdure cancel RUN --skip-damaged",
+        )
+    folder = state_files.copy_aside(state, time.time())
+    journal_check.empty_journal(state)
+    return SkippedJournal(commits, folder)
