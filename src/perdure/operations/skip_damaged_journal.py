@@ -39,7 +39,7 @@ def skip_damaged_journal(location: Location) -> SkippedJournal:
     if not commits:
         raise NotFound(
             f"the journal of the state file is not damaged: {state}",
-            "see `perdure doctor` for what else is wrong; `perdure cancel RUN --skip-damaged` ends a run that is damaged",
+            "see `perdure doctor` for what else is wrong; `perdure cancel RUN --skip-damaged` ends a damaged run",
         )
     folder = state_files.copy_aside(state, time.time())
     journal_check.empty_journal(state)
