@@ -50,11 +50,12 @@ def test_notes_and_questions_are_stored_and_shown_without_it(machine: Machine, f
 
 
 def test_the_key_of_a_wait_is_shown_without_it(machine: Machine, capsys: Any) -> None:
-    """It is stored, since the sender has to name it; what is printed hides it."""
+    """It is stored, since the sender has to name it; what is printed hides it, and names no command that has it."""
     with pytest.raises(Suspended):
         waits(Secret(VALUE))
     said = capsys.readouterr().err
     assert "paid (***)" in said
+    assert "perdure signal" not in said
     assert VALUE not in said
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import perdure
 from conftest import Died, Machine, Scripts
 from perdure import step, workflow
 from perdure.cli import main
+from perdure.core.commands import commands_in
 from perdure.errors import DeadlineExceeded
 from perdure.store import workers
 from perdure.store.liveness import Liveness
@@ -227,7 +229,7 @@ def test_who_goes_on_with_it_is_told(machine: Machine) -> None:
     def served() -> None:
         perdure.sleep("2h")
 
-    assert "nobody wakes it by itself" in left(served).hint
+    assert "nobody wakes it by itself; run the script again then, or: " in left(served).hint
     store, run = machine.engine.store, newest(machine)
     liveness = Liveness(store.path)
     mine = workers.Worker(pid=os.getpid(), started=0.0, workflows=[(run.script, run.workflow)], ready=True)
@@ -237,6 +239,41 @@ def test_who_goes_on_with_it_is_told(machine: Machine) -> None:
     finally:
         workers.withdraw(store.path, liveness.token)
         liveness.close()
+
+
+def test_the_commands_that_bring_about_what_it_waits_for_are_told(machine: Machine) -> None:
+    """They can be copied as they are: what answers an approval, and what sends a signal."""
+
+    @workflow(name="suspended.asking")
+    def asking() -> object:
+        answer = perdure.approval("refund it's 40?")
+        return answer.by, perdure.wait_for("it's paid", key="order 7")
+
+    def told() -> list[str]:
+        return commands_in(left(asking).hint)
+
+    yes, no, *_ = told()
+    assert (shlex.split(yes)[1], shlex.split(no)[1]) == ("approve", "reject")
+    assert main([*shlex.split(yes)[1:], "--by", "Ann"]) == 0
+    send, *_ = told()
+    assert main([*shlex.split(send)[1:], "true"]) == 0
+    assert asking() == ("Ann", True)
+
+
+def test_of_several_questions_the_command_says_which(machine: Machine) -> None:
+    """It answers the first one, whatever else is asked."""
+
+    @workflow(name="suspended.asking_both")
+    async def asking() -> list[bool]:
+        both = await asyncio.gather(perdure.aio.approval("this?"), perdure.aio.approval("that?"))
+        return [one.approved for one in both]
+
+    def told() -> list[str]:
+        return shlex.split(commands_in(left(lambda: asyncio.run(asking())).hint)[0])[1:]
+
+    assert main(told()) == 0
+    assert main(told()) == 0
+    assert asyncio.run(asking()) == [True, True]
 
 
 SCRIPT = """

@@ -28,6 +28,21 @@ def resume(run: str) -> str:
     return f"perdure resume {quote(run)}"
 
 
+def approve(run: str) -> str:
+    """What says yes to the approval that a run asks for."""
+    return f"perdure approve {quote(run)}"
+
+
+def reject(run: str) -> str:
+    """What says no to it."""
+    return f"perdure reject {quote(run)}"
+
+
+def signal(run: str, event: str, key: str = "") -> str:
+    """What sends a run the signal that it waits for."""
+    return f"perdure signal {quote(run)} {quote(event)}" + (f" --key {quote(key)}" if key else "")
+
+
 def accept(run: str) -> str:
     """What goes on with a run whose script has changed."""
     return f"{resume(run)} --accept-changes"

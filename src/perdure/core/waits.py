@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
+from shlex import quote
 
 import msgspec
 
+from perdure.core import commands
 from perdure.core.durations import show
 from perdure.core.redaction.printable import one_line
 
@@ -164,6 +166,18 @@ def describe(waits: Sequence[Standing], now: float, zone: tzinfo | None = None) 
     more = f" and {len(sought) - SHOWN} more" if len(sought) > SHOWN else ""
     what = one_line(", ".join(sought[:SHOWN])) + more
     return f"it waits for {what}" + (f", until {until} at most" if until else "")
+
+
+def brought_about(waits: Sequence[Standing], run: str) -> str:
+    """What a person can do about it, with its commands: "answer it: perdure approve RUN, perdure reject RUN"; or ""."""
+    asked = list(dict.fromkeys(one.topic for one in waits if one.event == APPROVAL))
+    if asked:
+        title = f" --title {quote(title_of(asked[0]))}" if len(asked) > 1 else ""
+        return f"answer it: {commands.approve(run)}{title}, {commands.reject(run)}{title}"
+    for one in waits:
+        if one.event is not None and not one.event.startswith("perdure."):
+            return f"send it: {commands.signal(run, one.event, one.topic or '')}"
+    return ""
 
 
 def named(one: Standing) -> str:

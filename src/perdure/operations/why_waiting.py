@@ -10,6 +10,7 @@ from functools import partial
 
 import msgspec
 
+from perdure.core.commands import signal
 from perdure.core.execution.run_effects import Locked
 from perdure.core.records import RunRecord
 from perdure.core.values import codec
@@ -145,8 +146,8 @@ class Waiting:
         """The command that sends the signal that it waits for."""
         for one in waits[:1]:
             if one.event is not None and not one.event.startswith("perdure."):
-                key = f" --key {shlex.quote(one.topic)}" if one.topic else ""
-                self.ways.append(Way("send it", f"{self._command('signal')} {shlex.quote(one.event)}{key}"))
+                command = signal(self._run.id, one.event, one.topic or "")
+                self.ways.append(Way("send it", f"{command}{self._location.option}"))
 
     # -- what holds it ------------------------------------------------------------------------------------------------
 

@@ -58,14 +58,16 @@ def _without_file(run: RunRecord) -> str:
 
 def suspended(resources: Resources, left: Suspended, script: str) -> None:
     """A run has been left to its waits, or is not due yet: what it waits for, and how it goes on."""
+    from perdure.core.commands import located
     from perdure.core.redaction.printable import one_line
-    from perdure.core.waits import describe
+    from perdure.core.waits import brought_about, describe
     from perdure.store import workers
     from perdure.store.awaited_runs import unserved
     from perdure.store.waits import standing_of
 
     store, file = resources.store, _shown(script)
-    worker, idle = None, list[RunRecord]()
+    at = _at(resources)
+    worker, idle, act = None, list[RunRecord](), ""
     try:
         from perdure.config import secrets
 
@@ -73,11 +75,13 @@ def suspended(resources: Resources, left: Suspended, script: str) -> None:
         worker = workers.server_of(store.path, run)
         waits = standing_of(store, run.rid)
         what = secrets.conceal(describe(waits, resources.world.now()))
+        plain = [one for one in waits if (said := f"{one.event} {one.topic}") == secrets.conceal(said)]
+        act = located(brought_about(plain, left.run), at)  # a command with *** in it would send another signal
         idle = unserved(store, [one.run for one in waits if one.run is not None])
     except StateError:
         what = "all that it does waits"
     left.what = f"run {one_line(left.run)} is suspended: {what}"
-    at, quoted = _at(resources), shlex.quote(file)
+    quoted = shlex.quote(file)
     if idle:
         # Whose end it is said to wait for, if there is one of them.
         which = "which" if what.endswith(f" {one_line(idle[0].id)}") else f"and {one_line(idle[0].id)}"
@@ -85,10 +89,11 @@ def suspended(resources: Resources, left: Suspended, script: str) -> None:
         files = dict.fromkeys([*(_shown(one.path) for one in idle), *([file] if worker is None else [])])
         left.hint = f"start a worker, which executes that: perdure worker{at} {' '.join(map(shlex.quote, files))}"
     elif worker is not None:
-        left.hint = f"do nothing: worker pid {worker} goes on with it then"
+        left.hint = f"{act or 'do nothing'}{';' if act else ':'} worker pid {worker} goes on with it then"
     else:
+        again = "run the script again then" if not act else f"{act}; then run the script again"
         left.hint = (
-            "nobody wakes it by itself; run the script again then, or: "
+            f"nobody wakes it by itself; {again}, or: "
             f"perdure resume --wait{at} {shlex.quote(left.run)}, perdure worker{at} {quoted}"
         )
     if not resources.is_shown:
