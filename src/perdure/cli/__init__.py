@@ -25,6 +25,10 @@ WITHOUT_OPTIONS: dict[tuple[str, ...], tuple[str, str]] = {
 to load as all of `ps`, and a fifth of the start of `mcp`."""
 
 
+PAGES = frozenset({"--help", "-h", "--version"})
+"""What is printed in the place of a command, if it is asked for."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line.
 
@@ -94,15 +98,20 @@ def _parsed(tokens: Sequence[str]) -> int:
     from cyclopts import CycloptsError
 
     from perdure.cli.app import app
-    from perdure.cli.exit_codes import DONE
-    from perdure.cli.view.errors import show_usage
+    from perdure.cli.exit_codes import DONE, USAGE
+    from perdure.cli.view.errors import show_error
 
     try:
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
         code = command(*bound.args, **bound.kwargs)
-        return code if isinstance(code, int) else DONE
     except CycloptsError as error:
-        return show_usage(str(error), "see `perdure --help`, or --help after a command", json="--json" in tokens)
+        from perdure.cli.view.usage import usage_error
+
+        return show_error(usage_error(error), json="--json" in tokens)
+    if isinstance(code, int):
+        return code
+    # Where no command is named, the page is shown too; a script that has lost one is not to take that for done.
+    return DONE if PAGES.intersection(tokens) else USAGE
 
 
 def entry() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ class Request(msgspec.Struct):
 
 def run(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]) -> int:
     """Carry out `perdure run`; returns the exit code."""
-    if not tokens or tokens[0] in ("--help", "-h"):
+    if tokens and tokens[0] in ("--help", "-h"):
         sys.stdout.write(f"{RUN_HELP}\n")
         return DONE
     request = _read(tokens)
@@ -74,7 +75,7 @@ def run(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)
         workflow = loaded(lambda: find_workflow(path, name))
         if workflow is None:
             return FAILED
-        parsed = parse_arguments(spec_of(workflow), f"perdure run {request.target}", request.rest)
+        parsed = parse_arguments(spec_of(workflow), f"perdure run {shlex.quote(request.target)}", request.rest)
         if parsed is None:
             return DONE
         args, kwargs, own = parsed
@@ -102,7 +103,7 @@ def _read(tokens: Sequence[str]) -> Request:
                 "see `perdure run --help`; options of the workflow come after the file's name",
             )
     if not rest:
-        raise OptionError("no script is named", "perdure run FILE")
+        raise OptionError("no script is named", "perdure run FILE; see `perdure run --help`")
     if "state" in given:
         given["state"] = Path(given["state"])
     return Request(target=rest[0], rest=rest[1:], **given)

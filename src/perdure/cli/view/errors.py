@@ -42,11 +42,6 @@ def show_error(error: PerdureError, *, json: bool = False) -> int:
     return USAGE if isinstance(error, UsageError) else FAILED
 
 
-def show_usage(what: str, hint: str, *, json: bool = False) -> int:
-    """The command itself is wrong."""
-    return show_error(UsageError(what, hint), json=json)
-
-
 def show_traceback(error: BaseException) -> None:
     """An error of the user's script, as Python shows it, without the frames of what runs the script."""
     import traceback
