@@ -44,12 +44,25 @@ WORKLOADS = {
     "begin-end": "workflows of one step, one after the other",
     "enqueue": "runs that a workflow enqueues, one after the other",
     "enqueue-many": "the same, 1,000 with one call from outside",
+    "signals": "signals that lie there already, each waited for and taken",
     "queue": "queued runs of an empty workflow, claimed and executed by an executor of 100 slots",
 }
 SIZES = {"w1": 300, "w2-async": 600, "w2-threads": 600, "w3-async": 2_000, "w3-threads": 1_000}
 SIZES |= {"w1-budget": 300, "w1-spend": 300, "w1-guards": 300}
-SIZES |= {"begin-end": 60, "enqueue": 200, "enqueue-many": 1_000, "queue": 500}
+SIZES |= {"begin-end": 60, "enqueue": 200, "enqueue-many": 1_000, "signals": 200, "queue": 500}
 SHARE = 20
+QUEUED = """
+from perdure import wait_for, workflow
+
+@workflow
+def empty(number: int) -> None:
+    pass
+
+@workflow
+def listener(times: int) -> None:
+    for _ in range(times):
+        wait_for("said", type=float)
+"""
 GUARDS = {"w1-budget": "budget of dollars", "w1-guards": "all guards", "w1-spend": "all, and spend"}
 """The cases of `guards.py` that are counted."""
 PARTS = (
@@ -180,6 +193,9 @@ class Inside:
         elif self.name == "queue":
             self.executor(1)()
             counted(self.executor(self.steps))
+        elif self.name == "signals":
+            self.listener(1)()
+            counted(self.listener(self.steps))
         else:
             self.work(1)
             counted(lambda: self.work(self.steps))
@@ -206,13 +222,13 @@ class Inside:
         else:
             await asyncio.gather(*(loop(SHARE, steps + k) for k in range(max(steps // SHARE, 1))))
 
-    def queued(self) -> Any:
-        """A workflow that does nothing, in a script of its own, where a worker finds it."""
+    def queued(self, name: str = "empty") -> Any:
+        """A workflow of a script of its own, where a worker finds it: one that does nothing, or `listener`."""
         from perdure.config.script_loader import load_script
 
         script = Path(os.environ["PERDURE_STATE"]).with_name("queued.py")
-        script.write_text("from perdure import workflow\n\n@workflow\ndef empty(number: int) -> None:\n    pass\n")
-        return load_script(script).empty
+        script.write_text(QUEUED)
+        return getattr(load_script(script), name)
 
     def executor(self, runs: int) -> Callable[[], object]:
         """Enqueue so many runs; what executes them."""
@@ -233,6 +249,16 @@ class Inside:
         threading.Thread(target=supervise, daemon=True).start()
         threading.Thread(target=executor.listen, args=(of_supervisor(there),), daemon=True).start()
         return executor.serve
+
+    def listener(self, steps: int) -> Callable[[], object]:
+        """Send so many signals; what waits for them, one after the other."""
+        import perdure
+
+        listener = self.queued("listener").with_options(id=f"listener-{steps}")
+        listener.enqueue(steps)
+        for number in range(steps):
+            perdure.signal(f"listener-{steps}", "said", float(number))
+        return lambda: listener(steps)
 
     def work(self, steps: int) -> None:
         """So many steps in this thread, or in threads."""

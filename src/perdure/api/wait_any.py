@@ -11,11 +11,10 @@ import msgspec
 from perdure.api.durable_wait import awaited, blocking, event_name, inside, moment_of, wait_key
 from perdure.api.result_in_workflow import workflow_of
 from perdure.api.run_outcome import value_of
-from perdure.api.wait_for import annotation_of, payload
+from perdure.api.wait_for import annotation_of, payload, plan_of
 from perdure.core.durations import Duration, seconds
 from perdure.core.execution.wait_any_record import WAIT_ANY, Winner, pack, unpack
 from perdure.core.execution.waiting import NOTHING
-from perdure.core.values import codec
 from perdure.errors import NotDecodable, OptionError
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ class _WaitAny:
         self.since: tuple[float, float] | None = None
         self.plan: Any = self
         self.given: list[Any] = [_label(one) for one in self.wanted]
-        self._plans = [codec.plan(annotation_of(getattr(one, "type", object)), owner="wait_any()") for one in waits]
+        self._plans = [plan_of(annotation_of(getattr(one, "type", object)), "wait_any()") for one in waits]
 
     def result(self, won: Verdict, found: Letter | RunEnd | None) -> bytes:
         one, status, value = self._waits[won.position], "done", NOTHING

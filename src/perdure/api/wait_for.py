@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar, Union, overload
 
 import msgspec
@@ -88,7 +89,7 @@ class _WaitFor:
         self._type = type
         self._default = default
         annotation, owner = annotation_of(type), f"wait_for({self.event!r})"
-        self._sent = self.plan = codec.plan(annotation, owner=owner)
+        self._sent = self.plan = plan_of(annotation, owner)
         if default is not ... and annotation is not EMPTY and not _fits(annotation, default):
             self.plan = codec.plan(Union[annotation, default.__class__], owner=owner)  # noqa: UP007  made of values
         self._late = None if default is ... else self.plan.pack(default)
@@ -113,6 +114,17 @@ class _WaitFor:
 def annotation_of(type: Any) -> Any:
     """What is declared of the value of a signal."""
     return EMPTY if type in (object, Any) else type
+
+
+def plan_of(annotation: Any, owner: str) -> codec.Plan:
+    """How what is sent is read. That of a class is kept, since reading annotations takes a third of a wait."""
+    plain = getattr(type(annotation), "__hash__", None) is type.__hash__  # two classes are never equal then
+    return _plan_of_class(annotation, owner) if plain else codec.plan(annotation, owner=owner)
+
+
+@lru_cache(100)
+def _plan_of_class(declared: Any, owner: str) -> codec.Plan:
+    return codec.plan(declared, owner=owner)
 
 
 def _fits(annotation: Any, value: Any) -> bool:
