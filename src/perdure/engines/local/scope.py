@@ -349,8 +349,12 @@ class LocalScope(RunScope):
         branch = self.branch()
         placed = calls if branch is None or not branch.path else map(branch.place, calls)
         items = ThreadMap(self, spec, options)
+        turns = self.turns
         try:
-            return items.run(placed)
+            if turns is None:
+                return items.run(placed)
+            with turns.map(items) as task:
+                return items.run(turns.drawing(task, placed))
         finally:
             items.over_for_good()
 

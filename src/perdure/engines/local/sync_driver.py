@@ -44,6 +44,7 @@ from perdure.core.execution.run_effects import (
     Unwind,
 )
 from perdure.core.execution.spec import Call, Spec
+from perdure.core.records import SEQ
 from perdure.engines.events import RunResumed, RunStarted, RunWaits, StepReplayed, notify_parked
 from perdure.engines.local import notices, run_lifecycle
 from perdure.engines.local.attempt import pauses
@@ -60,6 +61,8 @@ from perdure.errors import StateError, StopRun
 if TYPE_CHECKING:
     from perdure.core.policies.guard import Hold, Pass
     from perdure.engines.local.driver_interface import Drivers, Program
+    from perdure.engines.runtime.thread_branches import ThreadTask
+    from perdure.engines.runtime.thread_turns import ThreadTurns
 
 
 class SyncDriver:
@@ -155,6 +158,8 @@ class SyncDriver:
 
     def _drive_among_others(self, program: Program, scope: LocalScope, answer: Any) -> Any:
         """The same, one decision of the run at a time: what a decision only looks up belongs to it."""
+        if scope.turns is not None:
+            return self._drive_in_turn(program, scope, answer, scope.turns, scope.thread_here())
         perform = self._perform
         deciding = scope.deciding
         assert deciding is not None
@@ -166,6 +171,41 @@ class SyncDriver:
             if scope.closed and isinstance(effect, Wait):  # the attempt under way was the last one
                 scope.refuse_if_over()
             answer = perform[type(effect)](effect, scope)
+
+    def _drive_in_turn(
+        self, program: Program, scope: LocalScope, answer: Any, turns: ThreadTurns, task: ThreadTask
+    ) -> Any:
+        """The same for a thread of a sync workflow: it notes the place of what the call comes to.
+
+        While it executes or waits, the thread rests; while it saves, what comes later does not wait for it.
+        """
+        perform = self._perform
+        deciding = scope.deciding
+        assert deciding is not None
+        rests = False
+        try:
+            while True:
+                with deciding:
+                    if rests:
+                        task.blocked, rests = task.blocked - 1, False
+                    effect = program.send(answer)
+                    while isinstance(effect, Load):
+                        if not effect.peek:
+                            turns.place(task, effect.seq)
+                        effect = program.send(perform[type(effect)](effect, scope))
+                    row = effect.rows[-1] if isinstance(effect, Save) and effect.rows else getattr(effect, "row", None)
+                    if row is not None:
+                        turns.place(task, row[SEQ])
+                    else:
+                        task.blocked, rests = task.blocked + 1, True
+                turns.look()
+                if scope.closed and isinstance(effect, Wait):  # the attempt under way was the last one
+                    scope.refuse_if_over()
+                answer = perform[type(effect)](effect, scope)
+        finally:
+            if rests:
+                with deciding:
+                    task.blocked -= 1
 
     def step(self, call: Call, scope: LocalScope) -> Any:
         """A call that the workflow makes, of which no other branch has to know: the end of it.

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from sys import exception
 from threading import RLock, get_ident, get_native_id
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.closures import alike
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from perdure.engines.runtime.event_order import EventOrder
     from perdure.engines.runtime.loop_order import LoopOrder
+    from perdure.engines.runtime.thread_turns import ThreadTurns
 
 
 LOOK_SECONDS = 0.005
@@ -76,6 +77,7 @@ class BaseScope(ABC):
         self.shared = False  # other threads take part, or did, or loops of the program's own
         self.deciding: AbstractContextManager[Any] | None = None  # held while a decision is made, if they do
         self.holds = WorkUnderWay()  # the calls of other threads
+        self.turns: ThreadTurns | None = None  # the order in which they see what their calls come to
         self.thread_numbers: dict[Branch, Iterator[int]] = {}  # how many threads each branch has started
         self.orders: dict[Any, LoopOrder] = {}  # of the event loops that the workflow, or a thread of it, runs itself
         self.loop_numbers: dict[Branch, Iterator[int]] = {}  # how many loops each branch has run
@@ -191,6 +193,10 @@ class BaseScope(ABC):
             task = ThreadTask(self)
             task.ident, task.native = self.ident, self.native
             task.branch = self.main = Branch(task)
+            from perdure.engines.runtime.thread_turns import ThreadTurns
+
+            self.turns = ThreadTurns(self)
+            self.turns.add(task)
         self._current = self._branch_here
         self.history.whose = get_ident
         self.history.replays_here = self._replays_here
@@ -267,7 +273,11 @@ class BaseScope(ABC):
         try:
             self.holds.take(call)
             self.refuse_if_over()
-            yield
+            try:
+                yield
+            finally:
+                if counted and self.turns is not None and task is not None:
+                    self.turns.come(task)
         finally:
             try:
                 self.holds.drop(call)
@@ -277,11 +287,17 @@ class BaseScope(ABC):
                     self._count(task, -1)
                 self.wake_loop()
 
+    def thread_here(self) -> ThreadTask:
+        """The thread or job of a sync workflow that is executing, or that this one carries a decision of."""
+        return current(self) or self.visitors.get(get_ident()) or cast(ThreadTask, cast(Branch, self.main).task)
+
     def _count(self, task: ThreadTask | None, more: int) -> None:
         assert task is not None
         assert self.deciding is not None
         with self.deciding:
             task.calls += more
+            if more > 0:
+                task.called += 1
 
     def refuse_if_over(self) -> None:
         """Nothing more can be saved here.

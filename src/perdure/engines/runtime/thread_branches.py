@@ -31,6 +31,7 @@ class ThreadScope(Protocol):
     takes_threads: bool
     closed: bool
     thread_numbers: dict[Branch, Iterator[int]]
+    turns: Any
 
     def share(self) -> None:
         """From here on, several threads take part in the run."""
@@ -49,7 +50,10 @@ class ThreadTask:
     """What carries a branch: a thread, or one job of a thread pool.
 
     `ident` is the thread that executes it, None before, and `native` the number that the system has given that; `calls`
-    how many calls of the run it is inside of.
+    how many calls of the run it is inside of, and `called` how many it has made. Of the call that it is in: `place` is
+    the number of its record as soon as that is known, `blocked` is not 0 while it executes or waits for others, `turns`
+    while it waits for its turn, `maps` while it is a map, `drawing` while that asks the workflow for an item
+    (`thread_turns`). `thread` is what was started, if it is no job.
 
     Args:
         scope: the run.
@@ -57,7 +61,10 @@ class ThreadTask:
         visiting: a thread made elsewhere, which takes part only while it is in a call of the run.
     """
 
-    __slots__ = ("branch", "calls", "ended", "future", "ident", "native", "pool", "scope", "visiting")
+    __slots__ = (
+        *("blocked", "branch", "called", "calls", "drawing", "ended", "future", "ident", "maps", "native", "place"),
+        *("pool", "scope", "thread", "turns", "visiting"),
+    )
 
     def __init__(self, scope: Any, *, pool: Any = None, visiting: bool = False) -> None:
         self.scope = scope
@@ -66,6 +73,13 @@ class ThreadTask:
         self.native: int | None = None
         self.pool = pool
         self.calls = 0
+        self.called = 0
+        self.blocked = 0
+        self.place = 0
+        self.turns = 0
+        self.maps = 0
+        self.drawing = False
+        self.thread: threading.Thread | None = None
         self.ended = False
         self.future: Any = None
         self.branch: Branch
@@ -79,6 +93,9 @@ class ThreadTask:
     def carry(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Call the function, as this branch."""
         self.ident, self.native = threading.get_ident(), threading.get_native_id()
+        turns = self.scope.turns
+        if turns is not None and self.pool is not None:
+            turns.job_begins(self)
         before, _thread.task = _thread.task, self
         token = here.set(self.scope)
         try:
@@ -87,6 +104,8 @@ class ThreadTask:
             here.reset(token)
             _thread.task = before
             self.ended = True
+            if turns is not None:
+                turns.job_ends(self)
 
 
 class _Current(threading.local):
@@ -141,6 +160,8 @@ def branch_off(scope: Any, *, pool: Any = None, visiting: bool = False) -> Threa
         parent.children = children
         number = next(scope.thread_numbers.setdefault(parent, itertools.count()))
         task.branch.path = b"%b.t%d" % (parent.path, number)
+    if scope.turns is not None:
+        scope.turns.add(task)
     return task
 
 
@@ -176,6 +197,7 @@ def _starting(original: Callable[[threading.Thread], None]) -> Callable[[threadi
         install()
         run = self.run
         task = branch_off(scope)
+        task.thread = self
 
         def carried() -> None:
             del vars(self)["run"]  # the thread is not to keep itself alive
@@ -189,6 +211,8 @@ def _starting(original: Callable[[threading.Thread], None]) -> Callable[[threadi
                 original(self)
         except BaseException:
             task.ended = True
+            if scope.turns is not None:
+                scope.turns.threads.discard(task)
             raise
 
     start.__doc__ = original.__doc__

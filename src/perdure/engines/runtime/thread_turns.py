@@ -1,0 +1,299 @@
+"""The order in which the threads of a sync workflow see what their calls come to: that of the records, in each life.
+
+Which future is done first, and what lies in a queue, decides what a workflow calls next. So one call at a time returns
+to the workflow: the one with the lowest number, when all other threads have come to rest after the one before. A
+resumed run reads the same records, lets them come in the same order, and finds its threads where they were.
+
+A thread rests if it waits here too, executes a step, or waits for another thread, which its innermost frame says; what
+else it sleeps in, the system says (`thread_states`). One that goes on computing is waited for as long as
+`MOVING_SECONDS`, one that sleeps again and again as long as `NAPPING_SECONDS`, and then not again before its next call.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from bisect import insort
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Lock, get_ident
+from types import FrameType
+from typing import Any
+
+from perdure.engines.runtime.thread_branches import ThreadTask
+from perdure.engines.runtime.thread_states import Sleepers, processor_seconds, takes_jobs, waits_for_another
+
+MOVING_SECONDS = 0.25
+"""Of processor time, where the system says how much a thread has got: on a busy machine it may wait for long."""
+NAPPING_SECONDS = 0.1
+"""On the clock, for a thread that is asleep at most looks at it: it waits for something by looking again."""
+NAPS = 5
+"""So many times at least."""
+MEASURED_SECONDS = 0.01
+"""After so long the system is asked what the thread is at: nearly all have come to rest long before."""
+STUCK_SECONDS = 10.0
+"""The same whatever it does: another thread keeps the interpreter, or what a call waits for cannot be known."""
+SHORTEST_LOOK, LONGEST_LOOK = 0.00002, 0.002
+"""Between two looks, if nothing is noted meanwhile. A thread that waits for the interpreter's lock may get it."""
+HEAD_SECONDS = 0.05
+"""So often it is looked at what is said by those whom it is about."""
+
+
+class _Waiting:
+    """A call that has come to its end, and that its thread has not seen."""
+
+    __slots__ = ("seq", "task", "turn")
+
+    def __init__(self, seq: int, task: ThreadTask) -> None:
+        self.seq = seq
+        self.task = task
+        self.turn = Lock()
+        self.turn.acquire()
+
+    def __lt__(self, other: _Waiting) -> bool:
+        return self.seq < other.seq
+
+
+class _Moving:
+    """A thread that is on its way, since it was first seen to be.
+
+    Args:
+        native: the number that the system has given it; None before it has one.
+        called: how many calls it had made.
+    """
+
+    def __init__(self, native: int | None, called: int) -> None:
+        self.called = called
+        self._native = native
+        self._at = time.monotonic()  # threads run in real time, whatever the clock of the runs is
+        self._run: float | None = None
+        self._measured = False
+        self._looks = self._naps = 0
+
+    def for_too_long(self, sleepers: Sleepers, *, in_call: bool) -> bool:
+        """Is it not to be waited for any more? A call that it is in comes to its end by itself."""
+        now = time.monotonic()
+        if now - self._at >= STUCK_SECONDS:
+            return True
+        if in_call or self._native is None or now - self._at < MEASURED_SECONDS:
+            return False
+        if not self._measured:
+            self._run, self._measured = self._processor_seconds(), True
+        self._looks += 1
+        self._naps += sleepers.naps(self._native)
+        if now - self._at >= NAPPING_SECONDS and self._naps >= max(NAPS, self._looks / 2):
+            return True
+        run = self._processor_seconds()
+        return (now - self._at if run is None or self._run is None else run - self._run) >= MOVING_SECONDS
+
+    def _processor_seconds(self) -> float | None:
+        return None if self._native is None else processor_seconds(self._native)
+
+
+class ThreadTurns:
+    """The threads of one run, and the calls that wait for their turn.
+
+    Args:
+        scope: the run.
+    """
+
+    def __init__(self, scope: Any) -> None:
+        self._scope = scope
+        self.threads: set[ThreadTask] = set()  # that execute code of the run, or are about to
+        self._lock = Lock()
+        self._queue: list[_Waiting] = []
+        self._jobs: dict[Any, set[ThreadTask]] = {}  # by the pool, those that no thread has begun
+        self._sleepers = Sleepers()
+        self._passed_over: dict[ThreadTask | int, int] = {}  # those that are not waited for, until they make more calls
+
+    # -- who takes part -----------------------------------------------------------------------------------------------
+
+    def add(self, task: ThreadTask) -> None:
+        """A thread is to be started, or a pool is given a job."""
+        if task.pool is None:
+            self.threads.add(task)
+        else:
+            self._jobs.setdefault(task.pool, set()).add(task)
+
+    def job_begins(self, task: ThreadTask) -> None:
+        """A thread of its pool has taken the job."""
+        self.threads.add(task)  # before it is taken from where it was: it is never in neither
+        self._jobs[task.pool].discard(task)
+        if self._passed_over and task.native is not None:
+            self._passed_over.pop(task.native, None)
+
+    def job_ends(self, task: ThreadTask) -> None:
+        """The function of a thread or job is over. Its thread hands on what has come of it."""
+        if task.pool is not None:
+            self.threads.discard(task)
+        self._passed_over.pop(task, None)
+        self.look()
+
+    # -- what a call comes to -----------------------------------------------------------------------------------------
+
+    def place(self, task: ThreadTask, seq: int) -> None:
+        """The call that the thread is in comes to its end with the record of that number, or a later one."""
+        if task.maps and not (task.drawing and get_ident() == task.ident):
+            return  # of an item: the map has a place of its own
+        task.place = max(task.place, seq)
+
+    @contextmanager
+    def map(self, items: Any) -> Iterator[ThreadTask]:
+        """The current thread makes a map, which ends after the last of its items."""
+        task: ThreadTask = self._scope.thread_here()
+        drawing, task.drawing = task.drawing, False
+        task.maps += 1
+        try:
+            yield task
+        finally:
+            failed = 0 if items.failed is None else items.failed[0].seq
+            task.place = max(task.place, items.tally.last(), failed)
+            task.maps -= 1
+            task.drawing = drawing
+
+    def drawing(self, task: ThreadTask, calls: Iterator[Any]) -> Iterator[Any]:
+        """The calls of a map, as the workflow hands them out: code of its own, which may wait for other threads."""
+        while True:
+            task.drawing = True
+            try:
+                call = next(calls, self)
+            finally:
+                task.drawing = False
+            if call is self:
+                return
+            yield call
+
+    def come(self, task: ThreadTask) -> None:
+        """A call of that thread has ended, and its record is durable: wait for its turn."""
+        seq, task.place = task.place, 0
+        if not seq or self._is_over():
+            return
+        mine = _Waiting(seq, task)
+        try:
+            with self._lock:
+                task.turns += 1
+                insort(self._queue, mine)
+                self._wake()
+            self._wait(mine)
+        finally:
+            with self._lock:
+                if mine in self._queue:
+                    task.turns -= 1
+                    self._queue.remove(mine)
+                    self._wake()
+
+    def look(self) -> None:
+        """Something has changed: the next call may have to wait no longer."""
+        if self._queue:
+            with self._lock:
+                self._wake()
+
+    def _wake(self) -> None:
+        if self._queue and self._queue[0].turn.locked():
+            self._queue[0].turn.release()
+
+    def _is_over(self) -> bool:
+        """Nothing is left to wait for, or a loop runs, whose events have an order of their own."""
+        scope = self._scope
+        loops = bool(scope.orders) and not all(loop.is_closed() for loop in list(scope.orders))
+        return loops or scope.closed or scope.forked or scope.stopped is not None
+
+    def _wait(self, mine: _Waiting) -> None:
+        began: dict[ThreadTask | int, _Moving] = {}
+        pause = SHORTEST_LOOK
+        while not self._is_over():
+            if self._queue[0] is not mine:
+                mine.turn.acquire(timeout=HEAD_SECONDS)
+                began, pause = {}, SHORTEST_LOOK
+                continue
+            moving = self._moving(mine)
+            if not moving:
+                return
+            for one, called in moving.items():
+                since = began.get(one)
+                if since is None or since.called != called:
+                    began[one] = _Moving(one if isinstance(one, int) else one.native, called)
+                elif since.for_too_long(
+                    self._sleepers, in_call=not isinstance(one, int) and one.calls > 0 and not one.drawing
+                ):
+                    self._passed_over[one] = called
+            # What is being saved says when that has come further.
+            silent = any(isinstance(one, int) or not one.place for one in moving)
+            if mine.turn.acquire(timeout=pause if silent else HEAD_SECONDS):
+                pause = SHORTEST_LOOK
+            else:
+                pause = min(2 * pause, LONGEST_LOOK)
+
+    # -- who is on the way --------------------------------------------------------------------------------------------
+
+    def _moving(self, mine: _Waiting) -> dict[ThreadTask | int, int]:
+        """The other threads that are on their way, and how many calls each has made."""
+        moving: dict[ThreadTask | int, int] = {}
+        inside: set[int | None] = {mine.task.ident}
+        frames = sys._current_frames()
+        for task in list(self.threads):
+            if task is mine.task:
+                continue
+            inside.add(task.ident)
+            if self._passed_over and self._passed_over.get(task) == task.called:
+                continue
+            if self._has_ended(task, frames):
+                self.threads.discard(task)
+            elif not self._rests(task, mine.seq, frames):
+                moving[task] = task.called
+        for pool, jobs in list(self._jobs.items()):
+            self._look_at_pool(pool, jobs, frames, inside, moving)
+        return moving
+
+    def _has_ended(self, task: ThreadTask, frames: Mapping[int, FrameType]) -> bool:
+        """Is the thread over, so that those who wait for its end go on by themselves?"""
+        if task.ident is None or task.calls:
+            return False
+        if task.thread is not None and task.ended:
+            return not task.thread.is_alive()
+        return task.ident not in frames
+
+    def _rests(self, task: ThreadTask, seq: int, frames: Mapping[int, FrameType]) -> bool:
+        if task.calls and (task.turns or task.blocked or task.place > seq):
+            return True
+        if task.calls and not (task.drawing and task.maps):
+            return False
+        frame = None if task.ident is None else frames.get(task.ident)
+        return frame is not None and self._rests_outside(frame, task.native)
+
+    def _rests_outside(self, frame: FrameType, native: int | None) -> bool:
+        """Does a thread that is in no call rest, with this innermost frame?"""
+        rests = waits_for_another(frame)
+        if rests is None:
+            rests = takes_jobs(frame) or (native is not None and self._sleepers.sleeps(native, frame))
+        return rests
+
+    def _look_at_pool(
+        self,
+        pool: Any,
+        jobs: set[ThreadTask],
+        frames: Mapping[int, FrameType],
+        inside: set[int | None],
+        moving: dict[ThreadTask | int, int],
+    ) -> None:
+        """Add the threads that are about to begin a job, or still hand on what one has come to.
+
+        A job is queued, or on its way to the thread that has taken it, or begun: those that are not begun and not in
+        the queue any more are on their way.
+        """
+        queued = pool._work_queue.qsize()
+        if len(jobs) > queued:
+            jobs -= {job for job in list(jobs) if job.future is not None and job.future.cancelled()}
+        under_way = bool(queued) or len(jobs) > queued
+        for thread in list(pool._threads):
+            if thread.ident in inside or thread.native_id in self._passed_over:
+                continue
+            frame = frames.get(thread.ident)
+            if frame is None:
+                rests = thread.ident is not None and not thread.is_alive()
+            elif takes_jobs(frame):
+                rests = not under_way
+            else:
+                rests = self._rests_outside(frame, thread.native_id)
+            if not rests:
+                moving[thread.native_id or 0] = 0
