@@ -47,8 +47,9 @@ class budget:  # noqa: N801  it is used like a function
         seconds: (seconds, timedelta or text such as "15m") time that attempts of steps take, added up.
 
     Attributes:
-        spent: what the calls so far have spent, a `Spending`.
-        left: what is left of each bound; None where there is none.
+        spent: what the calls so far have spent, a `Spending`: the same at the same place in each life of the run.
+        left: what is left of each bound by that; None where there is none. The bound itself counts more if the script
+            was edited: an attempt that was killed, of a call that is not made any more, has spent what it has spent.
 
     Raises:
         OptionError: no bound is given, or one is not a positive number.
