@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -107,6 +107,30 @@ def waited(pids: Iterable[int]) -> dict[str, float]:
             with contextlib.suppress(OSError):
                 found[str(thread)] = int(thread.read_text().split()[1]) / 1e9
     return found
+
+
+class Unserved:
+    """For how long threads that wait for each other were ready, and had no processor, since this was made.
+
+    What is measured from outside takes some threads, one after the other: of a worker three (a death or the end of a
+    step is seen, the process acts, the other one of the worker sees that), and one of ours, which looks. So it is the
+    three longest of a worker together, of the worker of which that is longest, and the longest of ours.
+
+    Args:
+        workers: the processes of each.
+    """
+
+    def __init__(self, workers: Sequence[Sequence[int]]) -> None:
+        self._groups = [*workers, [os.getpid()]]
+        self._before = [waited(pids) for pids in self._groups]
+        self._passed: list[dict[str, float]] = [{} for _ in self._groups]
+
+    def seconds(self) -> float:
+        """So far. Of a process that ends it is known what was asked for last."""
+        for pids, before, passed in zip(self._groups, self._before, self._passed, strict=True):
+            passed |= {thread: now - before.get(thread, now) for thread, now in waited(pids).items()}
+        *workers, ours = (sorted(each.values()) for each in self._passed)
+        return max((sum(each[-3:]) for each in workers), default=0.0) + (ours[-1] if ours else 0.0)
 
 
 def until(holds: Callable[[], object], seconds: float = PATIENCE) -> bool:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 
 from tests.proof.form import Figures, Proof
-from tests.proof.serving import NOTE, PATIENCE, Place, children, until, waited
+from tests.proof.serving import NOTE, PATIENCE, Place, Unserved, children, until
 from tests.waiting import pause
 
 SLEEPERS, BUSY = 100, 10
@@ -104,10 +104,10 @@ def _left(place: Place, rng: random.Random, found: Figures, *, killed: bool) -> 
     rng.shuffle(order)
     for run in order:
         time.sleep(rng.uniform(0.0, 0.05))
-        had = waited(pids)
+        unserved = Unserved([pids])
         (place.folder / f"open-{run}").touch()
     if not killed:
-        wrong += _ended(place, worker, pids, had, found)
+        wrong += _ended(place, worker, unserved, found)
     place.python(f"for n in range(1, {SLEEPERS}, 2): perdure.signal(f's{{n}}', 'go')")
     place.worker("--slots", "20")
     if not until(lambda: _count(place)["after"] >= SLEEPERS + BUSY):
@@ -134,13 +134,11 @@ def _left(place: Place, rng: random.Random, found: Figures, *, killed: bool) -> 
 BAD = {"failed", "crashed", "cancelled"}
 
 
-def _ended(
-    place: Place, worker: subprocess.Popen[bytes], pids: list[int], had: dict[str, float], found: Figures
-) -> list[str]:
+def _ended(place: Place, worker: subprocess.Popen[bytes], unserved: Unserved, found: Figures) -> list[str]:
     """When it has ended, after the last step and beside what its threads waited for a processor."""
     ready = 0.0
     while worker.poll() is None:
-        ready = max([ready, *(now - had.get(each, now) for each, now in waited(pids).items())])
+        ready = unserved.seconds()
         if time.monotonic() - _last(place) > PATIENCE:
             return ["the worker does not end"]
         pause()

@@ -10,10 +10,9 @@ import socketserver
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
 
 from tests.proof.form import Figures, Proof
-from tests.proof.serving import PATIENCE, Place, children, until, waited
+from tests.proof.serving import PATIENCE, Place, Unserved, children, until
 
 WIDE, NARROW = 5, 1
 """Runs that may be inside of each queue; of the wide one at most one of each key."""
@@ -154,8 +153,7 @@ def run(part: int, seed: int, cases: int, *, more: int = 0) -> Figures:
                 others = [[each.pid, *children(each.pid)] for each in workers if each is not workers[which]]
                 # Of executors that have executed something.
                 slots = SLOTS * len(door.visitors & {pid for each in others for pid in each})
-                watched = [(each, waited(each)) for each in [*others, [os.getpid()]]]
-                killed = time.monotonic()
+                unserved, killed = Unserved(others), time.monotonic()
                 if rng.random() < 0.5:
                     place.kill(workers[which])
                     workers[which] = place.worker("--slots", str(SLOTS))
@@ -170,7 +168,7 @@ def run(part: int, seed: int, cases: int, *, more: int = 0) -> Figures:
                 if len(door.entered) >= KEYS * each - 5 * KEYS:  # nobody is left to fill it
                     continue
                 until(lambda since=since: len(door.full_at) > since, PATIENCE)  # type: ignore[misc]
-                ready = _ready(watched)
+                ready = unserved.seconds()
                 after = [at - killed for at in door.full_at[since : since + 1]]
                 found.measured["full again" if slots >= WIDE + NARROW else "after a start"] += after
                 if slots >= WIDE + NARROW:
@@ -185,18 +183,6 @@ def run(part: int, seed: int, cases: int, *, more: int = 0) -> Figures:
     found.counts["runs"] = len(door.entered)
     found.counts["executed again after a kill"] = door.entered.total() - len(door.entered)
     return found
-
-
-def _ready(watched: Sequence[tuple[Sequence[int], dict[str, float]]]) -> float:
-    """For how long they were ready since then, and had no processor: what one thread waits for another one's wait.
-
-    That a queue is full again takes three threads of one worker, one after the other: a death is seen, runs are
-    claimed, and one begins; and it takes one of ours, which notes it.
-    """
-    *workers, (ours, before) = watched
-    passed = [[now - then.get(each, now) for each, now in waited(pids).items()] for pids, then in workers]
-    own = max((now - before.get(each, now) for each, now in waited(ours).items()), default=0.0)
-    return max((sum(sorted(each)[-3:]) for each in passed), default=0.0) + own
 
 
 def _all_come(door: Door, total: int) -> bool:
