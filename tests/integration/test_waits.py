@@ -181,7 +181,7 @@ def test_a_payload_that_does_not_fit_hurts_its_sender_only(
         send(machine, "paid", value)
     assert perdure_resumed(machine, paid) == Payment(5)
     assert [status for _, status, _ in letters(machine.state)] == ["aside", "aside", "taken"]
-    assert sum("does not fit perdure.wait:paid" in line for line in caplog.messages) == 2
+    assert sum("is set aside, and perdure.wait:paid goes on" in line for line in caplog.messages) == 2
 
 
 def test_the_end_of_another_run_wakes_who_waits_for_it(machine: Machine) -> None:

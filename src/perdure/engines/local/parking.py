@@ -131,7 +131,8 @@ class Parking:
         import logging
 
         logging.getLogger("perdure").warning(
-            "%s", one_line(f"run {scope.id}: a signal does not fit {effect.call.spec.owner}: {effect.reason}")
+            "%s",
+            one_line(f"run {scope.id}: a signal is set aside, and {effect.call.spec.owner} goes on: {effect.reason}"),
         )
 
     # -- waiting ------------------------------------------------------------------------------------------------------

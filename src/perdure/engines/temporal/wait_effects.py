@@ -60,7 +60,7 @@ class WaitEffects:
                 opened = View(view.now, view.began, view.found, open=True)
                 return self._note(note, effect.rows), lambda: opened
             case SetAside():
-                line = f"run {self._scope.id}: a signal does not fit {call.spec.owner}: {effect.reason}"
+                line = f"run {self._scope.id}: a signal is set aside, and {call.spec.owner} goes on: {effect.reason}"
                 logging.getLogger("perdure").warning("%s", one_line(line))
                 note = waits.set_aside(effect)
                 return self._note(note), lambda: waits.look(call, wait, self._scope.thread.now)
