@@ -77,7 +77,7 @@ def commands(to: Path) -> Iterator[tuple[str, ...]]:
     small = ("--minify", "--charset=utf8", "--log-level=warning")
     script = str(to / "page.js")
     yield "esbuild", packing.FIRST, *small, "--bundle", "--format=esm", "--target=es2022", f"--outfile={script}"
-    yield "terser", script, "--module", "--compress", "--mangle", "--output", script
+    yield "terser", script, "--module", "--compress", "passes=3,unsafe=true", "--mangle", "--output", script
     yield "esbuild", "style.css", *small, "--bundle", f"--outfile={to / 'style.css'}"
 
 

@@ -390,6 +390,50 @@ def test_child_runs_open_in_place(chrome: Any, tmp_path: Path):
         assert one.said == []
 
 
+MUCH = """
+import contextlib
+from perdure import Retry, step, workflow
+
+@step(retry=Retry(attempts=1))
+def ui_much(n: int) -> int:
+    raise ValueError(f"item {n} is refused")
+
+def made(k: int):
+    @workflow(name=f"ui_flow_{k}")
+    def flow(n: int) -> None:
+        ui_much.map([n, n + 1])
+        if n % 2:
+            raise RuntimeError("no more money")
+    return flow
+
+for k in range(9):
+    for n in range(4):
+        with contextlib.suppress(RuntimeError):
+            made(k)(n)
+"""
+
+
+def test_a_view_has_few_elements_however_much_there_is(chrome: Any, tmp_path: Path):
+    """At most 400; the rest of a list is a press of a button away, which keeps the focus, and takes it away again."""
+    state = tmp_path / "state.db"
+    warm.run([sys.executable, "-c", MUCH], env=environment(state), cwd=tmp_path, check=True)
+    with Ui(state, "--port", "0") as served, tab(chrome, served.address) as one:
+        for path, heading in (*VIEWS[:2], ("/dead", "Dead letters"), ("/search?q=ui_", "Search")):
+            page = one.open(path, heading)
+            page.locator("main .card [data-row]").first.wait_for()
+            count = "() => document.querySelectorAll('*').length"
+            assert 100 < page.evaluate(count) <= 400, path
+            more = page.get_by_role("button", name=re.compile("^Show all"))
+            if path != "/runs":  # whose older ones have an address of their own
+                first = page.evaluate(count)
+                more.last.press("Enter")
+                page.get_by_role("button", name="Show fewer").press("Enter")
+                page.get_by_role("button", name="Show fewer").wait_for(state="detached")
+                assert page.evaluate(count) == first
+                assert page.evaluate("() => document.activeElement.textContent").startswith("Show all")
+        assert one.said == []
+
+
 def test_the_page_below_a_path_of_a_proxy(chrome: Any, state: Path):
     """With --root-path all that the page asks for, and each link in it, is below that path; also what is searched."""
     with Ui(state, "--port", "0", "--root-path", "/ops/perdure") as served, tab(chrome, served.address) as one:

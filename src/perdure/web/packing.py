@@ -52,6 +52,6 @@ def assets(folder: Path = PAGE) -> Mapping[str, bytes]:
 
 @cache
 def packed(content: bytes) -> bytes:
-    """The same with gzip, in blocks of half the usual length: scripts and stylesheets become smaller by that."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31, 7)
-    return packer.compress(content) + packer.flush()
+    """The same with gzip, in blocks of half or an eighth of the usual length, whatever becomes smaller."""
+    packers = (zlib.compressobj(9, zlib.DEFLATED, 31, memory) for memory in (7, 5))
+    return min((packer.compress(content) + packer.flush() for packer in packers), key=len)

@@ -2,20 +2,20 @@
 
 // In this order the script that is made of all modules packs best.
 import { button, coded, h, heading, mark, patch, region, ROOT, sheet } from "./dom.js";
-import { services } from "./services.js";
 import { doctor } from "./doctor.js";
-import { waits } from "./waits.js";
-import { n } from "./words.js";
 import { run } from "./run.js";
 import { deeds, job } from "./deeds.js";
 import { dead } from "./dead.js";
+import { n } from "./words.js";
 import { exchange, get, LEAST, listen, MOST, Problem, server, signIn } from "./api.js";
-import { hear, NAV } from "./keys.js";
+import { waits } from "./waits.js";
 import { search } from "./search.js";
 import { overview } from "./overview.js";
 import { alerts } from "./alerts.js";
+import { services } from "./services.js";
 import { schedules } from "./schedules.js";
 import { runs } from "./runs.js";
+import { hear, NAV } from "./keys.js";
 
 // A view: its address, what shows it, its title.
 /** @type {[RegExp, Function, string][]} */

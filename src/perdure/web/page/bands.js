@@ -1,8 +1,9 @@
 // Child runs as bands below the timeline of their parent, on its scale; one that is opened shows its own calls in place.
 
 import { get, seg } from "./api.js";
-import { barTone, button, find, h, mark, patch } from "./dom.js";
+import { barTone, find, h, mark, patch } from "./dom.js";
 import { timeline } from "./timeline.js";
+import { few } from "./tool.js";
 import { many, n, took } from "./words.js";
 
 const SHOWN = 8;
@@ -14,7 +15,6 @@ export function bands(go, failed) {
   let runs = [],
     began = 0,
     part = null,
-    all = false,
     more = 0;
   /** A band that is opened: its timeline, and the bands of its own child runs. */
   function open(run) {
@@ -97,19 +97,14 @@ export function bands(go, failed) {
     );
   }
   function paint() {
-    const shown = all ? runs : runs.slice(0, SHOWN);
+    const [shown, rest] = few("child runs", runs, (_, i) => i < SHOWN, paint);
     patch(
       box,
       runs.length
         ? h("h3", many(runs.length + more, "child run"), more ? h("span.faint", ` the last ${n(runs.length)}`) : null)
         : null,
       shown.map(band),
-      runs.length > SHOWN
-        ? button(all ? "Show fewer" : `Show all ${n(runs.length)}`, "", () => {
-            all = !all;
-            paint();
-          })
-        : null,
+      rest,
     );
     for (const one of box.children) {
       const place = find(":scope > .inner", one);

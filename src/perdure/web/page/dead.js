@@ -6,9 +6,10 @@ import { button, card, command, empty, find, h, heading, mark, patch, toast, she
 import { editor } from "./editor.js";
 import { letter } from "./letter.js";
 import { isDamaged, letterTable, oddities } from "./letters.js";
-import { address, chip, exporting, field, used } from "./tool.js";
+import { address, chip, exporting, few, field, used } from "./tool.js";
 import { ago, at, many, n } from "./words.js";
 
+const LISTED = 20; // at first, beside those that are chosen
 const STAND = [
   ["parked", "Parked"],
   ["re-driven", "Tried again now"],
@@ -80,7 +81,9 @@ export function dead({ main, given, query, go, title, again }) {
       page.next == null ? rows.length : group && !Object.values(filters).some(Boolean) ? group.letters : null;
     title(`Dead letters${given ? ` ${given}` : ""}`);
     // A choice is painted without a question to the server, so that the buttons always name what is chosen.
-    paint = () =>
+    paint = () => {
+      const isFirst = ({ letter: l }, i) => i < LISTED || chosen.has(l.letter) || String(l.letter) === given,
+        [listed, all] = few("letters", rows, isFirst, paint);
       patch(
         main,
         heading(
@@ -174,10 +177,11 @@ export function dead({ main, given, query, go, title, again }) {
                     )
                   : null,
               rows.length
-                ? letterTable(rows, { chosen, to: one => to({}, one), given, accepted, again: () => paint() })
+                ? letterTable(listed, { chosen, to: one => to({}, one), given, accepted, again: () => paint() })
                 : filtered || reason
                   ? empty("No letter matches. ", h("a.link", { href: "/dead" }, "Show those that are parked"))
                   : empty("No letter is parked. A call that fails for good becomes one, to be tried again or dropped."),
+              all && empty(all),
               page.next
                 ? empty("The newest 200 are listed; what is done to all that match is done to all of them.")
                 : null,
@@ -194,6 +198,7 @@ export function dead({ main, given, query, go, title, again }) {
           ),
         ),
       );
+    };
     paint();
   }
   function bar(rows, status) {

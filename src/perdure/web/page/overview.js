@@ -1,31 +1,31 @@
 // The first page: what needs somebody, how the workflows are doing, what is around them.
 
 import { get, seg } from "./api.js";
-import { barTone, card, command, empty, fold, h, heading, mark, patch, put, s } from "./dom.js";
+import { barTone, card, command, empty, fold, h, heading, mark, patch, put } from "./dom.js";
 import { ago, at, dur, many, n, size, stands, tail, took } from "./words.js";
 import { runTable, STAND } from "./runs.js";
 import { ranked, tone } from "./services.js";
 import { table, unseen } from "./table.js";
+import { few } from "./tool.js";
 
 /** How runs stand, in the order of the filters of runs. */
 const STANDS = new Map(STAND.map(([k, text]) => [k, text.toLowerCase()]));
 const ORDER = [...STANDS.keys()];
 const TO = { damaged: "/doctor", letters: "/dead", service: "/services", alerts: "/alerts", nobody: "/alerts" };
 const REST = { failed: "/runs?status=failed", interrupted: "/runs?status=interrupted", approval: "/waits" };
-const BESIDE = 5; // of what is at the side are shown
+const FIRST = 5; // of each list are shown; of what needs somebody the first of each kind, too
 /**
- * A mark for each of the last runs: how high is how long it took. Those of a colour are one path, and the link is that of
- * the run below the pointer.
+ * A mark for each of the last runs: how high is how long it took. They are backgrounds of a single element, which is the
+ * link of the run below the pointer.
  */
 function strip({ name, runs }) {
   const shown = [...runs].reverse(),
     first = 224 - 7 * shown.length,
     most = Math.max(...shown.map(r => Math.log1p(r.seconds ?? 0.1)), 0.1),
     well = shown.filter(r => r.status === "done").length,
-    drawn = {};
-  const bar = (i, base, tall, tone) => {
-    drawn[tone] = `${drawn[tone] || ""}M${first + 7 * i + 1} ${base - 1}v${2 - tall}h3v${tall - 2}z`;
-  };
+    bars = [];
+  const bar = (i, base, tall, tone) =>
+    bars.push(`linear-gradient(var(--${tone}) 0 0) ${first + 7 * i}px ${base - tall}px / 5px ${tall}px no-repeat`);
   for (let i = shown.length - 32; i < 0; i++) bar(i, 26, 2, "line");
   shown.forEach((r, i) => {
     const tone = barTone(r.status);
@@ -36,28 +36,14 @@ function strip({ name, runs }) {
     const r = shown[Math.floor((e.clientX - e.currentTarget.getBoundingClientRect().x - first) / 7)];
     put(e.currentTarget, r && { href: `/runs/${seg(r.id)}`, title: `${r.id} · ${r.status} · ${took(r.seconds)}` });
   };
-  return h(
-    "a.strip",
-    { href: `/runs?workflow=${seg(name)}`, tabindex: -1, on: { pointermove: meet, pointerdown: meet } },
-    s(
-      "svg",
-      {
-        width: 224,
-        height: 26,
-        role: "img",
-        "aria-label": `the last ${many(shown.length, "run")}: ${well} done, ${shown.length - well} otherwise`,
-      },
-      Object.entries(drawn).map(([tone, d]) =>
-        s("path", {
-          d,
-          "stroke-width": 2,
-          "stroke-linejoin": "round",
-          fill: `var(--${tone})`,
-          stroke: `var(--${tone})`,
-        }),
-      ),
-    ),
-  );
+  const link = h("a.strip", {
+    href: `/runs?workflow=${seg(name)}`,
+    tabindex: -1,
+    "aria-label": `the last ${many(shown.length, "run")}: ${well} done, ${shown.length - well} otherwise`,
+    on: { pointermove: meet, pointerdown: meet },
+  });
+  link.style.background = bars.join(", ");
+  return link;
 }
 /** `open`: of which the commands were looked at; those of others are not made. */
 function need(one, open) {
@@ -76,16 +62,13 @@ function need(one, open) {
     ),
     one.detail ? h("p.mono", fold(one.detail, 320)) : null,
     one.text ? h("p", one.text) : null,
-    h(
-      "div.acts",
-      to
-        ? h(
-            "a.btn.small.primary",
-            { href: to, "data-row": true, "aria-label": `Open: ${one.title}` },
-            one.kind === "letters" ? "Review" : "Open",
-          )
-        : null,
-    ),
+    to
+      ? h(
+          "a.btn.small.primary",
+          { href: to, "data-row": true, "aria-label": `Open: ${one.title}` },
+          one.kind === "letters" ? "Review" : "Open",
+        )
+      : null,
     one.ways.length
       ? h(
           "details",
@@ -108,7 +91,15 @@ export function overview({ main, note }) {
   async function refresh() {
     const found = await get("/overview");
     note(found);
-    const last = found.needs.findLast(one => one.run)?.kind, // those that are not listed need less
+    paint(found);
+  }
+  function paint(found) {
+    const again = () => paint(found),
+      { needs } = found,
+      kinds = needs.map(one => one.kind),
+      [urgent, all] = few("needs", needs, (one, i) => i < FIRST || kinds.indexOf(one.kind) === i, again),
+      [flows, allFlows] = few("workflows", found.workflows, (_, i) => i < FIRST, again);
+    const last = needs.findLast(one => one.run)?.kind, // those that are not listed need less
       rest = REST[last] || "/runs?status=suspended";
     const stand = Object.entries(found.totals).sort((a, b) => ORDER.indexOf(a[0]) - ORDER.indexOf(b[0]));
     patch(
@@ -131,9 +122,15 @@ export function overview({ main, note }) {
           "div.stack",
           card(
             "Needs you",
-            found.needs.length + found.more_needs || null,
-            found.needs.length ? found.needs.map(one => need(one, open)) : empty("Nothing needs you."),
-            found.more_needs ? empty(h("a.link", { href: rest }, `and ${many(found.more_needs, "more run")}`)) : null,
+            needs.length + found.more_needs || null,
+            needs.length ? urgent.map(one => need(one, open)) : empty("Nothing needs you."),
+            all || found.more_needs
+              ? h(
+                  "p.empty.acts",
+                  all,
+                  found.more_needs ? h("a.link", { href: rest }, `and ${many(found.more_needs, "more run")}`) : null,
+                )
+              : null,
           ),
           found.workflows.length
             ? card(
@@ -165,19 +162,20 @@ export function overview({ main, note }) {
                     ["Last success", w => ago(w.last_success), "r mute", w => at(w.last_success)],
                     ["Last", w => ago(w.runs[0].created), "r mute", w => at(w.runs[0].created)],
                   ],
-                  found.workflows,
+                  flows,
                   w => w.name,
                   { kind: "flows", some: false },
                 ),
+                allFlows && empty(allFlows),
               )
             : null,
           card(
             "Runs",
             null,
             found.runs.length
-              ? runTable(found.runs)
+              ? runTable(found.runs.slice(0, FIRST))
               : empty("No run has been started yet. Start one: ", h("code", "perdure run FILE")),
-            found.more_runs ? empty(h("a.link", { href: "/runs" }, "All runs")) : null,
+            found.more_runs || found.runs[FIRST] ? empty(h("a.link", { href: "/runs" }, "All runs")) : null,
           ),
         ),
         h(
@@ -220,11 +218,11 @@ export function overview({ main, note }) {
 const beside = (title, found, line, all, none = "") =>
   card(
     title,
-    found.length > BESIDE ? n(found.length) : null,
+    found.length > FIRST ? n(found.length) : null,
     h(
       "div.kv",
-      found.length ? found.slice(0, BESIDE).map(line) : h("div.mute.one", none),
-      found.length > BESIDE ? h("div.one", h("a.link", { href: all }, `All ${title.toLowerCase()}`)) : null,
+      found.length ? found.slice(0, FIRST).map(line) : h("div.mute.one", none),
+      found.length > FIRST ? h("div.one", h("a.link", { href: all }, `All ${title.toLowerCase()}`)) : null,
     ),
   );
 const locked = one =>

@@ -1,10 +1,12 @@
 // A text, looked for everywhere: in runs, in their steps, in dead letters.
 
 import { get, seg } from "./api.js";
-import { card, empty, h, heading, listing, mark, patch } from "./dom.js";
+import { card, empty, h, heading, mark, patch } from "./dom.js";
 import { runTable } from "./runs.js";
-import { address, field } from "./tool.js";
+import { address, few, field } from "./tool.js";
 import { grave, at, many } from "./words.js";
+
+const FIRST = 8; // of a kind are shown
 
 export function search({ main, query, go, title }) {
   let asked = query,
@@ -18,6 +20,18 @@ export function search({ main, query, go, title }) {
       h("a", { href, "data-row": true, class: "link nowrap" }, rest[0]),
       rest.slice(1),
     );
+  /** What was found of a kind; runs are a table, of others `line` makes an item. */
+  function part(title, items, line = null) {
+    const [shown, all] = few(
+      title,
+      items,
+      (_, i) => i < FIRST,
+      () => paint(of),
+    );
+    return items.length
+      ? card(title, items.length, line ? h("ul.plain", shown.map(line)) : runTable(shown), all && empty(all))
+      : null;
+  }
   function paint(q) {
     title(q ? `${q}, search` : "Search");
     const none = found && !found.runs.length && !found.steps.length && !found.letters.length && !found.lines.length;
@@ -50,47 +64,35 @@ export function search({ main, query, go, title }) {
           : null,
         of === q && found
           ? [
-              listing(
-                "Dead letters",
-                found.letters.length,
-                found.letters.map(l =>
-                  row(
-                    `/dead/${l.letter}`,
-                    `l${l.letter}`,
-                    "dead",
-                    `dead letter ${l.letter}`,
-                    h("span.mono.mute.clip", { title: l.inputs }, `${l.step || l.workflow}${l.inputs}`),
-                    h("span.err.clip", { title: l.error }, l.error),
-                  ),
+              part("Dead letters", found.letters, l =>
+                row(
+                  `/dead/${l.letter}`,
+                  `l${l.letter}`,
+                  "dead",
+                  `dead letter ${l.letter}`,
+                  h("span.mono.mute.clip", { title: l.inputs }, `${l.step || l.workflow}${l.inputs}`),
+                  h("span.err.clip", { title: l.error }, l.error),
                 ),
               ),
-              found.runs.length ? card("Runs", found.runs.length, runTable(found.runs)) : null,
-              listing(
-                "Steps",
-                found.steps.length,
-                found.steps.map(({ run, step }) =>
-                  row(
-                    `/runs/${seg(run)}?step=${step.seq}`,
-                    `${run}#${step.seq}`,
-                    step.status,
-                    `${step.name} #${step.seq}`,
-                    h("span.mono.mute", step.inputs),
-                    h("span.id", run),
-                  ),
+              part("Runs", found.runs),
+              part("Steps", found.steps, ({ run, step }) =>
+                row(
+                  `/runs/${seg(run)}?step=${step.seq}`,
+                  `${run}#${step.seq}`,
+                  step.status,
+                  `${step.name} #${step.seq}`,
+                  h("span.mono.mute", step.inputs),
+                  h("span.id", run),
                 ),
               ),
-              listing(
-                "Log",
-                found.lines.length,
-                found.lines.map(({ run, line }, i) =>
-                  row(
-                    `/runs/${seg(run)}?log=${seg(q)}`,
-                    `line ${i} ${line.at}`,
-                    grave(line) ? "failed" : "list",
-                    line.step,
-                    h("span.mono.mute.clip", { title: line.text }, line.text),
-                    h("span.id", `${run} · ${at(line.at)}${line.level ? ` · ${line.level} ${line.logger}` : ""}`),
-                  ),
+              part("Log", found.lines, ({ run, line }, i) =>
+                row(
+                  `/runs/${seg(run)}?log=${seg(q)}`,
+                  `line ${i} ${line.at}`,
+                  grave(line) ? "failed" : "list",
+                  line.step,
+                  h("span.mono.mute.clip", { title: line.text }, line.text),
+                  h("span.id", `${run} · ${at(line.at)}${line.level ? ` · ${line.level} ${line.logger}` : ""}`),
                 ),
               ),
               none ? h("section.card", empty("Nothing has that text.")) : null,

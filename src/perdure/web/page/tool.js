@@ -40,6 +40,25 @@ export const field = (label, placeholder, value, changed, main = true) =>
     }),
     main ? h("kbd", "/") : null,
   );
+const whole = new Set();
+/**
+ * Of a list what is shown at first, so that a view has few elements, and a button for the rest of it; once that is pressed,
+ * all of it is shown. `first` says which; `paint` shows them anew.
+ * @param {string} name @param {any[]} items @param {(item: any, i: number) => any} first @param {() => void} paint
+ */
+export function few(name, items, first, paint) {
+  const open = whole.has(name),
+    some = items.filter(first);
+  return [
+    open ? items : some,
+    some.length === items.length
+      ? null
+      : button(open ? "Show fewer" : `Show all ${n(items.length)}`, "", () => {
+          whole[open ? "delete" : "add"](name);
+          paint();
+        }),
+  ];
+}
 /** The button for a file of what is listed. */
 export const exporting = (what, query, label, text = "Export") =>
   button(text, "", () => download(what, query).catch(e => toast(e.message)), `Export ${label} as JSON Lines`);
