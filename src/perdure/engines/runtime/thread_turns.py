@@ -26,9 +26,9 @@ from perdure.engines.runtime.thread_states import Sleepers, processor_seconds, t
 MOVING_SECONDS = 0.25
 """Of processor time, where the system says how much a thread has got: on a busy machine it may wait for long."""
 NAPPING_SECONDS = 0.1
-"""On the clock, for a thread that is asleep at most looks at it: it waits for something by looking again."""
+"""On the clock, for a thread that sleeps again and again: it waits for something by looking again."""
 NAPS = 5
-"""So many times at least."""
+"""So often, and at one look of ten: on a busy machine it is seen to wait for a processor as well."""
 MEASURED_SECONDS = 0.01
 """After so long the system is asked what the thread is at: nearly all have come to rest long before."""
 STUCK_SECONDS = 10.0
@@ -81,7 +81,7 @@ class _Moving:
             self._run, self._measured = self._processor_seconds(), True
         self._looks += 1
         self._naps += sleepers.naps(self._native)
-        if now - self._at >= NAPPING_SECONDS and self._naps >= max(NAPS, self._looks / 2):
+        if now - self._at >= NAPPING_SECONDS and self._naps >= max(NAPS, self._looks / 10):
             return True
         run = self._processor_seconds()
         return (now - self._at if run is None or self._run is None else run - self._run) >= MOVING_SECONDS
