@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from library_error_makers import error, simple
@@ -101,10 +102,10 @@ def apsw_sql(apsw: Any) -> None:
 
 @error("sqlite3")
 def sqlite3_integrity(sqlite3: Any) -> None:
-    connection = sqlite3.connect(":memory:")
-    connection.execute("create table t (a unique)")
-    connection.execute("insert into t values (1)")
-    connection.execute("insert into t values (1)")
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("create table t (a unique)")
+        connection.execute("insert into t values (1)")
+        connection.execute("insert into t values (1)")
 
 
 @error("grpc._channel")  # which a process imports that makes a channel

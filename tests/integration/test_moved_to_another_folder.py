@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import sys
 import zipapp
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -159,7 +160,7 @@ def test_a_run_of_a_zipapp(scripts: Scripts) -> None:
     archive = scripts.folder / "app.pyz"
     zipapp.create_archive(scripts.folder / "app", archive)
     assert "ValueError: not yet" in scripts.run(archive, "fail", fresh=True).stderr
-    with sqlite3.connect(scripts.folder / ".perdure" / "state.db") as connection:
+    with closing(sqlite3.connect(scripts.folder / ".perdure" / "state.db")) as connection:
         (run,) = connection.execute("SELECT id FROM run").fetchone()
     for command in ("ps",), ("why", run), ("resume", run):
         args = [sys.executable, "-m", "perdure", *command]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -66,7 +67,7 @@ ERROR = "OSError: [Errno 24] Too many open files: '/dev/null'"
 
 def status_of(scripts: Scripts) -> str:
     """How the run stands, by the file alone."""
-    with sqlite3.connect(scripts.folder / ".perdure" / "state.db") as connection:
+    with closing(sqlite3.connect(scripts.folder / ".perdure" / "state.db")) as connection:
         (status,) = connection.execute("SELECT status FROM run").fetchone()
     return str(status)
 

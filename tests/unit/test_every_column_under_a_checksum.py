@@ -45,6 +45,7 @@ def columns_and_keys() -> dict[str, tuple[list[str], list[str]]]:
         info = connection.execute(f"PRAGMA table_info({table})").fetchall()
         key = [row[1] for row in sorted(info, key=lambda row: row[5]) if row[5]]
         found[table] = ([row[1] for row in info], key)
+    connection.close()
     # Pieces and artifacts are found by their digest, and have tests of their own.
     for table in ("sqlite_sequence", "piece", "piece_use", "artifact_use"):
         del found[table]

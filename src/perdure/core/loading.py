@@ -7,6 +7,11 @@ import sys
 from importlib import import_module
 from types import ModuleType, SimpleNamespace
 
+OF_PYTHON = 1_000
+"""Python 3.12 has put away some hundred objects when it starts. A program that does so puts away all that there are,
+which are thousands in a bare interpreter.
+"""
+
 
 class Loading:
     """Switches the collector off for as long as modules are loaded, if it is on, and counts what is there as old.
@@ -31,7 +36,7 @@ class Loading:
     def __exit__(self, *_: object) -> None:
         if not self._switched:
             return
-        if not gc.get_freeze_count():  # a program has put away nothing of its own
+        if gc.get_freeze_count() < OF_PYTHON:  # a program has put away nothing of its own
             gc.freeze()
             gc.unfreeze()
         gc.enable()
