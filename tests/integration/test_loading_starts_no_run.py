@@ -126,3 +126,21 @@ def test_two_notebooks_are_two_scripts(place: Place) -> None:
     for name in "ab":
         place.write("{}", f"{name}.ipynb")
         assert "LOAD" in place.python("kernel.py", JPY_SESSION_NAME=str(place.folder / f"{name}.ipynb"))
+
+
+LATER = {
+    "the end": "import atexit\natexit.register(main)",
+    "a thread": "import threading\nthreading.Thread(target=lambda: (threading.main_thread().join(), main())).start()",
+}
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+@pytest.mark.parametrize("start", LATER)
+def test_what_a_load_leaves_for_later_starts_no_run(place: Place, start: str, isolate: bool) -> None:
+    """What a script registers with `atexit`, or hands to a thread, when it is loaded starts no run once that is over,
+    in the command or in the process of an isolated step; the error says so."""
+    place.write(PLAIN.format(start=LATER[start], isolate=isolate), "plain.py")
+    out = place.perdure("run", "plain.py", status=3)
+    assert out.count("PAY") == 1
+    assert "starts workflow 'main', and to load it never starts a run" in out
+    assert len(place.perdure("ps", "--json").split('"workflow"')) == 2

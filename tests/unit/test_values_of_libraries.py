@@ -46,6 +46,17 @@ def arrays() -> Iterator[Any]:
     yield np.array([np.nan, np.inf, -0.0])
 
 
+def test_arrays_below_numpys_own_are_refused_for_what_they_are() -> None:
+    """A masked array, a matrix and a record array are refused as subclasses, not for a dtype that is stored, and no
+    way is named by which a mask would be lost."""
+    np = pytest.importorskip("numpy")
+    for value in np.ma.array([1, 2], mask=[0, 1]), np.matrix([[1]]), np.rec.array([(1,)], dtype=[("a", "i4")]):
+        with pytest.raises(NotStorable, match=r"is a subclass of numpy\.ndarray") as caught:
+            back(value)
+        assert "dtype" not in str(caught.value)
+        assert "numpy.save" not in str(caught.value)
+
+
 def test_numpy_arrays_come_back_with_dtype_shape_and_order() -> None:
     """Bytes and all: byte order, Fortran order, records, NaT, objects; and they can be written to."""
     np = pytest.importorskip("numpy")

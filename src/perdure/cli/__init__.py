@@ -135,6 +135,8 @@ def entry() -> None:
     gc.freeze()
     gc.enable()
     code = main()
+    if (loader := sys.modules.get("perdure.config.script_loader")) is not None:
+        loader.is_at_end()
     if "temporalio" not in sys.modules:
         sys.exit(code)
     # The SDK's own threads outlive the interpreter's end, and now and then one that comes back too late aborts it.

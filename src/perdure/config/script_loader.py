@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,11 @@ class LoadStopped(BaseException):
     """
 
     def __init__(self, what: str, file: str, line: int) -> None:
-        super().__init__(what)
+        # Seen where nobody catches it: in a thread that the script has started, or at the end of the program.
+        super().__init__(
+            f"what a script does when it is loaded {what}, and to load it never starts a run; "
+            'put the line under `if __name__ == "__main__":`'
+        )
         self.what = what
         self.file = file
         self.line = line
@@ -43,10 +48,33 @@ class LoadStopped(BaseException):
 _loads: list[frozenset[int]] = []
 """For each load under way: the threads that were there before, but for the one that loads."""
 
+_begun: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+"""In a process of perdure's own: the threads that scripts have started while they were loaded."""
+
+_only_loads = False
+_is_over = False
+
 
 def is_loading() -> bool:
-    """Is a script being loaded, by the thread that asks or one that it has started?"""
-    return bool(_loads) and threading.get_ident() not in _loads[-1]
+    """Is a script being loaded, by the thread that asks or one that it has started?
+
+    Also later, in a thread that was started then, and at the end of a program of perdure's own (`atexit`).
+    """
+    if _loads:
+        return threading.get_ident() not in _loads[-1]
+    return _is_over or (bool(_begun) and threading.current_thread() in _begun)
+
+
+def only_loads() -> None:
+    """Called in a process that makes attempts for another: nothing but loads executes what a script has at its top."""
+    global _only_loads
+    _only_loads = True
+
+
+def is_at_end() -> None:
+    """Called where a process of perdure's own has done what it was for: what scripts do at its end starts no run."""
+    global _is_over
+    _is_over = True
 
 
 def stop_load(what: str) -> None:
@@ -158,10 +186,13 @@ def _is_of(module: ModuleType | None, file: Path) -> bool:
 
 @contextmanager
 def _loading(file: Path) -> Iterator[None]:
-    before = frozenset(each.ident for each in threading.enumerate() if each.ident is not None)
+    there = threading.enumerate()
+    before = frozenset(each.ident for each in there if each.ident is not None)
     _loads.append(before - {threading.get_ident()})
     try:
         yield
+        if (_only_loads or command_line.is_own_program()) and threading.active_count() > len(there):
+            _begun.update(set(threading.enumerate()) - set(there))
     except LoadStopped as stop:  # not in the file itself, which is used as far as it goes
         raise UsageError(
             f"{file} cannot be loaded: {_where(stop)} {stop.what} when it is imported",

@@ -145,6 +145,12 @@ def _refusal(value: Any) -> Refused:
         return Refused("is never awaited", value, "put `await` in front of the call")
     if hasattr(value, "tolist") and hasattr(value, "dtype"):
         hint = "return .tolist() of it, or write it to a file (to_parquet, numpy.save) and return the path"
+        named = f"{kind.__module__}.{kind.__qualname__}"
+        if hasattr(value, "__array_finalize__") and named != "numpy.ndarray":
+            # numpy.save keeps neither the mask of one nor what else it has beside its numbers.
+            return Refused(
+                "is a subclass of numpy.ndarray", value, "return numpy.asarray(...) of it, and what else it has"
+            )
         return Refused(f"has the dtype {value.dtype}, which is not stored exactly", value, hint)
     if hasattr(value, "read") or hasattr(value, "write"):
         return Refused("is an open file or connection", value, "return its content or its path")

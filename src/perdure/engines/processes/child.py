@@ -22,7 +22,7 @@ import msgspec
 
 from perdure.config import command_line
 from perdure.config.script_identity import point_out
-from perdure.config.script_loader import load_module, load_script
+from perdure.config.script_loader import is_at_end, load_module, load_script, only_loads
 from perdure.config.stderr_line import say
 from perdure.core.exceptions import capture
 from perdure.core.exceptions.program_faults import suspicion
@@ -47,8 +47,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 def main() -> None:
     """A program of its own: serve, and end as Python does."""
+    only_loads()
     with socket.socket(fileno=int(sys.argv[1])) as connection:
-        sys.exit(serve(connection, Steps()))
+        code = serve(connection, Steps())
+    is_at_end()
+    sys.exit(code)
 
 
 def serve(connection: socket.socket, steps: Steps, finish: Callable[[], None] | None = None) -> int:
@@ -94,6 +97,7 @@ def serve(connection: socket.socket, steps: Steps, finish: Callable[[], None] | 
 
 def finish() -> None:
     """What a program does at its end, in a copy of a template: threads, what `atexit` knows, streams."""
+    is_at_end()
     with suppress(BaseException):
         threading._shutdown()  # type: ignore[attr-defined]
     with suppress(BaseException):

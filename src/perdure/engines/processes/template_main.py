@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from perdure.config.command_line import take
-from perdure.config.script_loader import load_module
+from perdure.config.script_loader import is_at_end, load_module, only_loads
 from perdure.core.exceptions import capture
 from perdure.engines import registry
 from perdure.engines.processes import child, forwarded_logs
@@ -50,12 +50,14 @@ def main() -> None:
         return  # it has died meanwhile
     line = b"".join(control.recv(LINE_PART) for _ in range(start.line))
     take(msgspec.msgpack.decode(line, type=list[bytes]))
+    only_loads()
     import_from(start.path)
     forwarded_logs.set_up(start.logs)
     template = Template(control, parent)
     if start.load:
         template.load(start.module, os.fsdecode(start.file))
     template.serve()
+    is_at_end()
 
 
 class _Copy:

@@ -20,6 +20,7 @@ from types import FrameType
 from perdure.config import settings
 from perdure.config.command_line import of_run, own_program
 from perdure.config.kept_command_line import CommandLine
+from perdure.config.script_loader import is_at_end
 from perdure.config.settings import LOCAL
 from perdure.config.stderr_line import say
 from perdure.config.steady_clock import steady
@@ -401,7 +402,9 @@ def main() -> int:
     threading.Thread(target=heed, name="perdure-sigterm", daemon=True).start()
     signal.signal(signal.SIGINT, lambda signum, frame: None)  # Ctrl-C is the supervisor's to act on
     threading.Thread(target=executor.listen, args=(messages,), name="perdure-link", daemon=True).start()
-    return executor.serve()
+    code = executor.serve()
+    is_at_end()
+    return code
 
 
 if __name__ == "__main__":
