@@ -11,6 +11,7 @@ import msgspec
 from perdure.core.policies.classify import Assessment
 from perdure.core.policies.verdicts import Stop
 from perdure.core.records import ENDED, AttemptRecord, RunRecord, StepRecord
+from perdure.core.run_notes import UNLIKE, UNSAVED
 from perdure.core.values.pieces import IN_FILE, is_apart, manifest
 from perdure.errors import StateCorrupt
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
@@ -125,7 +126,9 @@ class RunFacts:
             self._leave_out_redriven()
             self.failures += [Failure(one, self._seen(one)) for one in store.attempt_records(run.rid)]
             for note in store.notes(run.rid):
-                (self.unlike if kind_of(note.error) == "UserWarning" else self.notes).append(message_of(note.error))
+                kind = kind_of(note.error)
+                if kind in (UNSAVED, UNLIKE):  # else it speaks of no fault of the script's
+                    (self.unlike if kind == UNLIKE else self.notes).append(message_of(note.error))
         except StateCorrupt as damage:
             self.damage = damage  # what was read before is still known
 

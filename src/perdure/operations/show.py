@@ -16,6 +16,7 @@ from perdure.config import secrets
 from perdure.core.policies.verdicts import Verdict
 from perdure.core.records import PROGRESS, RunRecord, StepRecord
 from perdure.core.redaction.names import HIDDEN, is_secret
+from perdure.core.run_notes import UNSAVED
 from perdure.core.timestamps import moment
 from perdure.operations.find_run import find_id
 from perdure.operations.find_step import check_name
@@ -38,7 +39,7 @@ from perdure.operations.step_views import (
     open_steps,
     steps_of,
 )
-from perdure.operations.stored_failures import verdict_of
+from perdure.operations.stored_failures import kind_of, verdict_of
 from perdure.store import lineage, published, run_pages, signals, step_pages
 from perdure.store.damaged_rows import Damage, if_sound
 from perdure.store.kept_runs import kept_runs
@@ -86,8 +87,9 @@ class RunDetails(msgspec.Struct, frozen=True):
     and `before` the number of the first that was not; `earlier_children` likewise. Of steps that are `folded`, only
     some calls are among them. `parent` is the id of the run whose
     child this is. `process` is who executes it, or did when it died; `suspects` are the calls that crashes speak
-    against; `notes` say which calls were not saved. `verdict` is what was known of `error` when it happened. `signals`
-    are those that no wait has taken, `published` is what it has published by name. `sessions` are the processes that
+    against; `notes` say what was noticed: calls that were not saved, and the `remarks`. `verdict` is what was known of
+    `error` when it happened. `signals` are those that no wait has taken, `published` is what it has published by name.
+    `sessions` are the processes that
     executed it, `maps` its maps, `functions` what is known of its code. `command_line` is what its script was given, as
     it is typed, without credentials; None if that is nothing, or not known. `folder` is where it was given, if a
     relative path in it names something else where it is shown. `kept` says which runs stay as they are that it has
@@ -107,6 +109,7 @@ class RunDetails(msgspec.Struct, frozen=True):
     process: ProcessView | None = None
     suspects: list[Suspect] = []
     notes: list[str] = []
+    remarks: list[str] = []
     verdict: Verdict | None = None
     signals: list[SentView] = []
     published: dict[str, Any] = {}
@@ -194,6 +197,7 @@ def details_of(
     children = runs_page(store, RunFilter(parent=run.rid), limit=OPEN).runs
     sent = damage.part("its signals", partial(signals.not_taken, store, run.rid), list[signals.Letter]())
     line = damage.part("its command line", partial(store.command_line, run), None)
+    noted = damage.part("its notes", partial(_notes, store, run), list[tuple[str, str]]())
     return RunDetails(
         run=damaged_view(store, run_pages.damaged(run)) if damaged else views_of(store, [run])[0],
         inputs=(None if data else "") if damaged else show.inputs(run.input),
@@ -210,9 +214,8 @@ def details_of(
         earlier_children=run_pages.count_children(store, run.rid) - len(children),
         process=damage.part("the process that had it", partial(process_of, store, run), None),
         suspects=damage.part("its crashes", partial(suspects_of, store, run), list[Suspect]()),
-        notes=damage.part(
-            "its notes", lambda: [error_view(note.error).message for note in store.notes(run.rid)], list[str]()
-        ),
+        notes=[text for _, text in noted],
+        remarks=[text for kind, text in noted if kind != UNSAVED],
         verdict=verdict_of(run.path, stop.verdict if stop is not None else None, error) if error else None,
         signals=[
             SentView(one.event, one.topic, one.id, _under(one.event, one.value, show), moment(one.stamp), one.reason)
@@ -231,6 +234,11 @@ def details_of(
         groups=groups if step is None else [one for one in groups if one.step == step],
         damaged=damage.found,
     )
+
+
+def _notes(store: Store, run: RunRecord) -> list[tuple[str, str]]:
+    """What is noted of a run: of which kind each note is (`core/run_notes.py`), and its text."""
+    return [(kind_of(note.error), error_view(note.error).message) for note in store.notes(run.rid)]
 
 
 def _parent(store: Store, run: RunRecord) -> str | None:

@@ -18,6 +18,7 @@ from perdure.core.exceptions import capture
 from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.letter_record import WHOLE_RUN, LetterRecord
 from perdure.core.records import NOTED, AttemptRecord, FunctionRecord, RunRecord, StepRecord, is_time
+from perdure.core.run_notes import Remark
 from perdure.core.values import codec
 from perdure.errors import AlreadyRunning, NotFound, RunError, StateCorrupt
 from perdure.store import pieces
@@ -142,7 +143,7 @@ class _Family:
         if run.status not in ("done", "cancelled") and not run.superseded:
             run = self._store.put_run(self._connection, run, stop=self._now)
         text = self._text()
-        fault = capture.encode(capture.to_fault(RuntimeWarning(text)))
+        fault = capture.encode(capture.to_fault(Remark(text)))
         kept = msgspec.msgpack.encode([(row.table, row.columns) for row in self._out])
         own = any(row.table == "run" and row.columns["rid"] == self._rid for row in self._out)
         about = _OWN_ROW if own else codec.digest(b"damaged\0%r" % self._now)

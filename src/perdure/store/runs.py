@@ -87,6 +87,8 @@ class Store(RunBegin):
             changed["stopped"] = effect.stopped
             if status == "done" and found.stop is not None:
                 self.done_first.add(run.rid)
+            if effect.left:
+                self._note_left_behind(connection, run, effect.left, now)
             if effect.forget or effect.aftermath is not None:
                 self._take_back(connection, run.rid, effect.forget, effect.aftermath)
                 _, *beside = self._one(connection, "beside", run.rid)
@@ -238,11 +240,20 @@ class Store(RunBegin):
 
     def note(self, run: RunRecord, about: bytes, fault: bytes, now: float) -> None:
         """Keep with a run what it has done unsaved; the newest note about each thing (16 bytes) counts."""
-        note = AttemptRecord(run.epoch, NOTED, about, 0, 1, False, b"", fault, now, 0, 0).sealed(run.rid)
         with suppress(StateError):
-            self.journal.write(
-                (), lambda at: at.execute(self._sql["put_note"], (run.rid, *msgspec.structs.astuple(note))) and None
-            )
+            self.journal.write((), lambda connection: self._put_note(connection, run, about, fault, now))
+
+    def _put_note(self, connection: apsw.Connection, run: RunRecord, about: bytes, fault: bytes, now: float) -> None:
+        note = AttemptRecord(run.epoch, NOTED, about, 0, 1, False, b"", fault, now, 0, 0).sealed(run.rid)
+        connection.execute(self._sql["put_note"], (run.rid, *msgspec.structs.astuple(note)))
+
+    def _note_left_behind(
+        self, connection: apsw.Connection, run: RunRecord, calls: Sequence[tuple[int, str]], now: float
+    ) -> None:
+        from perdure.core import run_notes
+
+        fault = capture.encode(capture.to_fault(run_notes.Remark(run_notes.left_behind(run.id, calls))))
+        self._put_note(connection, run, codec.digest(b"left behind"), fault, now)
 
     def ask_to_stop(self, id: str, now: float) -> tuple[RunRecord, HolderInfo | None]:
         """Ask the process that executes a run to end it; returns the run as it was, and that process, or None.

@@ -35,7 +35,7 @@ def show_run(details: RunDetails, printer: Printer | None = None, *, verbose: bo
     for suspect in details.suspects:
         printer.line(f"{'crashes':<9} {suspect_line(suspect)}", "yellow")
     for note in details.notes:
-        printer.line(f"{'unsaved':<9} {note}", "yellow")
+        printer.line(f"{'noted' if note in details.remarks else 'unsaved':<9} {note}", "yellow")
     if details.progress is not None:
         printer.line(f"{'progress':<9} {progress_line(details.progress)}")
     for name, value in details.published.items():

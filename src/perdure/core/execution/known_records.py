@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, Protocol
 
 from perdure.core.execution.step_claims import StepClaims
-from perdure.core.records import KEY, NAME, WAITS, Row
+from perdure.core.records import KEY, NAME, RESERVED, WAITS, Row, begun_by
 
 IndexRow = tuple[int, str, bytes, int, str, str]
 """Number, name, key, occurrence, status and kind of a record."""
@@ -218,6 +218,26 @@ class KnownRecords:
     def is_done(self, seq: int) -> bool:
         """Is that the record of a success?"""
         return seq not in self._not_done
+
+    @property
+    def spares(self) -> bool:
+        """Are there records that are not held against the script?"""
+        return bool(self._exempt)
+
+    def left_behind(self) -> list[tuple[int, str]]:
+        """Number and step of the completed calls, in order, that are not held against the script and not made again.
+
+        Nobody is told of them otherwise. What perdure's own steps only answer (`perdure.now`) or wait for is not meant.
+        """
+        self.read_all()
+        unlike = self._not_done | self._abandoned | self._uncounted
+        return sorted(
+            (seq, begun_by(name)[1])
+            for name, step in self._steps.items()
+            if step.left and begun_by(name)[0] != RESERVED
+            for seq in step.numbers()
+            if seq not in unlike and self.is_exempt(seq)
+        )
 
     def has_failed(self, seq: int) -> bool:
         """Is that the record of a failure that is no dead letter?"""

@@ -157,7 +157,8 @@ def _execute(call: Call, run: RunRecord, history: History) -> Life:
                 error = refusal
             else:
                 yield from _put_away(Unwind(run, history, ok=True, final=True))
-                trouble = yield End(run, "done", payload, rows=history.with_notes(()))
+                left = tuple(history.left_behind()) if history.spares else ()
+                trouble = yield End(run, "done", payload, rows=history.with_notes(()), left=left)
                 if trouble is not None:
                     raise trouble
                 began = run.created if run.begun is None else run.begun

@@ -259,7 +259,8 @@ class Forget(msgspec.Struct, frozen=True):
 class End(msgspec.Struct, frozen=True):
     """The run has ended: write that down, with `rows`, without the records in `forget`; let it go.
 
-    `stopped` is what is known of its failure, packed.
+    `stopped` is what is known of its failure, packed. `left` are number and step of completed calls of before that a
+    run which is done has not made again, though nothing undid them.
 
     Answer: None, or the StateError that kept it from being written.
     """
@@ -271,6 +272,7 @@ class End(msgspec.Struct, frozen=True):
     forget: tuple[int, ...] = ()
     aftermath: tuple[int, int] | None = None
     stopped: bytes | None = None
+    left: tuple[tuple[int, str], ...] = ()
 
 
 class Ending(msgspec.Struct, frozen=True, array_like=True):

@@ -260,13 +260,22 @@ def leaves(resources: Resources, run: RunRecord, status: str) -> None:
             point_out(one_line(f"run {run.id}: {line}"))
 
 
+def left_behind(run: RunRecord, calls: Sequence[tuple[int, str]]) -> None:
+    """A run is done that had completed calls before, and did not make them this time; kept with it (`Store.end`)."""
+    from perdure.core import run_notes
+    from perdure.core.redaction.printable import one_line
+
+    point_out(one_line(run_notes.left_behind(run.id, calls)))
+
+
 def done_first(resources: Resources, run: RunRecord) -> None:
     """A run was asked to end in its last step, and is done: said, and kept with it."""
     from perdure.core.redaction.printable import one_line
+    from perdure.core.run_notes import Remark
 
     resources.store.done_first.discard(run.rid)
     text = f"run {run.id} was asked to end, and was done before its next safe point: nothing of it is undone"
-    fault = capture.encode(capture.to_fault(RuntimeWarning(text)))
+    fault = capture.encode(capture.to_fault(Remark(text)))
     resources.store.note(run, codec.digest(b"done first"), fault, resources.world.now())
     point_out(one_line(text))
 

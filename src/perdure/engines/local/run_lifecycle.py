@@ -287,6 +287,8 @@ def ended(resources: Resources, effect: End, parking: Parking | None) -> None:
     resources.monitor.ended(effect)
     if effect.run.rid in resources.store.done_first:
         notices.done_first(resources, effect.run)
+    if effect.left:
+        notices.left_behind(effect.run, effect.left)
     if effect.status == "done" and effect.run.parent is None:
         notices.dead_letters(resources, effect.run)
     elif effect.status != "done":
