@@ -46,6 +46,11 @@ def some(n: int) -> int:
     return sum(double(i) for i in range(n)) + sum(picky.map(range(n)).results)
 
 
+@workflow
+def strict() -> int:
+    return picky(3)
+
+
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A state file with a few runs in it, closed."""
@@ -97,6 +102,20 @@ def test_a_full_disk_is_named(state: Path, capsys: pytest.CaptureFixture[str], m
     code, checks = doctor(capsys)
     assert (code, checks["disk"]["verdict"]) == (1, "wrong")
     assert f"{show_size(12_288)} are free" in checks["disk"]["finding"]
+
+
+def test_alerts_that_were_not_delivered_are_named(
+    state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has heard of them yet; that the state file is in order does not help there."""
+    monkeypatch.setenv("PERDURE_ALERTS", "http://127.0.0.1:1/hook")  # nobody answers there
+    with pytest.raises(ValueError, match="three"):
+        strict()
+    engine.close_all()
+    capsys.readouterr()
+    code, checks = doctor(capsys)
+    assert (code, checks["alerts"]["verdict"]) == (0, "warning")
+    assert checks["alerts"]["finding"] == "1 alert waits for delivery"
 
 
 @pytest.mark.parametrize("name", ["state.db-locks", "state.db-flight", "state.db-alerts"])

@@ -25,10 +25,15 @@ def test_a_fork_sees_what_was_redriven(etl: Shop) -> None:
     etl.file("fixed").touch()
     assert etl("dlq", "redrive", "--all") == 0
     assert f"perdure fork {source} --from log makes it again" in etl.said, "the run is done, so that has to follow"
+    assert etl("why", source) == 0
+    assert "does not see 2 re-driven results" in etl.said
+    assert f"perdure fork {source} --from log" in etl.said
     etl.ledger()
     assert etl("fork", source, "--from", "last") == 0, etl.said
     assert etl.ledger() == ["load [10, 20, 30, 40]", "last"]
     assert etl.said.startswith("4\n")
+    assert etl("why", source) == 0
+    assert "re-driven results" not in etl.said
     assert [run["status"] for run in etl.runs()] == ["done", "done"]
 
 

@@ -37,6 +37,8 @@ SCRIPT = """
         if not os.path.exists("again"): os._exit(9)
         return put(2)
     @workflow
+    def outer() -> int: return resumed()
+    @workflow
     def waiting() -> str: return slow("x")
     @workflow
     def undoing() -> None:
@@ -85,6 +87,13 @@ def test_a_run_that_goes_on_says_so(scripts: Scripts, flow: Path) -> None:
     code, [line] = run(scripts, flow, "resumed")
     assert (code, "goes on, with 1 step saved before" in line) == (9, True)
     assert run(scripts, flow, "resumed", PERDURE_QUIET="1") == (9, [])
+
+
+def test_a_run_that_goes_on_names_what_its_child_has(scripts: Scripts, flow: Path) -> None:
+    """Else it would read as if nothing had been saved."""
+    assert run(scripts, flow, "outer") == (9, [])
+    code, [line] = run(scripts, flow, "outer")
+    assert (code, "with 0 steps saved before, beside what its child run has" in line) == (9, True)
 
 
 def test_a_long_wait_says_so(scripts: Scripts, flow: Path) -> None:

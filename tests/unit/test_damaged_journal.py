@@ -133,6 +133,12 @@ def test_what_a_power_cut_leaves_of_the_last_commit_is_no_damage(killed: Killed)
         assert killed.found_with(log) >= {*STEPS} - {STEPS[-1]}
 
 
+@pytest.mark.parametrize("fill", [b"\0", b"\xff"])
+def test_a_journal_of_which_nothing_was_written_is_no_damage(killed: Killed, fill: bytes) -> None:
+    """Its length was on the disk before its content: a file system fills it."""
+    assert killed.found_with(fill * len(killed.log)) == set()
+
+
 def test_commits_that_were_written_over_are_no_damage(killed: Killed, tmp_path: Path) -> None:
     """A process died before its commit was whole; what the next one writes is shorter, and the rest lies behind it."""
     folder = tmp_path / "again"

@@ -16,11 +16,13 @@ from typing import Literal
 
 import msgspec
 
+from perdure.alerts import sender
 from perdure.config import cluster_options
 from perdure.core.execution.already_running import describe_locked
 from perdure.core.sizes import show_size
 from perdure.engines.selection import worker_engine_at
 from perdure.errors import PerdureError, StateError
+from perdure.operations.alerts import pending
 from perdure.operations.gone_scripts import go_on, gone_scripts
 from perdure.operations.location import Location, damage_named
 from perdure.operations.unserved import unserved
@@ -132,6 +134,7 @@ def _state(location: Location) -> Iterator[Check]:
     except OSError as error:
         yield Check("file", "wrong", f"cannot be looked at: {error.strerror}", "check the permissions of its folder")
         return
+    yield from _alerts(location)
     shut = list(_shut(location.path))
     yield from shut
     if any(one.name == locks_of(location.path).name for one in shut):
@@ -193,6 +196,19 @@ def _shut(path: Path) -> Iterator[Check]:
         if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             finding = f"{stat.S_IMODE(folder.stat().st_mode):04o}: this user may not read and write in {folder}"
             yield Check(folder.name, "wrong", finding, f"run as the user that it belongs to, or: chmod 700 {folder}")
+
+
+def _alerts(location: Location) -> Iterator[Check]:
+    """Alerts that no target has taken yet."""
+    folder = sender.folder_of(location.path)
+    if not folder.is_dir() or not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return
+    waiting = pending(location, None).alerts
+    if waiting:
+        finding = f"{len(waiting):,} {'alert waits' if len(waiting) == 1 else 'alerts wait'} for delivery"
+        yield Check(
+            "alerts", "warning", finding, "see why with `perdure alert pending`; try again: perdure alert flush"
+        )
 
 
 def _size(path: Path) -> int:

@@ -43,6 +43,7 @@ from perdure.store import crashes, dead_letters, runs_on_hold, sessions
 from perdure.store.kept_runs import kept_runs
 from perdure.store.runs import Store
 from perdure.store.unknown_calls import unknown_calls
+from perdure.store.unseen_results import unseen
 
 MOST_RECORDS = 20_000
 """Of a run that is looked through."""
@@ -119,6 +120,7 @@ class _Answer(Inquiry):
             case _:
                 self._say(f"it was done {self._ago(self.run.ended)}: there is nothing to wait for")
                 self._dead_letters()
+                self._unseen()
         kept = kept_runs(self.store, self.run.rid, self.run.status, self.location.option)
         for line in (kept, unknown_calls(self.store, self.run, self.run.status)):
             if line is not None:
@@ -150,6 +152,14 @@ class _Answer(Inquiry):
             if found[0].text not in self.reasons:
                 self._say(f"its records show: {found[0].text}")
             self.ways.append(Way("see the records", self._command("diagnose")))
+
+    def _unseen(self) -> None:
+        """Results of re-driven dead letters that came too late for it."""
+        if self.run.parent is None and self.location.supports(Feature.STATE_FILE):
+            found = unseen(self.store, self.run)
+            if found is not None:
+                self._say(f"what has consumed the items does not see {found.results}")
+                self.ways.append(Way("make that again", f"{found.command}{self.location.option}"))
 
     def _superseded(self) -> None:
         fork = self.view.superseded_by

@@ -209,7 +209,9 @@ class _Log:
         if not counted and not (self.is_log and self._fits(self.salts)):
             # A header is on the disk before the first frame that has its salts is written.
             first = self._frame(1)
-            is_its_own = first is not None and (first.salts == self.salts or self._fits(first.salts))
+            if first is None or first.salts[0] == first.salts[1]:  # filled by the file system, with zeros mostly
+                return None
+            is_its_own = first.salts == self.salts or self._fits(first.salts)
             return _Lost(1, self._commits(1)) if is_its_own else None
         before = self._sums_of(counted)
         for number, frame in self.frames(counted + 1):
