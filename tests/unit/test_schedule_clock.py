@@ -218,6 +218,49 @@ def test_a_clock_that_is_set_back_repeats_nothing(here: World, caplog: pytest.Lo
     assert here.runs() == [*before, "nightly@2026-11-27T16:00+01:00", "nightly@2026-11-27T17:00+01:00"]
 
 
+def test_ticks_that_had_runs_before_the_clock_was_set_back_keep_their_rows(
+    here: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """T10: the clock is set back and right again: what was not served meanwhile is skipped around them, and said."""
+    here.declare()
+    here.go_on(at("2026-11-30T12:00"))
+    served = here.told()
+    assert [due for due, *_ in served] == ["11-28T03:00", "11-29T03:00", "11-30T03:00"]
+    here.advance(at("2026-11-26T12:00"))
+    with caplog.at_level(logging.WARNING, "perdure"):
+        here.advance(at("2026-12-05T12:00"))
+    assert here.told() == [
+        ("11-27T03:00", "too-old", 1),
+        *served,
+        ("12-01T03:00", "too-old", 4),
+        ("12-05T03:00", "started", 1),
+    ]
+    assert "from 2026-11-27T03:00+01:00 to 2026-12-04T03:00+01:00" in caplog.text
+    assert ", but for those that were decided before" in caplog.text
+
+
+def test_a_schedule_that_is_paused_passes_over_no_run(here: World) -> None:
+    """Of the ticks that it does not catch up with, those that had a run, or were triggered by hand, are left alone."""
+    here.declare(spec="0 * * * *", overlap="allow")
+    here.go_on(at("2026-11-27T14:30"))
+    here.advance(at("2026-11-27T11:30"))
+    schedules.pause(here.store, "nightly", here.now)
+    for minute in (40, 45, 50):
+        schedule_runs.trigger(here.store, "nightly", at(f"2026-11-27T15:{minute}"))
+    here.now = at("2026-11-27T17:30")
+    schedules.resume(here.store, "nightly", here.now)
+    assert [row[:2] for row in here.told()] == [
+        ("11-27T12:00", "paused"),
+        ("11-27T13:00", "ended"),
+        ("11-27T14:00", "ended"),
+        ("11-27T15:00", "paused"),
+        ("11-27T15:40", "started"),
+        ("11-27T15:45", "started"),
+        ("11-27T15:50", "started"),
+        ("11-27T16:00", "paused"),
+    ]
+
+
 def test_a_spread_puts_ticks_off(here: World) -> None:
     """C47: the run begins later, by what follows from the name; its id is that of the tick."""
     here.declare(spread=600.0)

@@ -7,6 +7,7 @@ several workers may do this at once, and die in the middle of it. docs/decisions
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from datetime import tzinfo
 from functools import lru_cache
@@ -160,11 +161,13 @@ class _Turn:
         self, connection: apsw.Connection, schedule: Schedule, timing: Ticks, where: tzinfo, last: float, until: float
     ) -> None:
         """What is older than the schedule catches up with is one row."""
-        row = passed_over(schedule, timing, where, last, until, "too-old", self.now)
-        if row is not None:
+        rows = passed_over(connection, schedule, timing, where, last, until, "too-old", self.now, self.path)
+        for row in rows:
             put_tick(connection, row)
-            span = f"{local_text(row.due, where)} to {local_text(row.last, where)}"
-            self._say(logging.WARNING, f"the ticks from {span} were missed, and are too old to be run")
+        if rows:
+            span = f"{local_text(rows[0].due, where)} to {local_text(rows[-1].last, where)}"
+            rest = ", but for those that were decided before" if len(rows) > 1 else ""
+            self._say(logging.WARNING, f"the ticks from {span} were missed, and are too old to be run{rest}")
 
     def _carry_out(
         self, connection: apsw.Connection, schedule: Schedule, verdict: Verdict, where: tzinfo
@@ -235,15 +238,37 @@ def understood(schedule: Schedule) -> tuple[Ticks, tzinfo]:
 
 
 def passed_over(
-    schedule: Schedule, timing: Ticks, where: tzinfo, last: float, until: float, reason: Reason, now: float
-) -> TickRow | None:
-    """One row for the ticks later than `last`, up to `until`, that are skipped for one reason; None: none is."""
-    first = timing.next(last, where) if until > last else None
-    if first is None or first > until:
-        return None
-    found = timing.latest(last, until, where)
-    many = None if found.before is not None else len(found.ticks)
-    return TickRow(schedule.name, first, found.ticks[-1], many, "skipped", reason, None, None, 0, None, now)
+    connection: apsw.Connection,
+    schedule: Schedule,
+    timing: Ticks,
+    where: tzinfo,
+    last: float,
+    until: float,
+    reason: Reason,
+    now: float,
+    path: Path,
+) -> list[TickRow]:
+    """The row for the ticks later than `last`, up to `until`, that are skipped for one reason; none: there are none.
+
+    What is known of some of them stays, as of those that had their run before the clock was set back: it lies between
+    the rows of the others.
+    """
+    rows = []
+    earlier = row_of(connection, schedule.name, math.floor(last) + 1, path)
+    known = [] if earlier is None else [earlier]
+    known += ticks(connection, "rows_between", schedule.name, last, until, path=path)
+    for each in (*known, None):
+        end = until if each is None else min(math.ceil(each.due) - 1, until)
+        first = timing.next(last, where) if end > last else None
+        if first is not None and first <= end:
+            found = timing.latest(last, end, where)
+            many = None if found.before is not None else len(found.ticks)
+            rows.append(
+                TickRow(schedule.name, first, found.ticks[-1], many, "skipped", reason, None, None, 0, None, now)
+            )
+        if each is not None:
+            last = max(last, each.last)
+    return rows
 
 
 def next_due(

@@ -296,8 +296,7 @@ def _begin_anew(connection: apsw.Connection, store: Store, before: Schedule, rea
     except OptionError:  # the zone of before is not known here
         return
     until = now - spread_of(before.name, before.spread)
-    row = passed_over(before, timing, where, before.last, until, reason, now)
-    if row is not None and is_open(connection, before, int(row.due), store.path):
+    for row in passed_over(connection, before, timing, where, before.last, until, reason, now, store.path):
         put_tick(connection, row)
 
 

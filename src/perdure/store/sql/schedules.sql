@@ -47,6 +47,10 @@ SELECT schedule, due, last, ticks, outcome, reason, run, tz, missed, previous, m
 SELECT schedule, due, last, ticks, outcome, reason, run, tz, missed, previous, made, crc FROM tick
 WHERE schedule = ? AND due <= ? ORDER BY due DESC LIMIT 3
 
+-- name: rows_between
+SELECT schedule, due, last, ticks, outcome, reason, run, tz, missed, previous, made, crc FROM tick
+WHERE schedule = ? AND due > ? AND due <= ? ORDER BY due
+
 -- name: newest_tick
 SELECT schedule, due, last, ticks, outcome, reason, run, tz, missed, previous, made, crc FROM tick
 WHERE schedule = ? AND due < ? ORDER BY due DESC LIMIT 1
