@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import letter_steps
 import pytest
+from letter_steps import redrive, send
 
 import perdure
 from conftest import Machine, Trouble
 from perdure import Retry, step, workflow
+from perdure.cli import main
 
 
 def test_idempotency_keys(machine: Machine) -> None:
@@ -37,3 +42,62 @@ def test_idempotency_keys(machine: Machine) -> None:
     assert all(len(key) == 32 and int(key, 16) for key in keys)
     wf()
     assert not set(keys) & {key for _, key in machine.ran[5:]}  # type: ignore[misc]
+
+
+def test_a_dead_letter_is_shown_with_the_keys_that_its_call_sends(machine: Machine, capsys: Any) -> None:
+    """Those that a service knows: that of the attempts so far, and the one with the input that it was edited into."""
+    letter_steps.reset()
+    letter_steps.broken.add("a")
+
+    @workflow
+    def posting() -> None:
+        send.map(["a"])
+
+    def shown() -> str:
+        capsys.readouterr()
+        assert main(["dlq", "show", "1"]) == 0
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("key ")]
+        return str(line.removeprefix("key").strip())
+
+    posting()
+    sent = {key for _, key, _ in letter_steps.keys}
+    assert shown() == f"{''.join(sent)} (idempotency key)"
+    assert main(["dlq", "edit", "1", "--set", 'item="b"']) == 0
+    redrive(machine, 1)
+    ((_, edited, _),) = [each for each in letter_steps.keys if each[0] == "b"]
+    assert shown() == f"{''.join(sent)}, edited: {edited} (idempotency key)"
+
+
+def test_a_letter_of_a_call_that_was_undone_before_is_shown_with_the_key_of_then(machine: Machine, capsys: Any) -> None:
+    """The call is made again under another key than the one that was taken back."""
+    sent: list[str] = []
+    bad = [False]
+
+    @step(retry=None)
+    def unbook(_: object) -> None:
+        pass
+
+    @step(retry=None, undo=unbook, on_failure="dead_letter")
+    def book() -> str:
+        sent.append(perdure.idempotency_key())
+        if bad[0]:
+            raise Trouble
+        return "booked"
+
+    @step(retry=None)
+    def pay() -> None:
+        if len(sent) == 1:
+            raise Trouble
+
+    @workflow
+    def trip() -> None:
+        book()
+        pay()
+
+    with pytest.raises(Trouble):
+        trip()
+    bad[0] = True
+    trip()
+    assert len(set(sent)) == 2
+    assert main(["dlq", "show", "1"]) == 0
+    assert f"{sent[1]} (idempotency key)" in capsys.readouterr().out

@@ -119,15 +119,17 @@ def show(
 ) -> int:
     """Show one dead letter: its input, every attempt, what it was edited into, what became of it."""
     from perdure.operations.dead_letters import details_of, find_letter, run_named, texts_of
+    from perdure.operations.idempotency_keys import keys_of
 
     location = where.locate()
     with opened(location, run_named(letter), None if run_named(letter) else MOST) as store:
         found = find_letter(store, letter)
         details, texts = details_of(store, found), texts_of(store, found)
+        keys = [] if json else keys_of(store, found)
     if json:
         as_json(details)
     else:
-        dlq_tables.letter(details, texts, verbose=verbose, location=location)
+        dlq_tables.letter(details, texts, keys, verbose=verbose, location=location)
     return DONE
 
 

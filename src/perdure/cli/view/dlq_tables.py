@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -106,8 +107,8 @@ def _cut(cell: str) -> str:
     return cell if len(cell) <= 60 else f"{cell[:57]}..."
 
 
-def letter(details: LetterDetails, texts: Texts, *, verbose: bool, location: Location) -> None:
-    """Everything about one letter."""
+def letter(details: LetterDetails, texts: Texts, keys: Sequence[str], *, verbose: bool, location: Location) -> None:
+    """Everything about one letter; `keys` are its call's idempotency keys: as recorded, and as edited."""
     printer = Printer()
     facts = {
         "letter": f"{details.letter}" if location.supports(Feature.LETTER_NUMBERS) else f"{details.run}#{details.seq}",
@@ -117,7 +118,7 @@ def letter(details: LetterDetails, texts: Texts, *, verbose: bool, location: Loc
         "run": f"{details.run}" + (f" (record #{details.seq})" if details.seq else ", as a whole"),
         "workflow": details.workflow if details.step else f"{details.workflow}{texts.inputs}",
         "script": details.script,
-        "key": details.key,
+        "key": f"{', edited: '.join(keys)} (idempotency key)" if keys else None,
         "first": f"{date(details.first)}   last {date(details.last)}",
         "parked": date(details.parked),
         "changed": date(details.changed) if details.changed != details.parked else None,

@@ -103,7 +103,7 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
     if history.undone:
         from perdure.core.execution.cleanup_records import salt
 
-        call.salt += salt(call, history)
+        call.salt += salt(spec.name, call.key, call.n, history.undone)
     tries = history.tries(call)
     number = tries.made
     series, last, patience = None, None, Patience()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from perdure.core import records
@@ -89,9 +90,15 @@ def undone_key(step: str, key: bytes, n: int) -> bytes:
     return codec.digest(f"{step}\0".encode() + key + which)
 
 
-def salt(call: Call, history: History) -> bytes:
-    """What sets the idempotency key of a call apart from the same call before it was undone."""
-    step, key, n = call.spec.name, call.key, call.n
+def salt(step: str, key: bytes, n: int, undone: Counter[bytes]) -> bytes:
+    """What sets the idempotency key of a call apart from the same call before it was undone.
+
+    Args:
+        step: its name.
+        key: what identifies it, with `n`.
+        n: how many times both came before in the run.
+        undone: how often which calls were undone, as in `History.undone`.
+    """
     # Calls that are alike went by one key once, so that an undoing of a later one counts there.
-    times = history.undone[undone_key(step, key, n)] or (history.undone[undone_key(step, key, 0)] > n)
+    times = undone[undone_key(step, key, n)] or (undone[undone_key(step, key, 0)] > n)
     return b"undone %d" % times if times else b""

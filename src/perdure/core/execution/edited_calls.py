@@ -31,8 +31,13 @@ def call_from(spec: Spec, given: bytes, key: bytes, n: int, *, edited: bool) -> 
     call = Call(spec, tuple(args), kwargs, packed, key)
     call.n = n
     if edited:
-        call.salt = b"edited" + codec.digest(given)
+        call.salt = edited_salt(given)
     return call
+
+
+def edited_salt(given: bytes) -> bytes:
+    """What sets the idempotency key of a call apart that is made with an edited input."""
+    return b"edited" + codec.digest(given)
 
 
 def attempts_as_edited(call: Call, history: History, given: bytes, parked: bool) -> Decision:
