@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import letter_steps
@@ -57,6 +58,9 @@ def test_a_dead_letter_is_shown_with_the_keys_that_its_call_sends(machine: Machi
         capsys.readouterr()
         assert main(["dlq", "show", "1"]) == 0
         (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("key ")]
+        assert main(["dlq", "show", "1", "--json"]) == 0
+        for key in json.loads(capsys.readouterr().out)["idempotency_keys"]:
+            assert key in line
         return str(line.removeprefix("key").strip())
 
     posting()

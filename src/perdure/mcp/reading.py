@@ -248,12 +248,14 @@ class ShowDeadLetter(Arguments, frozen=True):
 def show_dead_letter(where: Where, given: ShowDeadLetter) -> Answer:
     """One dead letter, with its attempts from the last one back."""
     from perdure.operations.dead_letters import details_of, find_letter, run_named, texts_of
+    from perdure.operations.idempotency_keys import keys_of
 
     start = start_of(given.cursor)
     run = run_named(str(given.letter))
     with opened(where.locate(), run, None if run else LETTER_RUNS) as store:
         letter = find_letter(store, str(given.letter))
         details, texts = details_of(store, letter), texts_of(store, letter)
+        keys = keys_of(store, letter)
     names = (
         "letter",
         "status",
@@ -269,7 +271,7 @@ def show_dead_letter(where: Where, given: ShowDeadLetter) -> Answer:
         "verdict",
     )
     head = item(
-        {name: getattr(details, name) for name in names},
+        {name: getattr(details, name) for name in names} | {"idempotency_keys": keys},
         inputs=texts.inputs,
         edited=texts.edited,
         result=texts.result,

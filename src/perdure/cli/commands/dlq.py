@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Group, Parameter
 from cyclopts.validators import Number
+from msgspec import structs
 
 from perdure.cli.exit_codes import DONE, FAILED
 from perdure.cli.shared_parameters import ANYWHERE, Json, Limit, LogJson, Verbose, Where
@@ -125,9 +126,9 @@ def show(
     with opened(location, run_named(letter), None if run_named(letter) else MOST) as store:
         found = find_letter(store, letter)
         details, texts = details_of(store, found), texts_of(store, found)
-        keys = [] if json else keys_of(store, found)
+        keys = keys_of(store, found)
     if json:
-        as_json(details)
+        as_json(structs.asdict(details) | {"idempotency_keys": keys})
     else:
         dlq_tables.letter(details, texts, keys, verbose=verbose, location=location)
     return DONE

@@ -31,7 +31,7 @@ from perdure.engines.local.run_ends import ends_at
 from perdure.engines.local.run_lifecycle import queued_runs, start_of
 from perdure.engines.local.scope import LocalScope
 from perdure.engines.runtime.clock import World
-from perdure.errors import PerdureError, StateCorrupt, StopRun
+from perdure.errors import PerdureError, StateCorrupt, StateError, StopRun
 from perdure.store.runs import Store
 
 if TYPE_CHECKING:
@@ -308,7 +308,13 @@ class LocalEngine:
         except Exception as error:  # noqa: BLE001  a script that is gone or broken must not keep a run from its end
             cause = error.what if isinstance(error, PerdureError) else repr(error)
             missed.append(f"its script could not be loaded: {cause}")
-        unclean = self.call_off(msgspec.structs.replace(found, path=path))
+        try:
+            unclean = self.call_off(msgspec.structs.replace(found, path=path))
+        except StateError as error:
+            from perdure.core.exceptions import notes
+
+            notes.add(error, f"perdure: that run {id} is to end is in the file: it does when it is gone on with next")
+            raise
         if unclean is None:
             return self._cancel(id, load)  # another process was faster
         unclean += notices.left_parked(self.resources, found)
