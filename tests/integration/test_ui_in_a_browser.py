@@ -292,6 +292,26 @@ def test_an_answer_to_a_view_that_was_left_is_shown_nowhere(chrome: Any, ui: Ui)
         assert "Dead letters" not in page.title()
 
 
+def test_steps_that_are_looked_for_longer_than_one_answer(chrome: Any, ui: Ui):
+    """While nothing is found, and not all was looked at, the table says just that; "No step fits" is said at last."""
+    with tab(chrome, ui.address) as one:
+        held: list[Any] = []
+
+        def answered(route: Any) -> None:
+            if "after=" in route.request.url:
+                held.append(route)
+            else:  # as one whose two seconds were over
+                route.fulfill(json={**route.fetch().json(), "steps": [], "next": "1"})
+
+        one.page.route("**/steps?*q=*", answered)
+        page = one.open("/runs/ui_month?q=nothing", "ui_month")
+        page.get_by_text("No step so far.").wait_for()
+        with page.expect_response("**/steps?*after=*"):
+            held[0].continue_()
+        page.get_by_text("No step fits.").wait_for()
+        page.get_by_text("No step so far.").wait_for(state="detached")
+
+
 FAMILY = """
 from perdure import step, workflow
 

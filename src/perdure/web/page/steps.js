@@ -157,11 +157,19 @@ export function steps({ run, choose, failed }) {
         el.style.top = `${box.scrollTop + (i - top) * ROW}px`;
         return el;
       }),
-      !total && !loading && loaded
+      !total && loaded
         ? h(
             "p.empty",
             { role: "row" },
-            h("span", { role: "gridcell" }, Object.keys(held).length ? "No step fits." : "No step has been saved yet."),
+            h(
+              "span",
+              { role: "gridcell" },
+              cursor // two seconds were over: it goes on behind them
+                ? "No step so far."
+                : Object.keys(held).length
+                  ? "No step fits."
+                  : "No step yet.",
+            ),
           )
         : null,
     );
