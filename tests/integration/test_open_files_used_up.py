@@ -175,3 +175,62 @@ def test_few_files_from_the_start_or_from_the_middle(scripts: Scripts) -> None:
     assert {first for name, first, _ in said if name == "called"} == {"StateIO", "3"}
     steps = (scripts.folder / "ledger").read_text(encoding="utf-8").splitlines()
     assert len(steps) == len(set(steps))
+
+
+PROGRAM = """
+import asyncio, resource, sys
+import perdure
+from perdure import step, workflow
+from perdure.aio import sh as ash
+
+HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+kept = []
+
+
+def use_up():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (80, HARD))
+    while True:
+        try:
+            kept.append(open("/dev/null"))
+        except OSError:
+            return
+
+
+@step(retry=None)
+def runs():
+    perdure.sh(["true"])
+    use_up()
+    perdure.sh(["true"])
+
+
+@step(retry=None)
+async def aruns():
+    use_up()
+    await ash(["true"])
+
+
+@workflow
+def plain():
+    runs()
+
+
+@workflow
+async def awaited():
+    await aruns()
+
+
+if __name__ == "__main__":
+    asyncio.run(awaited()) if sys.argv[1] == "awaited" else plain()
+"""
+
+
+@pytest.mark.parametrize("name", ["plain", "awaited"])
+def test_a_program_that_cannot_be_started_says_what_to_do(scripts: Scripts, name: str) -> None:
+    """The step fails with the system's own error, which a handler of the user's sees, and with the way out: how many
+    files the process may have, and how to raise that. So it stands in the file, for `perdure show`."""
+    done = scripts.run(scripts.write(PROGRAM), name)
+    assert done.returncode == 1
+    assert "Too many open files" in done.stderr
+    assert "no more files may be opened, of which the process may have 80" in done.stderr
+    assert "ulimit -n" in done.stderr
+    assert status_of(scripts) == "failed"

@@ -11,7 +11,7 @@ from perdure.core.durations import Duration
 from perdure.core.durations import seconds as _seconds
 
 if TYPE_CHECKING:
-    from perdure.engines.runtime.command import Words
+    from perdure.engines.runtime.command import Program, Words
 
 
 def sh(
@@ -50,10 +50,28 @@ def sh(
         OSError: it cannot be started.
         UsageError: called in a workflow outside a step, or with a text without shell=True.
     """
-    from perdure.engines.runtime.command import Program  # here, since most scripts run no programs
-
     limit = None if timeout is None else _seconds(timeout, option="timeout")
-    return Program(command, shell=shell, cwd=cwd, env=env, given=input, stdout=stdout).wait(limit)
+    return _started(command, shell=shell, cwd=cwd, env=env, given=input, stdout=stdout).wait(limit)
+
+
+def _started(command: Words | str, **options: Any) -> Program:
+    """The program, under way.
+
+    Raises:
+        OSError: it cannot be started; one that no more files may be opened says how many, and what to do.
+        UsageError: as `Program` does.
+    """
+    from perdure.config.os_errors import is_used_up, used_up
+
+    try:
+        from perdure.engines.runtime.command import Program  # here, since most scripts run no programs
+
+        return Program(command, **options)
+    except OSError as error:
+        if is_used_up(error):
+            known = used_up("a program is started with three pipes")
+            error.add_note(f"perdure: {known.what}\n  {known.hint}")
+        raise
 
 
 async def ash(
@@ -71,11 +89,10 @@ async def ash(
     import asyncio
     import threading
 
-    from perdure.engines.runtime.command import Program
     from perdure.engines.runtime.loop_futures import settle_future
 
     limit = None if timeout is None else _seconds(timeout, option="timeout")
-    program = Program(command, shell=shell, cwd=cwd, env=env, given=input, stdout=stdout)
+    program = _started(command, shell=shell, cwd=cwd, env=env, given=input, stdout=stdout)
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[str] = loop.create_future()
 

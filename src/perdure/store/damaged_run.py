@@ -55,6 +55,9 @@ _NAMES = {
 }
 """The other tables, whose rows end with the checksum of what is before it."""
 
+_CALLS = ("run", "step", "dead_letter")
+"""The tables whose rows say what was done: without one, a call is not undone."""
+
 
 class _Row(NamedTuple):
     """A row that is taken out, and what it is."""
@@ -157,9 +160,11 @@ class _Family:
     def _text(self) -> str:
         names = list(dict.fromkeys(row.name for row in self._out))
         some = ", ".join(names[:SHOWN]) + (f", and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
+        given_up = f"damaged, and given up: {some}"
+        if not any(row.table in _CALLS for row in self._out):
+            return given_up
         return (
-            f"damaged, and given up: {some}; a call whose record is damaged is not undone, and "
-            "may have been done: look with the service"
+            f"{given_up}; a call whose record is damaged is not undone, and may have been done: look with the service"
         )
 
     # -- runs ---------------------------------------------------------------------------------------------------------
@@ -290,7 +295,7 @@ class _Family:
             return f"record #{columns['seq']} ({columns['name']}){self._of(rid)}"
         if table == "attempt":
             return f"an attempt of {columns['name']}{self._of(rid)}"
-        return f"where {columns['name']} was{self._of(rid)}"
+        return f"what is known of the function of {columns['name']}{self._of(rid)}"
 
     def _own(self, rid: int) -> str:
         return "its own row, which is taken as it stands" if rid == self._rid else f"the row{self._of(rid)}"

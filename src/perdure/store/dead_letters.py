@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import apsw
 import msgspec
 
+from perdure.core.commands import cancel_damaged
 from perdure.core.execution.effects import Resolve
 from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.letter_record import LetterRecord, LetterStatus
@@ -386,16 +387,22 @@ def _letter(store: Store, connection: apsw.Connection, lid: int) -> LetterRecord
     row = connection.execute(_SQL["get"], (lid,)).fetchone()
     if row is None:
         raise NotFound(f"there is no dead letter {lid} in {store.path}", "list them with `perdure dlq ls`")
-    return _checked(store, row)
+    return _checked(store, row, connection)
 
 
-def _checked(store: Store, row: Sequence[Any]) -> LetterRecord:
+def _checked(store: Store, row: Sequence[Any], connection: apsw.Connection | None = None) -> LetterRecord:
     letter = intact(LetterRecord, row)
     if letter is None:
-        lid, *_ = row
+        lid, run, *_ = row
+        found = None if connection is None else connection.execute(_SQL["unfinished"], (run,)).fetchone()
         raise StateCorrupt(
             f"dead letter {lid} does not match its checksum: {store.path}",
-            "see `perdure doctor`, or restore a backup: the file was damaged or edited from outside",
+            "restore a backup: the file was damaged or edited from outside (see `perdure doctor`); "
+            + (
+                "nothing else depends on that letter"
+                if found is None
+                else f"without one, end the run, which gives the letter up: `{cancel_damaged(str(found[0]))}`"
+            ),
         )
     return letter
 

@@ -92,7 +92,10 @@ class Attempt:
         """
         here.reset(self._token)
         if error is not None:
-            self._scope.resources.spare.make_room()
+            self._scope.resources.spare.make_room()  # before a module is loaded
+            from perdure.engines.runtime.tracebacks import from_user_code
+
+            error = from_user_code(error)
         if self._context.lines is not None:
             self._context.lines.end()
         if error is not None:  # here, since most attempts do not fail

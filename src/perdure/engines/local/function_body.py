@@ -129,7 +129,7 @@ class FunctionBody:
         if scope.forked:
             return None  # nothing of the run is this process's
         self._resources.spare.make_room()
-        if is_used_up(error):
+        if is_used_up(error) and not scope.history.has_failed_by(error):  # what a step failed with is its own
             from perdure.engines.runtime.tracebacks import is_of_perdure
 
             if is_of_perdure(error):

@@ -47,9 +47,7 @@ class SyncAttempts:
                 value = self._call_function(effect, scope, attempt)
             except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
                 # No variable of this frame keeps it: its traceback leads here, and what it holds would outlive it.
-                from perdure.engines.runtime.tracebacks import from_user_code
-
-                return attempt.end(None, from_user_code(raised))
+                return attempt.end(None, raised)
             except BaseException as stop:
                 attempt.break_off(stop, recorded=isinstance(stop, Abandoned))
                 raise

@@ -14,7 +14,6 @@ from perdure.engines.local.resources import Resources
 from perdure.engines.local.sync_driver import SyncDriver
 from perdure.engines.runtime.error_bodies import keep_bodies_in_loop
 from perdure.engines.runtime.timeouts import NOT_BEGUN, bounded
-from perdure.engines.runtime.tracebacks import from_user_code
 
 
 class TaskAttempts:
@@ -53,7 +52,7 @@ class TaskAttempts:
                     coroutine = _awaited(coroutine)
             except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
                 scope.executing -= 1
-                return attempt.end(None, from_user_code(raised))  # no variable keeps it, as in the sync driver
+                return attempt.end(None, raised)  # no variable keeps it, as in the sync driver
             except BaseException as stop:
                 scope.executing -= 1
                 attempt.break_off(stop, recorded=False)
@@ -100,7 +99,7 @@ async def _rest_of(attempt: Attempt, working: Awaitable[Any], scope: Any) -> Out
                 await keep_bodies_in_loop(failed)
                 raise
         except Exception as raised:  # noqa: BLE001  the step's own error, for the core to judge
-            return attempt.end(None, from_user_code(raised))
+            return attempt.end(None, raised)
         except BaseException as stop:
             attempt.break_off(stop, recorded=False)
             raise

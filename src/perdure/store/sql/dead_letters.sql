@@ -69,3 +69,10 @@ WHERE run = ? AND seq = ? AND status IN ('dead', 'abandoned')
 SELECT lid, run, seq, status, created, changed, redriven, holder, input, result, exported, crc,
        error, fingerprint
 FROM dead_letter WHERE exported = 0 ORDER BY lid
+
+-- name: unfinished
+WITH RECURSIVE above (rid, parent) AS (
+    SELECT rid, parent FROM run WHERE rid = ?
+    UNION SELECT r.rid, r.parent FROM run r JOIN above a ON r.rid = a.parent
+)
+SELECT r.id FROM run r JOIN above a ON a.rid = r.rid WHERE a.parent IS NULL AND r.status NOT IN ('done', 'cancelled')
