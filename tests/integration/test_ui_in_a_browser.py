@@ -450,6 +450,7 @@ def test_a_view_has_few_elements_however_much_there_is(chrome: Any, tmp_path: Pa
         for path, heading in (*VIEWS[:2], ("/dead", "Dead letters"), ("/search?q=ui_", "Search")):
             page = one.open(path, heading)
             page.locator("main .card [data-row]").first.wait_for()
+            page.locator(".side .n").first.wait_for()  # the counts beside the views come last
             count = "() => document.querySelectorAll('*').length"
             assert 100 < page.evaluate(count) <= 400, path
             more = page.get_by_role("button", name=re.compile("^Show all"))
