@@ -16,13 +16,11 @@ from typing import Literal
 
 import msgspec
 
-from perdure.alerts import sender
 from perdure.config import cluster_options
 from perdure.core.execution.already_running import describe_locked
 from perdure.core.sizes import show_size
 from perdure.engines.selection import worker_engine_at
 from perdure.errors import PerdureError, StateError
-from perdure.operations.alerts import pending
 from perdure.operations.gone_scripts import go_on, gone_scripts
 from perdure.operations.location import Location, damage_named
 from perdure.operations.unserved import unserved
@@ -30,7 +28,7 @@ from perdure.store import dead_letters, listing
 from perdure.store.liveness import locks_of
 from perdure.store.parked_readers import LONG, PAGE, finishes, readers
 from perdure.store.runs import Store
-from perdure.store.state_files import BESIDE, SET_ASIDE, orphans
+from perdure.store.state_files import BESIDE, SET_ASIDE, STAYS, orphans
 
 Verdict = Literal["ok", "note", "warning", "wrong"]
 
@@ -200,9 +198,11 @@ def _shut(path: Path) -> Iterator[Check]:
 
 def _alerts(location: Location) -> Iterator[Check]:
     """Alerts that no target has taken yet."""
-    folder = sender.folder_of(location.path)
+    folder = location.path.with_name(f"{location.path.name}{STAYS[0]}")
     if not folder.is_dir() or not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return
+    from perdure.operations.alerts import pending  # loads what delivers them
+
     waiting = pending(location, None).alerts
     if waiting:
         finding = f"{len(waiting):,} {'alert waits' if len(waiting) == 1 else 'alerts wait'} for delivery"
