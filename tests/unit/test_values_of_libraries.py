@@ -46,6 +46,7 @@ def arrays() -> Iterator[Any]:
     yield np.array([np.nan, np.inf, -0.0])
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 def test_arrays_below_numpys_own_are_refused_for_what_they_are() -> None:
     """A masked array, a matrix and a record array are refused as subclasses, not for a dtype that is stored, and no
     way is named by which a mask would be lost."""
