@@ -246,6 +246,7 @@ def test_what_breaks_in_between_its_fork_and_its_end_leaves_no_program(
                 # Again and again: one that comes just before the main thread waits does not wake it.
                 main = threading.main_thread().ident or 0
                 until(lambda: handled or signal.pthread_kill(main, number), "that the signal is handled")
+                sent.append(True)
 
     def wait(*_: object) -> None:
         signal.raise_signal(number)
@@ -264,6 +265,8 @@ def test_what_breaks_in_between_its_fork_and_its_end_leaves_no_program(
         try:
             perdure.sh("sleep 1000 & wait", shell=True)
         finally:
+            if where == "at its fork":
+                until(lambda: sent, "the last signal")  # it is not to come when the next test has begun
             signal.signal(number, heard)
 
     @workflow
@@ -271,6 +274,7 @@ def test_what_breaks_in_between_its_fork_and_its_end_leaves_no_program(
         long()
 
     handled: list[int] = []
+    sent: list[bool] = []
     replace(monkeypatch, subprocess, "Popen", Broken)
     if where == "before it is waited for":
         replace(monkeypatch, command.Program, "wait", wait)
