@@ -52,12 +52,8 @@ def refunding(machine: Machine) -> Callable[[int], str]:
     return refund
 
 
-@pytest.mark.parametrize("leaves", ["raise", "sys.exit"])
-def test_what_a_handler_has_done_is_said_once_the_step_goes_well(
-    machine: Machine, capfd: pytest.CaptureFixture[str], leaves: str
-) -> None:
-    """The handler's step is completed, the run fails, and in the next life the step that was handled goes well: one
-    line at the end of the run names the completed call, and `show` and `why` tell it as no fault of the script."""
+def refunds_and_fails(machine: Machine, leaves: str = "raise") -> Callable[[], str]:
+    """A workflow whose first life has refunded a charge that was declined, and has ended like that."""
     charge, refund = charge_declined_once(machine), refunding(machine)
 
     @workflow
@@ -72,6 +68,16 @@ def test_what_a_handler_has_done_is_said_once_the_step_goes_well(
 
     with pytest.raises((PermissionError, SystemExit)):
         wf()
+    return wf
+
+
+@pytest.mark.parametrize("leaves", ["raise", "sys.exit"])
+def test_what_a_handler_has_done_is_said_once_the_step_goes_well(
+    machine: Machine, capfd: pytest.CaptureFixture[str], leaves: str
+) -> None:
+    """The handler's step is completed, the run fails, and in the next life the step that was handled goes well: one
+    line at the end of the run names the completed call, and `show` and `why` tell it as no fault of the script."""
+    wf = refunds_and_fails(machine, leaves)
     assert "did not come to" not in capfd.readouterr().err
     machine.boot()
     assert wf() == "paid"
@@ -93,18 +99,7 @@ def test_what_a_handler_has_done_is_said_once_the_step_goes_well(
 
 def test_it_is_kept_with_the_end_of_the_run(machine: Machine) -> None:
     """The note is in the transaction that ends the run: a process that dies right behind that commit loses no word."""
-    charge, refund = charge_declined_once(machine), refunding(machine)
-
-    @workflow
-    def wf() -> str:
-        try:
-            return charge()
-        except PermissionError:
-            refund(5)
-            raise
-
-    with pytest.raises(PermissionError):
-        wf()
+    wf = refunds_and_fails(machine)
     machine.boot()
     seen: list[tuple[str, int]] = []
     journal = machine.engine.store.journal

@@ -56,15 +56,16 @@ def test_a_call_is_said_to_be_in_doubt_where_its_record_is_damaged(
     assert ("undo:refund" in text) is not may_have_been_done
 
 
+@step(name="wrong", retry=None)
+def wrong(n: int) -> None:
+    raise ValueError(n)
+
+
 @pytest.mark.parametrize("command", [["show"], ["drop"], ["edit", "--set", "n=2"]])
 def test_a_damaged_letter_of_an_unfinished_run_names_what_gives_it_up(
     machine: Machine, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
     """The command can be copied; after it the letter is gone, and the file is sound. `doctor` alone is no way on."""
-
-    @step(name="wrong", retry=None)
-    def wrong(n: int) -> None:
-        raise ValueError(n)
 
     @workflow
     def flow() -> None:
@@ -91,10 +92,6 @@ def test_a_damaged_letter_of_an_unfinished_run_names_what_gives_it_up(
 def test_a_damaged_letter_of_a_run_that_is_done_names_no_command_that_would_be_refused(machine: Machine) -> None:
     """Its run cannot be ended any more: nothing depends on the letter."""
     from perdure.store import dead_letters
-
-    @step(name="wrong", retry=None)
-    def wrong(n: int) -> None:
-        raise ValueError(n)
 
     @workflow
     def flow() -> None:

@@ -211,7 +211,7 @@ def details_of(
             "what was tried", partial(open_steps, store, run, show, step=step, most=OPEN), list[OpenStep]()
         ),
         children=children[::-1],
-        earlier_children=run_pages.count_children(store, run.rid) - len(children),
+        earlier_children=store.count_children(run.rid) - len(children),
         process=damage.part("the process that had it", partial(process_of, store, run), None),
         suspects=damage.part("its crashes", partial(suspects_of, store, run), list[Suspect]()),
         notes=[text for _, text in noted],

@@ -331,12 +331,6 @@ def count_steps(store: Store, rid: int) -> int:
     return number
 
 
-def count_children(store: Store, rid: int) -> int:
-    """How many child runs a run has."""
-    number: int = _all(store, "count_children", rid)[0][0]
-    return number
-
-
 def _json(numbers: Sequence[int]) -> str:
     return msgspec.json.encode(list(numbers)).decode()
 

@@ -264,6 +264,11 @@ class RunQueries:
         """The ids of a run's child runs."""
         return [id for (id,) in self._all("children", rid)]
 
+    def count_children(self, rid: int) -> int:
+        """How many child runs a run has."""
+        number: int = self._all("count_children", rid)[0][0]
+        return number
+
     def family(self, rid: int) -> list[RunRecord]:
         """A run and all its child runs, however deep."""
 

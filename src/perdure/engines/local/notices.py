@@ -45,7 +45,7 @@ def resumes(resources: Resources, effect: Body) -> None:
 
         saved = sum(resources.store.counts(run.rid).values())
         steps = "1 step" if saved == 1 else f"{saved:,} steps"
-        children = len(resources.store.children(run.rid))
+        children = resources.store.count_children(run.rid)
         runs = "its child run has" if children == 1 else f"its {children:,} child runs have"
         more = f", beside what {runs}" if children else ""
         point_out(f"run {one_line(run.id)} goes on, with {steps} saved before{more}{_without_file(run)}")

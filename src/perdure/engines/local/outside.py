@@ -53,9 +53,8 @@ class Outside:
             self._name_way_out(error)
         from perdure.core.commands import located
 
-        error.hint = located(
-            error.hint, self._resources.option
-        )  # its commands find the file from the working directory
+        # Its commands find the state file from the working directory.
+        error.hint = located(error.hint, self._resources.option)
         if isinstance(error, StateError):
             if error is not self._resources.monitor.alerted:
                 from perdure.alerts.unusable_state import alert_unusable_state

@@ -68,6 +68,3 @@ SELECT * FROM (
 
 -- name: ids
 SELECT rid, id FROM run WHERE rid IN (SELECT value FROM json_each(?))
-
--- name: count_children
-SELECT count(*) FROM run WHERE parent = ?

@@ -148,6 +148,9 @@ ORDER BY r.rid DESC LIMIT ?4
 -- name: children
 SELECT id FROM run WHERE parent = ? ORDER BY rid
 
+-- name: count_children
+SELECT count(*) FROM run WHERE parent = ?
+
 -- name: family
 WITH RECURSIVE family (rid) AS (SELECT ?1 UNION SELECT r.rid FROM run r JOIN family f ON r.parent = f.rid)
 SELECT rid FROM family ORDER BY rid
