@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from typing import Any
@@ -41,8 +41,10 @@ class Tab:
         self.page = page
         self.said: list[str] = []
         self._address = address
+        self._failed: list[Any] = []
         page.on("console", lambda one: self.said.append(f"{one.type}: {one.text}"))
         page.on("pageerror", lambda one: self.said.append(f"error: {one}"))
+        page.on("response", lambda one: self._failed.append(one) if one.status >= 500 else None)
         page.on("dialog", lambda one: (self.said.append(f"dialog: {one.message}"), one.dismiss()))
 
     def open(self, path: str, heading: str) -> Any:
@@ -52,12 +54,10 @@ class Tab:
         return self.page
 
     def shown(self) -> str:
-        """What the page shows and has said, for whoever reads why a test failed."""
-        try:
-            view = self.page.locator("body").aria_snapshot(timeout=10_000)
-        except Exception as gone:  # it is about another failure
-            view = f"(not to be had: {gone})"
-        return "\n".join([f"The page was {self.page.url}", *self.said, view])
+        """What the page shows and has said, and failures of the server, for whoever reads why a test failed."""
+        view = _or_why(lambda: self.page.locator("body").aria_snapshot(timeout=10_000))
+        failed = [f"{one.status} of {one.url}: {_or_why(one.text)}" for one in self._failed]
+        return "\n".join([f"The page was {self.page.url}", *self.said, *failed, view])
 
     def violations(self, source: str, *rules: str, within: str = "html") -> list[str]:
         """What axe-core finds on the page as it is now or in a part of it, by all rules of WCAG 2.2 AA, or by some.
@@ -85,6 +85,13 @@ class Tab:
             for one in json.loads(said["result"]["value"])
             for node in one["nodes"]
         ]
+
+
+def _or_why(look: Callable[[], str]) -> str:
+    try:
+        return look()
+    except Exception as gone:  # it is about another failure
+        return f"(not to be had: {gone})"
 
 
 @contextmanager

@@ -131,7 +131,9 @@ class Ui:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.terminate()
-        self._process.communicate()
+        _, said = self._process.communicate()
+        if error is not None and said:
+            error.add_note(f"The server said:\n{said}")
 
     @property
     def pid(self) -> int:

@@ -87,6 +87,18 @@ def test_a_statement_that_is_not_in_its_file_is_named() -> None:
     assert not text.endswith(";")
 
 
+def test_statements_that_another_thread_reads_meanwhile() -> None:
+    """Who asks just before the file was read, and finds out just after, gets the statement: the page failed over it."""
+    name, text = next(iter(Statements("queue.sql").items()))
+
+    class Overtaken(Statements):
+        def __missing__(self, name: str) -> str:
+            self.items()  # as another thread does, between the look into the dict and this
+            return super().__missing__(name)
+
+    assert Overtaken("queue.sql")[name] == text
+
+
 def test_what_stands_in_for_an_object_equals_what_has_the_same_fields() -> None:
     """Another stand-in of the same class, or an instance of a class of that name that compares by its fields."""
     recorded = RecordedObject({"code": 1}, "Info")

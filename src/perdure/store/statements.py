@@ -22,10 +22,11 @@ class Statements(dict[str, str]):
         self._file = file
 
     def __missing__(self, name: str) -> str:
-        if self:
+        if not self:
+            self._fill()
+        if (found := self.get(name)) is None:  # there is one if another thread has read the file since this one asked
             raise KeyError(name)
-        self._fill()
-        return self[name]
+        return found
 
     def items(self) -> dict_items[str, str]:
         """Every name with its statement, in the order of the file."""
