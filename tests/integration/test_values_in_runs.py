@@ -232,6 +232,63 @@ def test_errors_of_well_known_libraries_behave_in_another_process_as_where_they_
     assert int(count) >= 40, read.stderr
 
 
+DRIVER = """
+    class DriverError(Exception):
+        sqlstate = None
+
+    class Unique(DriverError):
+        sqlstate = "23505"
+
+        @property
+        def constraint(self):
+            return self.args[0].partition(" ")[2]
+"""
+
+LAZY = """
+    import os
+    from perdure import step, workflow
+
+    @step(retry=None, OPTIONS)
+    def insert() -> None:
+        from driver import Unique
+        raise Unique("duplicate uq_email")
+
+    @step(retry=None)
+    def note(what: str) -> None:
+        print("NOTE", what)
+
+    @step(retry=None)
+    def die() -> None:
+        if not os.path.exists("flag"):
+            open("flag", "w").close()
+            os._exit(9)
+
+    @workflow
+    def main() -> None:
+        try:
+            insert()
+        except Exception as error:
+            note(f"{getattr(error, 'sqlstate', 'unknown')} {getattr(error, 'constraint', 'unknown')}")
+        die()
+        print("DONE")
+
+    if __name__ == "__main__":
+        main()
+"""
+
+
+@pytest.mark.parametrize("options", ["", "isolate=True"])
+def test_a_handler_reads_an_error_of_a_library_that_only_the_step_imports(scripts: Scripts, options: str) -> None:
+    """In the life in which it was raised, in which it came from another process, and in a later one."""
+    scripts.write(DRIVER, name="driver.py")
+    script = scripts.write(LAZY.replace("OPTIONS", options), name="lazy.py")
+    first = scripts.run(script)
+    assert first.returncode == 9, first.stderr
+    assert "NOTE 23505 uq_email" in first.stdout
+    again = scripts.run(script)
+    assert again.stdout.splitlines() == ["DONE"], again.stdout + again.stderr
+
+
 KEYED = """
     import os
     from perdure import step, workflow

@@ -239,6 +239,7 @@ def test_where_the_client_is_not_loaded_the_answer_is_stood_in_for(monkeypatch):
     assert "httpx" not in sys.modules
     assert (back.response.status_code, back.response.url, back.response.json()) == (422, URL, {"error": "poison"})
     assert (back.response.headers["x-trace"], back.response.is_error) == ("t1", True)
+    assert (back.response.is_success, back.response.is_redirect, back.response.is_client_error) == (False, False, True)
     with pytest.raises(AttributeError, match="'request' of this response is not available"):
         _ = back.response.request
     assert (back._request.method, back._request.url) == ("POST", URL)

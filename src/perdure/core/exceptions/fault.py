@@ -28,6 +28,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         objects: attributes that held another object, in state files of before: what is kept of its attributes, packed.
         errors: attributes that held an exception, such as `orig`; of `args`, by "args[0]".
         same: of those, which are the exception that stands under another name too, such as "__cause__".
+        class_attributes: what the attributes of its classes hold, packed; for where the class is not loaded.
+        properties: what its properties give, packed.
+        aliases: the properties that give what an attribute holds, and the name of that.
+        answers: what methods give that take no arguments, packed (`class_contents`).
         validation: what pydantic's ValidationError is made of, packed.
         lost: the names of attributes that could not be stored.
         notes: what add_note() was given.
@@ -48,6 +52,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     objects: dict[str, bytes] = {}
     errors: dict[str, Fault] = {}
     same: dict[str, str] = {}
+    class_attributes: dict[str, bytes] = {}
+    properties: dict[str, bytes] = {}
+    aliases: dict[str, str] = {}
+    answers: dict[str, bytes] = {}
     validation: bytes = b""
     lost: list[str] = []
     notes: list[str] = []

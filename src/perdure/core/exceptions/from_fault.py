@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from perdure.core.exceptions import attached, http_objects, rebuild, recorded_objects, validation_errors
+from perdure.core.exceptions import attached, class_contents, http_objects, rebuild, recorded_objects, validation_errors
 from perdure.core.exceptions import http_responses as responses
 from perdure.core.exceptions.exits import is_exit
 from perdure.core.exceptions.fault import VALUES, Fault
@@ -65,7 +65,7 @@ class _Restorer:
         others = chained | errors
         errors |= {name: others[other] for name, other in fault.same.items() if other in others}
         unpack = attached.Reader(known, self._main).unpack
-        return rebuild.Parts(
+        parts = rebuild.Parts(
             message=fault.message,
             args=tuple(
                 unpack(data) if data else errors.get(f"args[{place}]", Lost(fault.reprs.get(place, "")))
@@ -79,6 +79,30 @@ class _Restorer:
             members=[self.restored(each) for each in fault.members],
             notes=fault.notes,
         )
+        loaded = bool(known) and rebuild.is_labelled(known[0], (fault.module, fault.qualname), self._main)
+        if not loaded or fault.lost or _has_stand_ins(parts.attributes):
+            parts.of_classes = _of_classes(fault, parts.attributes, unpack, loaded)
+        return parts
+
+
+def _has_stand_ins(attributes: dict[str, Any]) -> bool:
+    return any(
+        type(each) in (recorded_objects.RecordedObject, responses.RecordedResponse) for each in attributes.values()
+    )
+
+
+def _of_classes(
+    fault: Fault, attributes: dict[str, Any], unpack: Callable[[bytes], Any], loaded: bool
+) -> dict[str, Any]:
+    """What a class made for this one exception has to hold.
+
+    If its own class is `loaded`, it has its attributes from there, and what failed with what was lost is given.
+    """
+    given = {} if loaded else {name: unpack(data) for name, data in fault.class_attributes.items()}
+    given |= {name: unpack(data) for name, data in fault.properties.items()}
+    given |= {name: attributes[held] for name, held in fault.aliases.items() if held in attributes}
+    given |= {name: class_contents.Answer(name, unpack(data)) for name, data in fault.answers.items()}
+    return {name: value for name, value in given.items() if class_contents.is_name(name)}
 
 
 _ROOT = rebuild.label(BaseException)
@@ -132,10 +156,17 @@ def _built(fault: Fault, parts: rebuild.Parts, main: str, classes: list[type[Exc
         except (TypeError, ValueError):
             return None
         same = rebuild.message(exc) == fault.message
-        if same and not fault.lost and not refused and rebuild.is_labelled(classes[0], label, main):
+        if (
+            same
+            and not fault.lost
+            and not refused
+            and not parts.of_classes
+            and rebuild.is_labelled(classes[0], label, main)
+        ):
             return exc
     try:
-        made = rebuild.derive(classes, label, None if same else fault.message, fault.lost, refused)
+        fixed = parts.of_classes | refused
+        made = rebuild.derive(classes, label, None if same else fault.message, fault.lost, fixed)
         return rebuild.build(made, parts)[0]
     except (TypeError, ValueError):
         # It cannot be subclassed. The right class is worth more than the right message.
@@ -156,5 +187,5 @@ def _validation(fault: Fault, known: list[type[Exception]]) -> Exception | None:
 def _bare(label: rebuild.Label, fault: Fault, parts: rebuild.Parts) -> Exception:
     """The last resort, for a fault that names no base that fits."""
     root = cast("type[Exception]", BaseException) if _is_exit(fault) else Exception
-    made = rebuild.derive([root], label, fault.message, fault.lost)
+    made = rebuild.derive([root], label, fault.message, fault.lost, parts.of_classes)
     return rebuild.build(made, msgspec.structs.replace(parts, slots={}))[0]

@@ -14,14 +14,19 @@ from perdure.core.exceptions.recorded_objects import NotRecorded
 
 LONGEST_BODY: Final = 100_000
 """Bytes that are kept of a body."""
-_KEPT = ("status_code", "status", "reason", "reason_phrase", "ok", "is_error", "is_client_error", "is_server_error")
+_KEPT = (
+    *("status_code", "status", "reason", "reason_phrase", "http_version"),
+    *("ok", "is_error", "is_client_error", "is_server_error", "is_success", "is_informational"),
+    *("is_redirect", "is_permanent_redirect", "has_redirect_location"),
+)
 
 
 class RecordedResponse:
     """Stands in for the response of an HTTP client on an exception that was read back.
 
-    It has what the response had of: status_code, status, reason, reason_phrase, ok, is_error, is_client_error,
-    is_server_error, url (as text), headers (a dict with lower-case names), text (of its first 100,000 bytes), json().
+    It has what the response had of: status_code, status, reason, reason_phrase, http_version, what tells kinds of
+    status apart (ok, is_error, is_success, is_redirect and the like), url (as text), headers (a dict with lower-case
+    names), text (of its first 100,000 bytes), json().
     Responses of httpx and requests come back as such (`http_objects`), where these are loaded.
     """
 

@@ -49,6 +49,8 @@ class Parts(msgspec.Struct):
     slots: dict[str, Any]
     members: list[Exception]
     notes: list[str]
+    of_classes: dict[str, Any] = {}
+    """What a class that is made for this exception holds, of what lay in its own."""
 
 
 class Restored:
@@ -56,6 +58,7 @@ class Restored:
 
     _perdure_message: ClassVar[str | None]
     _perdure_lost: ClassVar[tuple[str, ...]]
+    _perdure_absent: ClassVar[bool]
 
     def __init_subclass__(cls) -> None:
         """Does nothing, and so keeps the __init_subclass__ of the exception's own class from running."""
@@ -85,8 +88,11 @@ class Restored:
         raise self._absent(label, name, lost)
 
     def _absent(self, label: str, name: str, lost: tuple[str, ...]) -> AttributeError:
+        absent = type(self)._perdure_absent
         because = f" (read back from its record, without {', '.join(lost)})" if lost else ""
-        kind = NotRecorded if lost else AttributeError
+        if absent:
+            because += f"; this process has not imported its class: import {type(self).__module__} in the script"
+        kind = NotRecorded if lost or absent else AttributeError
         return kind(f"{label!r} object has no attribute {name!r}{because}", name=name, obj=self)
 
 
@@ -134,13 +140,17 @@ def attributes(exc: Exception, contents: dict[Any, Any]) -> dict[str, Any]:
 
 def declared(cls: type) -> dict[str, Any]:
     """The `__slots__` of the user's classes, and the fields of those that are written in C."""
-    own = (each for each in reversed(cls.__mro__) if each not in _BUILTIN and each is not object)
     return {
         name: member
-        for each in own
+        for each in own_classes(cls)
         for name, member in vars(each).items()
         if isinstance(member, MemberDescriptorType | GetSetDescriptorType) and not name.startswith("__")
     }
+
+
+def own_classes(cls: type) -> Iterator[type]:
+    """A class and its bases that are not Python's own, a class after its bases."""
+    return (each for each in reversed(cls.__mro__) if each not in _BUILTIN and each is not object)
 
 
 def slots(exc: Exception) -> dict[str, Any]:
@@ -349,6 +359,7 @@ def derive(
         "__qualname__": qualname,
         "_perdure_message": message,
         "_perdure_lost": tuple(lost),
+        "_perdure_absent": qualname not in (label(each)[1] for each in classes),
     }
     meta: Any = type
     for each in map(type, classes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from perdure.core.exceptions import attached, http_objects, rebuild, validation_errors
+from perdure.core.exceptions import attached, class_contents, http_objects, rebuild, validation_errors
 from perdure.core.exceptions.attempt_notes import cut
 from perdure.core.exceptions.fault import VALUES, Fault
 
@@ -20,6 +20,9 @@ _MOST = 64
 _MOST_WHOLE = 10_000
 """Members of groups of which all is kept; of further ones class and message are, so that each `except*` finds them."""
 _LONGEST_MESSAGE = 1_000
+_MOST_OF_CLASSES = 60
+_LONGEST_OF_CLASSES = 20_000
+"""Names, and bytes, kept of what lies in the classes of one exception."""
 
 _CHAIN = ("__cause__", "__context__", "__suppress_context__")
 
@@ -69,6 +72,7 @@ class _Recorder:
         inner_errors, same = self._inner(attributes, args, depth, places)
         plain = {name: value for name, value in attributes.items() if name not in inner_errors and name not in same}
         kept_attributes = self._packed(plain, lost, objects=True)
+        of_classes = self._of_classes(exc, attributes, {*kept_attributes, *inner_errors, *same})
         return Fault(
             module=label[0],
             qualname=label[1],
@@ -80,6 +84,7 @@ class _Recorder:
             errors=inner_errors,
             same=same,
             validation=self._validation(exc),
+            **of_classes,
             slots=self._packed(rebuild.slots(exc), lost),
             members=self._members(exc, depth) if group else [],
             lost=list(dict.fromkeys(lost)),
@@ -133,6 +138,30 @@ class _Recorder:
             return attached.pack(value, self._hide, name, objects=objects)
         except Exception:  # noqa: BLE001  whatever the reason, the value is not storable
             return None
+
+    def _of_classes(self, exc: Exception, attributes: dict[str, Any], kept: set[str]) -> dict[str, Any]:
+        """What of it lies in its classes, as the arguments of a `Fault`."""
+        try:
+            found = class_contents.read(exc, attributes)
+        except Exception:  # noqa: BLE001  of classes that are so odd, nothing is kept
+            return {}
+        holders = {id(attributes[name]): name for name in attributes if name in kept}
+        aliases = {name: holders[id(value)] for name, value in found.properties.items() if id(value) in holders}
+        packed: dict[str, Any] = {"aliases": aliases}
+        left, room = _MOST_OF_CLASSES, _LONGEST_OF_CLASSES
+        of_instance = {name: value for name, value in found.properties.items() if name not in aliases}
+        for what, values in (
+            ("answers", found.answers),
+            ("properties", of_instance),
+            ("class_attributes", found.attributes),
+        ):
+            packed[what] = {}
+            for name, value in values.items():
+                data = self._bytes(value, name, objects=what == "properties")
+                if data is not None and len(data) <= room and left > 0:
+                    packed[what][name] = data
+                    left, room = left - 1, room - len(data)
+        return packed
 
     def _plain_bytes(self, name: str, value: Any) -> bytes | None:
         try:
