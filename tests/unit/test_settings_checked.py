@@ -10,6 +10,7 @@ import pytest
 from perdure import step, workflow
 from perdure.alerts import recipients
 from perdure.config import settings, unknown_variables
+from perdure.config.script_folder import script_folder
 from perdure.errors import OptionError, StateError
 
 WRONG = {
@@ -192,7 +193,7 @@ def test_a_script_whose_folder_the_system_does_not_show_is_named(monkeypatch: py
 
     monkeypatch.setattr(Path, "exists", broken)
     with pytest.raises(StateError, match="/somewhere/") as named:
-        settings.script_folder("/somewhere/s.py")
+        script_folder("/somewhere/s.py")
     assert named.value.code == "state-io"
 
 
@@ -202,7 +203,7 @@ def test_a_working_directory_that_was_removed_is_named(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     with pytest.raises(StateError, match="the working directory was removed"):
-        settings.script_folder("")
+        script_folder("")
 
 
 def test_a_path_of_spaces_is_none(script: str, monkeypatch: pytest.MonkeyPatch) -> None:

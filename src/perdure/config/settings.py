@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from perdure.config import cluster_options, os_errors, project_file
+from perdure.config import cluster_options, project_file
 from perdure.config import setting_values as values
+from perdure.config.script_folder import script_folder
 from perdure.config.unknown_variables import point_out_unknown
 from perdure.config.variables import snapshot, variable
-from perdure.errors import OptionError, PerdureError, StateReadOnly
+from perdure.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,34 +167,6 @@ def state_path(script: str) -> Path:
 def _absolute(path: str) -> Path:
     """An absolute path, taken apart once: each run asks for that of its state."""
     return Path(path)
-
-
-def script_folder(script: str) -> Path:
-    """The folder that a script lies in, absolute; of a symbolic link, that of the file, unless state lies beside it.
-
-    Raises:
-        StateError: the system does not say.
-    """
-    path = Path(script)
-    try:
-        if not script or script.startswith("<") or not path.exists():
-            return _working_folder()
-        folder = path.absolute().parent
-        return path.resolve().parent if path.is_symlink() and not (folder / ".perdure").is_dir() else folder
-    except OSError as error:
-        if isinstance(error, PerdureError):
-            raise
-        raise os_errors.named(error, script) from error
-
-
-def _working_folder() -> Path:
-    try:
-        return Path.cwd()
-    except FileNotFoundError:
-        raise StateReadOnly(
-            "the working directory was removed",
-            "change to a folder that is there, or name the state file: --state PATH",
-        ) from None
 
 
 def step_timeout(script: str) -> tuple[float, bool]:

@@ -12,6 +12,7 @@ import msgspec
 
 from perdure.config import settings
 from perdure.config.cluster_options import shown
+from perdure.config.script_folder import script_folder
 from perdure.config.settings import LOCAL
 from perdure.engines.features import Feature
 from perdure.engines.interface import Engine
@@ -120,7 +121,7 @@ def locate_state_file(state: Path | None = None, script: Path | None = None) -> 
     for name in VARIABLES:
         if os.environ.get(name):
             return Location(path, f"the environment variable {name}", option)
-    folder = settings.script_folder(str(script) if script else "")
+    folder = script_folder(str(script) if script else "")
     if path != folder / ".perdure" / "state.db":
         return Location(path, "[tool.perdure] in pyproject.toml", option)
     return Location(path, f"the folder of {script}" if script else "the working directory", option)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from perdure.config import settings
+from perdure.config.script_folder import script_folder
 from perdure.config.script_identity import point_out
 from perdure.core.execution.run_effects import Start
 from perdure.core.records import RunRecord
@@ -92,7 +92,7 @@ def _note_moved(store: Store, start: Start) -> None:
 
     A few folders above are looked into, and the working folder: what is this user's own there.
     """
-    folder = Path(os.path.realpath(settings.script_folder(start.path)))
+    folder = Path(os.path.realpath(script_folder(start.path)))
     if Path(os.path.realpath(store.path)) != folder / ".perdure" / "state.db":
         return
     states = [state for place in _around(folder) if os.path.isfile(state := place / ".perdure" / "state.db")]
