@@ -24,7 +24,7 @@ from perdure.cli import main
 from perdure.config import settings
 from perdure.core.sizes import show_size
 from perdure.engines.local import engine
-from perdure.store.parked_readers import LONG, PAGE
+from perdure.store.checkpoints import LONG, PAGE
 
 SOURCE = Path(__file__).parents[2] / "src"
 

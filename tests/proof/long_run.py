@@ -31,7 +31,7 @@ def many(count: int) -> int:
 
 if __name__ == "__main__":
     if "SILENT" in os.environ:
-        from perdure.store import parked_readers
+        from perdure.store import checkpoints
 
-        parked_readers.LONG = 1 << 60
+        checkpoints.LONG = 1 << 60
     print("total", many(int(os.environ["COUNT"])), flush=True)

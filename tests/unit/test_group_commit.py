@@ -22,7 +22,8 @@ from perdure.engines.local import loop_writes
 from perdure.engines.local.loop_writes import LoopWrites
 from perdure.errors import DiskFull, OptionError, StateCorrupt, StateError, StateIO
 from perdure.store import group_commit
-from perdure.store.group_commit import AGAIN, CHECKPOINT, Entry, Journal
+from perdure.store.checkpoints import AGAIN, CHECKPOINT
+from perdure.store.group_commit import Entry, Journal
 from perdure.store.rows import sealed
 from perdure.store.runs import Store
 from waiting import until
@@ -71,6 +72,7 @@ class Failing:
 def failing(store: Store) -> Failing:
     failing = Failing(store.journal._connection)
     store.journal._connection = failing  # type: ignore[assignment]
+    store.journal._checkpoints._connection = failing  # type: ignore[assignment]
     return failing
 
 

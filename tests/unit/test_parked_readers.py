@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from perdure.store import parked_readers
+from perdure.store import checkpoints, parked_readers
 from perdure.store.runs import Store
 
 PARKED = """
@@ -63,8 +63,8 @@ def test_a_parked_reader_is_named_whenever_the_journal_has_doubled(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """By its process, and what program that is; not with every commit; and no more when it has finished."""
-    monkeypatch.setattr(parked_readers, "LONG", 300)
-    store.journal._length = parked_readers.JournalLength(store.path)
+    monkeypatch.setattr(checkpoints, "LONG", 300)
+    store.journal._checkpoints._length = checkpoints.JournalLength(store.path)
     with caplog.at_level(logging.WARNING, "perdure"):
         with reader(store.path) as pid:
             grow(store, 1500)
@@ -86,20 +86,20 @@ def test_a_journal_that_nobody_keeps_stays_short(store: Store, caplog: pytest.Lo
     assert length(store) == short
     with caplog.at_level(logging.WARNING, "perdure"):
         store.journal.write((), lambda db: db.execute(f"INSERT OR REPLACE INTO published VALUES {LARGE}") and None)
-    assert length(store) > parked_readers.LONG * 4096
+    assert length(store) > checkpoints.LONG * 4096
     assert not caplog.records
 
 
-LARGE = f"(1, 'x', zeroblob({(parked_readers.LONG + 100) * 4096}), 5.0, 0)"
+LARGE = f"(1, 'x', zeroblob({(checkpoints.LONG + 100) * 4096}), 5.0, 0)"
 
 
 def test_where_locks_are_not_listed_the_journal_is_spoken_of_all_the_same(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Without a name."""
-    monkeypatch.setattr(parked_readers, "LONG", 300)
+    monkeypatch.setattr(checkpoints, "LONG", 300)
     monkeypatch.setattr(parked_readers, "readers", lambda path: [])
-    store.journal._length = parked_readers.JournalLength(store.path)
+    store.journal._checkpoints._length = checkpoints.JournalLength(store.path)
     with caplog.at_level(logging.WARNING, "perdure"), reader(store.path):
         grow(store, 600)
     assert "grows until the process that reads it has finished" in caplog.text

@@ -16,7 +16,7 @@ from perdure.core.execution.run_effects import Begin, Start, Taken
 from perdure.core.records import sealed_row
 from perdure.errors import StateCorrupt, StateReplaced
 from perdure.store import journal_check, watch
-from perdure.store.group_commit import CHECKPOINT
+from perdure.store.checkpoints import CHECKPOINT
 from perdure.store.runs import Store
 
 PLAYED = range(2, 60)

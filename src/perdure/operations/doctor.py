@@ -25,8 +25,9 @@ from perdure.operations.gone_scripts import go_on, gone_scripts
 from perdure.operations.location import Location, damage_named
 from perdure.operations.unserved import unserved
 from perdure.store import dead_letters, listing
+from perdure.store.checkpoints import LONG, PAGE
 from perdure.store.liveness import locks_of
-from perdure.store.parked_readers import LONG, PAGE, finishes, readers
+from perdure.store.parked_readers import finishes, readers
 from perdure.store.runs import Store
 from perdure.store.state_files import BESIDE, SET_ASIDE, STAYS, orphans
 

@@ -22,8 +22,8 @@ from perdure.core.values import artifact_names
 from perdure.core.values.pieces import INLINE
 from perdure.errors import LockLost, NotStorable, PerdureError, StateCorrupt, StateError, StateIO, StateReplaced
 from perdure.store import artifacts, pieces
+from perdure.store.checkpoints import Checkpoints
 from perdure.store.connection import keep_journal
-from perdure.store.parked_readers import JournalLength
 from perdure.store.sqlite_errors import translate, translated
 from perdure.store.watch import Watch
 from perdure.store.write_turns import WriteTurns
@@ -36,14 +36,6 @@ _Ahead = tuple[str, tuple[Any, ...], Callable[[], None] | None]
 
 AT_ONCE = 64
 """Rows in one statement."""
-
-CHECKPOINT = 250
-"""Pages of a write-ahead log, which is played into the file then. One that starts over early stays short, its blocks
-are written again rather than added, and the flush that every commit waits for is cheaper by a quarter to a third
-(benchmarks/README.md)."""
-
-AGAIN = 25
-"""Pages after which a log is played again that somebody reads, so that it could not start over: it costs flushes."""
 
 
 class Entry:
@@ -131,9 +123,7 @@ class Journal:
         self._artifacts = artifacts.folder_of(path)
         self._watch = Watch(path, connection)
         self._turns = WriteTurns(path)
-        self._pages, self._due = 0, CHECKPOINT
-        self._length = JournalLength(path)
-        connection.set_wal_hook(self._written)  # in the place of SQLite's own, which checkpoints without a look
+        self._checkpoints = Checkpoints(path, connection, self._watch)
         self._insert = insert
         self._inserts: dict[tuple[int, int], str] = {}  # by how many columns and rows
         self._on_end = on_end
@@ -303,8 +293,8 @@ class Journal:
                 self.around(batch, False)
                 self._in_turn(batch)
                 self.around(batch, True)
-            if self._pages >= self._due:
-                self._checkpoint()
+            if self._checkpoints.due:
+                self._broken = self._checkpoints.play()
         except StateReplaced as error:
             self._broken = error
             for entry in batch:
@@ -330,23 +320,6 @@ class Journal:
         except BaseException as error:  # noqa: BLE001  those that wait must hear of it
             for entry in batch:
                 entry.error = error
-
-    def _written(self, _connection: apsw.Connection, _schema: str, pages: int) -> int:
-        """A commit is in the write-ahead log, which has so many pages now."""
-        self._due = CHECKPOINT if pages < self._pages else self._due  # it has started over
-        self._pages = pages
-        return apsw.SQLITE_OK
-
-    def _checkpoint(self) -> None:
-        """Play the log into the file, unless that lacks the pages of before: the log is all that is left then."""
-        trouble = self._watch.trouble()
-        if trouble is not None:
-            self._broken = trouble
-            return
-        self._due = self._pages + AGAIN
-        with suppress(apsw.Error):  # others read it: it is tried again
-            length, played = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            self._length.look(length, played)
 
     def _fault_of_one(self, error: UnicodeDecodeError | apsw.Error) -> PerdureError:
         """What an entry is told that cannot be committed, though others can."""

@@ -11,49 +11,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from perdure.core.sizes import show_size
-
-LONG = 4096
-"""Pages of a journal that is worth a word; the next ones at twice as many, and so on."""
-
-PAGE = 4096
 _READ_MARKS = range(123, 128)
 _MOST_NAMED = 3
-
-
-class JournalLength:
-    """Says in the log that a journal grows, and because of whom, whenever it has doubled.
-
-    Args:
-        path: the state file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._next = LONG
-
-    def look(self, pages: int, played: int) -> None:
-        """The journal has so many pages, of which so many could be played into the file.
-
-        One that a single large commit has made long, and that nobody reads, starts over with the next commit.
-        """
-        if pages < LONG:
-            self._next = LONG
-        if pages < self._next:
-            return
-        reading = readers(self._path)
-        if played == pages and not reading:
-            return
-        while self._next <= pages:
-            self._next *= 2
-        import logging
-
-        logging.getLogger("perdure").warning(
-            "the journal of the state file is %s long, and grows until %s: %s-wal",
-            show_size(pages * PAGE),
-            finishes(reading),
-            self._path,
-        )
 
 
 def readers(path: Path) -> list[int]:
