@@ -43,7 +43,7 @@ from perdure.operations.stored_failures import kind_of, verdict_of
 from perdure.store import lineage, published, run_pages, signals, step_pages
 from perdure.store.damaged_rows import Damage, if_sound
 from perdure.store.kept_runs import kept_runs
-from perdure.store.run_queries import CHUNK
+from perdure.store.record_queries import CHUNK
 from perdure.store.runs import Store
 from perdure.store.step_pages import DamagedStep, Wanted
 from perdure.store.unknown_calls import unknown_calls

@@ -15,8 +15,8 @@ from perdure.core.letter_record import LetterRecord
 from perdure.core.records import AttemptRecord, FunctionRecord, RunRecord, StepRecord
 from perdure.store import artifacts, pieces, spending
 from perdure.store.damaged_rows import rows_of
+from perdure.store.record_queries import CHUNK
 from perdure.store.rows import corrupt, intact, intact_of_run, sound
-from perdure.store.run_queries import CHUNK
 from perdure.store.runs import Store
 from perdure.store.statements import load
 

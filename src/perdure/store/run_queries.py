@@ -2,197 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import apsw
-import msgspec
 
-from perdure.core.execution.known_records import IndexRow
 from perdure.core.execution.run_effects import HolderInfo
-from perdure.core.execution.spending import Amounts, Bounds, CallId
 from perdure.core.records import (
     ENDING_NOTE,
-    SET_ASIDE,
-    AttemptRecord,
-    FunctionRecord,
-    Row,
     RunRecord,
-    StepKind,
-    StepRecord,
 )
 from perdure.errors import NotFound, StateCorrupt
-from perdure.store import pieces, record_index, spending
-from perdure.store.group_commit import Journal
-from perdure.store.holders import Holder
-from perdure.store.rows import all_plain, checked, checked_of_run, checked_steps, corrupt, here, sound
-from perdure.store.statements import Statements
+from perdure.store import pieces
+from perdure.store.record_queries import RecordQueries
+from perdure.store.rows import checked, here
 
 if TYPE_CHECKING:
     from perdure.core.policies.verdicts import Stop
 
-CHUNK = 512
-"""Records that are read together."""
 
-PLAIN_AT_ONCE = 1_000
-"""Those whose rows are read together, without making records of them."""
-
-
-class RunQueries:
-    """Questions about runs and their records.
-
-    Args:
-        path: the state file, for messages.
-        sql: the named statements of `runs.sql`.
-        journal: the connection.
-        holder: this process.
-    """
-
-    def __init__(self, path: Path, sql: Statements, journal: Journal, holder: Holder) -> None:
-        self.path = path
-        self.journal = journal
-        self.holder = holder
-        self._sql = sql
-
-    @property
-    def counts_queues(self) -> bool:
-        """Does it know all runs of a queue, and who is next?"""
-        return True
+class RunQueries(RecordQueries):
+    """Questions about runs, and their records."""
 
     @property
     def place(self) -> str:
         """Where the runs are, for messages: "in FILE", or "on HOST:PORT"."""
         return f"in {self.path}"
 
-    def index(self, rid: int) -> list[IndexRow]:
-        """Number, name, key, occurrence, status and kind of all records of a run, in order of completion.
-
-        Raises:
-            StateCorrupt: one of them is not as it was written.
-        """
-        return list(self.each_index(rid))
-
-    def each_index(self, rid: int) -> Iterator[IndexRow]:
-        """The same, some thousand rows at a time: a million of them together take half a gigabyte.
-
-        Raises:
-            StateCorrupt: one of them is not as it was written.
-        """
-        for page in record_index.pages(self.journal, rid, self.path):
-            yield from zip(*page, strict=True)
-
-    def records(self, rid: int, first: int = 0, most: int = CHUNK) -> list[StepRecord]:
-        """Up to `most` records of a run, beginning with number `first`, as they are stored: see `whole`.
-
-        Raises:
-            StateCorrupt: a checksum does not match.
-        """
-        return checked_steps(self._all("steps_from", rid, first, most), self.path)
-
-    def plain_rows(self, rid: int, first: int) -> list[Row] | None:
-        """The same as rows, if all are plain and intact: see `rows.all_plain`."""
-        rows: list[Row] = self._all("plain_steps_from", rid, first, PLAIN_AT_ONCE)
-        return rows if all_plain(rows) else None
-
-    def record(self, rid: int, seq: int) -> StepRecord:
-        """The record of that number.
-
-        Raises:
-            StateCorrupt: it is gone, or does not match its checksum.
-        """
-        record: StepRecord = self.journal.read(
-            lambda connection: pieces.whole(connection, self.record_in(connection, rid, seq), self.path)
-        )
-        return record
-
-    def shown(self, record: pieces.R) -> pieces.R:
-        """The same for people: in the place of a large payload that cannot be read stands why."""
-        if not pieces.needed(record):
-            return record
-        found: pieces.R = self.journal.read(lambda connection: pieces.whole(connection, record, self.path, shown=True))
-        return found
-
-    def whole(self, record: pieces.R, *, inputs: bool = True, remake: str = "") -> pieces.R:
-        """A record as it was before its large payloads were set apart; also its inputs, if asked for.
-
-        Raises:
-            StateCorrupt: a piece is gone, or is not as it was written.
-        """
-        if not pieces.needed(record):
-            return record
-        found: pieces.R = self.journal.read(
-            lambda connection: pieces.whole(connection, record, self.path, inputs=inputs, remake=remake)
-        )
-        return found
-
-    def all_records(self, rid: int) -> Iterator[StepRecord]:
-        """Every record of a run, a chunk at a time, so that a long read does not keep the journal from shrinking."""
-        first = 0
-        while chunk := self.records(rid, first):
-            yield from map(self.whole, chunk)
-            first = chunk[-1].seq + 1
-
-    def spent_by_calls(self, rid: int) -> dict[CallId, Amounts]:
-        """What each call of a run has spent."""
-        found: dict[CallId, Amounts] = self.journal.read(
-            lambda connection: spending.of_calls(connection, rid, self.path)
-        )
-        return found
-
-    def spent_by_children(self, rid: int) -> dict[str, Amounts]:
-        """What each child run of a run has spent, by its id."""
-        found: dict[str, Amounts] = self.journal.read(
-            lambda connection: spending.of_children(connection, rid, self.path)
-        )
-        return found
-
-    def spent_in(self, rid: int, label: str) -> Amounts:
-        """What counts for one block of a run that has a budget."""
-        found: Amounts = self.journal.read(lambda connection: spending.of_ledger(connection, rid, label, self.path))
-        return found
-
-    def raised_bounds(self, rid: int) -> Bounds:
-        """What the budgets of a run may spend at least."""
-        found: Bounds = self.journal.read(lambda connection: spending.raised_bounds(connection, rid, self.path))
-        return found
-
-    def exempted(self, rid: int) -> list[tuple[int, int]]:
-        """First and last number of each stretch of records that is not held against the script.
-
-        Raises:
-            StateCorrupt: one of them is not as it was written.
-        """
-        found: list[tuple[int, int]] = self.journal.read(lambda connection: self.exempted_in(connection, rid))
-        return found
-
-    def attempts(self, rid: int, epoch: int) -> list[tuple[str, bytes, int, int, int, float]]:
-        """Name, key, occurrence, number, counted and start of the attempts that still count."""
-        found = [checked_of_run(AttemptRecord, row, self.path) for row in self._all("attempts_of_epoch", rid, epoch)]
-        return [(one.name, one.key, one.n, one.number, one.counted, one.started) for one in found]
-
-    def tried_calls(self, rid: int, name: str) -> set[tuple[bytes, int]]:
-        """Key and occurrence of the calls of a step of which an attempt has failed, in any life of the run."""
-        found = [checked_of_run(AttemptRecord, row, self.path) for row in self._all("attempts_of_step", rid, name)]
-        return {(one.key, one.n) for one in found}
-
-    def attempt_records(self, rid: int) -> list[AttemptRecord]:
-        """Every failed attempt of a run."""
-        return self._attempts("attempts_of_run", rid)
-
-    def last_failure(self, rid: int) -> AttemptRecord | None:
-        """The failed attempt that began last, of a run and its child runs."""
-        found = self._attempts("last_failure", rid)
-        return found[0] if found else None
-
-    def attempts_of(self, rid: int, name: str, key: bytes, n: int) -> list[AttemptRecord]:
-        """Every failed attempt of one call."""
-        return self._attempts("attempts_of_call", rid, name, key, n % SET_ASIDE)
-
-    def last_attempt(self, rid: int) -> AttemptRecord | None:
-        """The failed attempt of a run that began last."""
-        found = self._all("last_attempt", rid)
-        return checked_of_run(AttemptRecord, found[0], self.path) if found else None
+    @property
+    def counts_queues(self) -> bool:
+        """Does it know all runs of a queue, and who is next?"""
+        return True
 
     def stopped_by(self, run: RunRecord) -> Stop | None:
         """Why a run was left when it was last executed; None if that is not known, or it is under way or done."""
@@ -200,10 +39,6 @@ class RunQueries:
         from perdure.store import stop_notes
 
         return unpack_stop(stop_notes.get(self.path, run.id)) or unpack_stop(run.stopped)
-
-    def notes(self, rid: int) -> list[AttemptRecord]:
-        """What a run has done unsaved, in the order in which that was noticed."""
-        return [checked_of_run(AttemptRecord, row, self.path) for row in self._all("notes", rid)]
 
     def runs(
         self, *, status: str | None = None, workflow: str | None = None, children: bool = False, most: int = 100
@@ -290,23 +125,6 @@ class RunQueries:
         """The child runs, done or unfinished, that have made a call with undo=, or a child run of theirs has."""
         return [self.run_by_number(child) for (child,) in self._all("undoable", rid)]
 
-    def last_record(self, rid: int) -> StepRecord | None:
-        """The newest record of a run."""
-        record: StepRecord | None = self.journal.read(lambda connection: self._last(connection, rid))
-        return None if record is None else self.whole(record)
-
-    def counts(self, rid: int) -> dict[str, int]:
-        """How many records of each status a run has."""
-
-        def question(connection: apsw.Connection) -> dict[str, int]:
-            rows: list[Any] = connection.execute(self._sql["count_steps"], (rid,)).fetchall()
-            found: dict[str, int] = dict(rows)
-            done = self.steps_in(connection, rid) - sum(found.values())
-            return found | {"done": done} if done > 0 else found
-
-        counts: dict[str, int] = self.journal.read(question)
-        return counts
-
     def holding(self, run: RunRecord) -> HolderInfo | None:
         """Who is running it at this moment, or None."""
         if run.holder is None:
@@ -324,26 +142,12 @@ class RunQueries:
         found = self._all("unfinished_of_others", workflow, key, script)
         return [checked(RunRecord, row, self.path) for row in found]
 
-    def function(self, rid: int, kind: StepKind, name: str) -> FunctionRecord | None:
-        """Whose function a run calls under a name; None if it did not say so.
-
-        Raises:
-            StateCorrupt: a checksum does not match.
-        """
-        rows = self._all("get_function", rid, kind, name)
-        return checked_of_run(FunctionRecord, rows[0], self.path) if rows else None
-
     def check(self) -> list[str]:
         """SQLite's own integrity check; an empty list is a clean file."""
         found = self.journal.read(lambda connection: connection.execute("PRAGMA integrity_check").fetchall())
         return [line for (line,) in found if line != "ok"]
 
     # -- in a transaction ---------------------------------------------------------------------------------------------
-
-    def steps_in(self, connection: apsw.Connection, rid: int) -> int:
-        """How many steps a run has come past. No payload is read for it."""
-        count: int = self._one(connection, "all_steps", rid)[0]
-        return count
 
     def run_in(self, connection: apsw.Connection, rid: int) -> RunRecord:
         """The run of that row number, as it is stored."""
@@ -380,68 +184,7 @@ class RunQueries:
             raise NotFound(f"there is no run {id!r} {self.place}", "list the runs with `perdure ps`")
         return self._run(connection, found[0])
 
-    def index_in(self, connection: apsw.Connection, rid: int) -> list[IndexRow]:
-        """The same as `index`."""
-        page = record_index.page_in(connection, rid, self.path)
-        return [] if page is None else list(zip(*page, strict=True))
-
-    def exempted_in(self, connection: apsw.Connection, rid: int) -> list[tuple[int, int]]:
-        """The same as `exempted`."""
-        rows: list[Any] = connection.execute(self._sql["exempted"], (rid,)).fetchall()
-        if not all(map(sound, rows)):
-            raise corrupt(self.path)
-        return [(first, last) for _, first, last, _ in rows]
-
-    def refuse_damaged_steps(self, connection: apsw.Connection, rid: int) -> None:
-        """Read all records of a run.
-
-        Raises:
-            StateCorrupt: one of them is not as it was written.
-        """
-        seq = 0
-        while rows := connection.execute(self._sql["steps_from"], (rid, seq, CHUNK)).fetchall():
-            seq = checked_steps(rows, self.path)[-1].seq + 1
-
-    def attempts_in(self, connection: apsw.Connection, rid: int, record: StepRecord) -> list[AttemptRecord]:
-        """Every failed attempt of the call of a record, as they are stored."""
-        who = (rid, record.name, record.key, record.n % SET_ASIDE)
-        rows = connection.execute(self._sql["attempts_of_call"], who).fetchall()
-        return [checked_of_run(AttemptRecord, row, self.path) for row in rows]
-
-    def record_in(self, connection: apsw.Connection, rid: int, seq: int) -> StepRecord:
-        """A record of a run, as it is stored.
-
-        Raises:
-            StateCorrupt: it is gone, or does not match its checksum.
-        """
-        row = self._one(connection, "steps_from", rid, seq, 1)
-        record = None if row is None else checked_of_run(StepRecord, row, self.path)
-        if record is None or record.seq != seq:
-            raise StateCorrupt(
-                f"record #{seq} is missing in {self.path}", "restore a backup: the file was edited from outside"
-            )
-        return record
-
     # -- inside -------------------------------------------------------------------------------------------------------
-
-    def _one(self, connection: apsw.Connection, query: str, *values: Any) -> Any:
-        return connection.execute(self._sql[query], values).fetchone()
-
-    def _all(self, query: str, *values: Any) -> list[Any]:
-        rows: list[Any] = self.journal.read(lambda connection: connection.execute(self._sql[query], values).fetchall())
-        return rows
-
-    def _attempts(self, query: str, *values: Any) -> list[AttemptRecord]:
-        """Attempts with their inputs; what several in a row share is put together once."""
-        found: list[AttemptRecord] = []
-        last, given = b"", b""
-        for row in self._all(query, *values):
-            record = checked_of_run(AttemptRecord, row, self.path)
-            if record.input != last:
-                last = record.input
-                given = self.whole(record).input
-            found.append(record if given is last else msgspec.structs.replace(record, input=given))
-        return found
 
     def _run(self, connection: apsw.Connection, rid: int) -> RunRecord:
         row = self._one(connection, "get_run", rid)
@@ -460,7 +203,3 @@ class RunQueries:
             run = line.pop()
             found = run if found.status == "cancelled" and run.status == "done" else found
         return found
-
-    def _last(self, connection: apsw.Connection, rid: int) -> StepRecord | None:
-        row = self._one(connection, "last_step", rid)
-        return None if row is None else checked_of_run(StepRecord, row, self.path)

@@ -12,8 +12,8 @@ from perdure.core.records import SEQ, AttemptRecord, Row, StepRecord
 from perdure.core.values.pieces import MAY_BE_APART
 from perdure.errors import StateCorrupt
 from perdure.store import record_index
+from perdure.store.record_queries import CHUNK
 from perdure.store.rows import corrupt
-from perdure.store.run_queries import CHUNK
 from perdure.store.runs import Store
 
 KEPT = 8 * CHUNK

@@ -26,7 +26,6 @@ from perdure.engines.registry import is_known
 from perdure.engines.runtime import orphans
 from perdure.errors import NotFound, Released, StateError, StopRun, Suspended, UsageError
 from perdure.store import record_index
-from perdure.store.code_versions import kind_of_call
 from perdure.store.crashes import crashes_of, deaths_of
 from perdure.store.group_commit import Operation
 from perdure.store.parking import Parking
@@ -246,6 +245,8 @@ def _may_be_renamed(store: Store, run: RunRecord, before: str, now: str) -> bool
     way, workflow = begun_by(before)
     if way:
         return not is_known(workflow, "workflow")
+    from perdure.store.code_versions import kind_of_call
+
     kind = kind_of_call(store, run.rid, before)
     return (kind is None or is_known(now, kind)) and not _defines(store, run, before, kind)
 
