@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from perdure import aio, errors
     from perdure.api.alert import alert
-    from perdure.api.approvals import Decision, approval, signal_url
+    from perdure.api.approvals import Decision, approval
     from perdure.api.artifact import Artifact, artifact
     from perdure.api.batch import Batch, DeadLetter
     from perdure.api.breaker import Breaker
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from perdure.api.runs import RunInfo, run, runs
     from perdure.api.schedule import Tick, schedule, tick
     from perdure.api.sh import sh
+    from perdure.api.signal_url import signal_url
     from perdure.api.signals import signal
     from perdure.api.sleep import sleep, sleep_until
     from perdure.api.step import step
@@ -144,7 +145,7 @@ _MODULES = {
     "set_progress": "perdure.api.published",
     "sh": "perdure.api.sh",
     "signal": "perdure.api.signals",
-    "signal_url": "perdure.api.approvals",
+    "signal_url": "perdure.api.signal_url",
     "sleep": "perdure.api.sleep",
     "sleep_until": "perdure.api.sleep",
     "spend": "perdure.api.budget",

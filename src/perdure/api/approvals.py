@@ -1,4 +1,4 @@
-"""`perdure.approval` and `perdure.signal_url`: ask a person, and give out a link that sends one signal."""
+"""`perdure.approval`: ask a person, and wait for the answer."""
 
 from __future__ import annotations
 
@@ -6,27 +6,24 @@ import sys
 from collections.abc import Awaitable, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from perdure.api.builtin import builtin
 from perdure.api.durable_wait import awaited, blocking, inside, refuse_to_block
-from perdure.api.options import checked_event, checked_topic
+from perdure.api.link_addresses import LinkedRun, address, linked_run
 from perdure.config import settings
 from perdure.core.durations import Duration, seconds
 from perdure.core.policies.retry import Retry
 from perdure.core.redaction.printable import one_line
 from perdure.core.values import codec
-from perdure.engines.interface import StepContext, here
-from perdure.errors import AlertError, NotDecodable, OptionError, UsageError
+from perdure.errors import AlertError, NotDecodable, OptionError
 
 if TYPE_CHECKING:
     from perdure.alerts.alert import Alert
-    from perdure.core.signal_links import Link
     from perdure.core.waits import Lapsed, Letter, RunEnd
     from perdure.core.waits import Won as Winner
-    from perdure.engines.local.scope import LocalScope
     from perdure.store.approvals import Question
 
 TITLE = 200
@@ -134,38 +131,6 @@ async def _approve(scope: Any, asking: _Asking) -> Decision:
     return decision
 
 
-def signal_url(event: str, *, key: str = "", expires: Duration = "30d") -> str:
-    """A link that sends this run one signal: whoever has it posts JSON there, once, until it expires.
-
-    For a service that calls back. The link works while a worker serves links (`perdure worker --http`), or where
-    `perdure.http.app` is mounted; PERDURE_PUBLIC_URL, or `public_url` in pyproject.toml, says how it is reached from
-    outside. The link is a credential: it is redacted in logs and views. It is a step: a resumed run has the same link.
-
-    Args:
-        event: the name of the signal, as `wait_for` has it.
-        key: as for `wait_for`.
-        expires: (seconds, timedelta or text such as "7d") how long the link works.
-
-    Raises:
-        OptionError: an argument is not valid.
-        UsageError: called outside a workflow, or it is not known how the links are reached.
-    """
-    checked_event(event)
-    checked_topic(key)
-    length = seconds(expires, option="expires")
-    context = here.get()
-    if context is None or isinstance(context, StepContext):
-        raise UsageError(
-            "perdure.signal_url() is called outside a workflow",
-            "call it in the function decorated with @workflow, and pass the link to the step that gives it out",
-        )
-    token = _asking.set(_Asking(length=length, script=sys._getframe(1).f_code.co_filename))
-    try:
-        return _url(event, key)
-    finally:
-        _asking.reset(token)
-
-
 # -- the records ------------------------------------------------------------------------------------------------------
 
 
@@ -183,7 +148,7 @@ def _asked(title: str) -> dict[str, Any]:
     from perdure.store.approvals import Question, pack_question
 
     asking = _asking.get()
-    context, run = _place("approval")
+    context, run = linked_run("approval")
     now, nonce = run.now(), context.idempotency_key()[:16]
     question = Question(title, asking.details, nonce, now, now + (USUAL if asking.length is None else asking.length))
     return pack_question(question)
@@ -238,7 +203,7 @@ def _sending(topic: str, digest: str) -> None:
     Raises:
         AlertError: it does not take it.
     """
-    _, run = _place("approval")
+    _, run = linked_run("approval")
     asking = _asking.get()
     (target,) = (one for one in asking.targets if one.digest == digest)
     assert asking.question is not None
@@ -263,7 +228,7 @@ def _check_sent(asking: _Asking, unsent: list[AlertError]) -> None:
         logging.getLogger("perdure").warning("%s", error.what)
 
 
-def _message(question: Question, run: RunOfLinks, script: str) -> Alert:
+def _message(question: Question, run: LinkedRun, script: str) -> Alert:
     from shlex import quote
 
     from perdure.alerts.alert import Alert
@@ -272,7 +237,7 @@ def _message(question: Question, run: RunOfLinks, script: str) -> Alert:
     url = ""
     if settings.public_url(script):
         link = Link("approval", run.root, "", "", question.nonce, int(question.expires) + 1)
-        url = _address(run, "approve", link, script)
+        url = address(run, "approve", link, script)
     option = run.option(script)
     return Alert(
         what="approval",
@@ -289,78 +254,6 @@ def _message(question: Question, run: RunOfLinks, script: str) -> Alert:
         key=f"approval\n{run.root}\n{question.nonce}",
         id=question.nonce,
     )
-
-
-@builtin("perdure.signal_url", in_place=True)
-def _url(event: str, key: str) -> str:
-    from perdure.core.signal_links import Link
-
-    asking = _asking.get()
-    context, run = _place("signal_url")
-    if not settings.public_url(asking.script):
-        raise UsageError(
-            "perdure.signal_url() cannot make a link: no setting says how this machine is reached from outside",
-            "set PERDURE_PUBLIC_URL, or public_url in [tool.perdure] of pyproject.toml, to the address that "
-            "`perdure worker --http` is reached at",
-        )
-    expires = int(run.now() + (USUAL if asking.length is None else asking.length))
-    link = Link("signal", run.root, event, key, context.idempotency_key()[:16], expires)
-    return _address(run, "signal", link, asking.script)
-
-
-def _place(function: str) -> tuple[StepContext, RunOfLinks]:
-    context = here.get()
-    if not isinstance(context, StepContext):
-        raise UsageError(
-            f"perdure.{function}() is called outside a workflow", "call it in a function decorated with @workflow"
-        )
-    scope: Any = context.scope
-    return context, _OfStateFile(scope) if hasattr(scope, "resources") else scope
-
-
-class RunOfLinks(Protocol):
-    """The run that a question, or a link, is about: that which people know.
-
-    `root` is its id, `workflow` the name of its workflow.
-    """
-
-    root: str
-    workflow: str
-
-    def now(self) -> float:
-        """The time of day, in seconds since the epoch."""
-
-    def option(self, script: str) -> str:
-        """What is to be added to a command so that it finds the run."""
-
-    def sign(self, link: Link) -> str:
-        """The token of a link."""
-
-
-class _OfStateFile:
-    def __init__(self, scope: LocalScope) -> None:
-        store = scope.resources.store
-        rid = store.lineage(scope.run.rid)[-1]
-        self.root = str(scope.id if rid == scope.run.rid else store.run_by_number(rid).id)
-        self.workflow = scope.run.workflow
-        self._scope = scope
-
-    def now(self) -> float:
-        return self._scope.world.now()
-
-    def option(self, script: str) -> str:
-        return self._scope.resources.option
-
-    def sign(self, link: Link) -> str:
-        from perdure.core.signal_links import sign
-        from perdure.store.link_keys import keys_of
-
-        (key, *_) = keys_of(self._scope.resources.store.path, make=True)
-        return sign(link, key)
-
-
-def _address(run: RunOfLinks, action: str, link: Link, script: str) -> str:
-    return f"{settings.public_url(script)}/{action}/{run.sign(link)}"
 
 
 # -- the wait ---------------------------------------------------------------------------------------------------------
