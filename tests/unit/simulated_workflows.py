@@ -10,12 +10,12 @@ from simulated_effects import Performer
 
 from perdure.core.execution.call import item, perform, recheck
 from perdure.core.execution.call_end import Failed, Parked, fail
+from perdure.core.execution.child_run import child
 from perdure.core.execution.drift import settle
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.history import History
 from perdure.core.execution.identity import identify, identify_by
 from perdure.core.execution.map_items import Feed, Job, Tally
-from perdure.core.execution.run import child
 from perdure.core.execution.run_effects import Body, Start
 from perdure.core.execution.spec import Spec
 from perdure.core.policies.retry import Retry

@@ -12,10 +12,10 @@ from typing import Any
 
 from perdure.core.execution.call import recall, recorded
 from perdure.core.execution.call_end import End, exempt
+from perdure.core.execution.child_run import nested
 from perdure.core.execution.drift import Left, refuse_begun_otherwise
 from perdure.core.execution.effects import Save
 from perdure.core.execution.history import History
-from perdure.core.execution.run import nested
 from perdure.core.execution.run_effects import Apart
 from perdure.core.execution.spec import Call
 

@@ -15,7 +15,6 @@ from perdure.core.execution.effects import Execute, Outcome
 from perdure.core.execution.history import History
 from perdure.core.execution.idempotency import child_id
 from perdure.core.execution.identity import key_of_scalars
-from perdure.core.execution.run import child
 from perdure.core.execution.run_effects import Start
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.spending import ledgers
@@ -261,6 +260,8 @@ class LocalScope(RunScope):
             from perdure.engines.local import named_calls
 
             return named_calls.decide(self, call)
+        from perdure.core.execution.child_run import child
+
         return child(call, self.history, lambda: self._start(call), partial(self.end_of, call.spec))
 
     def end_of(self, spec: Spec, id: str) -> Program:

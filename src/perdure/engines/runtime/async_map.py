@@ -11,13 +11,13 @@ from typing import Any, NoReturn, Protocol
 
 from perdure.core.exceptions.exits import is_exit
 from perdure.core.execution.call_end import fail
-from perdure.core.execution.drift import settle
 from perdure.core.execution.effects import Outcome
 from perdure.core.execution.map_items import Job, Tally
 from perdure.core.execution.spec import Call
 from perdure.core.records import Row
 from perdure.engines.runtime.base_map import BaseMap, MapScope, Program
 from perdure.engines.runtime.branches import unwatched
+from perdure.engines.runtime.drawn_items import DrawnItems
 from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.loop_futures import settle_future
 from perdure.engines.runtime.paused_items import Paused
@@ -92,7 +92,7 @@ class AsyncMap(BaseMap[TaskScope]):
     async def _run(
         self, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call], order: EventOrder | None
     ) -> Tally:
-        jobs = _Jobs(self, items, bind)
+        jobs = DrawnItems(self, items, bind)
         caller = asyncio.current_task()
         assert caller is not None
         self._caller, self._cancelled = caller, caller.cancelling()
@@ -140,7 +140,7 @@ class AsyncMap(BaseMap[TaskScope]):
             raise end.error
         return self.tally
 
-    def _make_workers(self, jobs: _Jobs, count: int) -> None:
+    def _make_workers(self, jobs: DrawnItems, count: int) -> None:
         for _ in range(count):
             worker = asyncio.create_task(self._work_on(jobs))
             worker.add_done_callback(self._worker_ended)
@@ -157,7 +157,7 @@ class AsyncMap(BaseMap[TaskScope]):
         if (more := self.concurrency - len(self._workers)) > 0:
             self._make(more)
 
-    async def _work_on(self, jobs: _Jobs) -> None:
+    async def _work_on(self, jobs: DrawnItems) -> None:
         try:
             await self._work(jobs)
         except asyncio.CancelledError as error:
@@ -169,7 +169,7 @@ class AsyncMap(BaseMap[TaskScope]):
                 raise
             self.error = self.error or error  # raised when the items under way have ended: it would leave the loop now
 
-    async def _work(self, jobs: _Jobs) -> None:
+    async def _work(self, jobs: DrawnItems) -> None:
         while True:
             if self._under_way - len(self.paused.items) >= self.concurrency and not self.over:
                 await self._one_ended()
@@ -203,7 +203,7 @@ class AsyncMap(BaseMap[TaskScope]):
             and not (self.paused.items or self.faults.aside or self.faults.held)
         )
 
-    async def _next(self, jobs: _Jobs) -> bool:
+    async def _next(self, jobs: DrawnItems) -> bool:
         """Run the next item, or wait for one that is paused; False if there are no more."""
         if self.stopped:
             self._under_way -= len(self.paused.drop_all())
@@ -353,71 +353,3 @@ class AsyncMap(BaseMap[TaskScope]):
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             settle_future(waiter)
-
-
-class _Jobs:
-    """Draws items for the tasks that are free, for one task at a time."""
-
-    def __init__(self, owner: AsyncMap, items: Iterable[Any] | AsyncIterable[Any], bind: Callable[[Any], Call]) -> None:
-        self._owner = owner
-        self._bind = bind
-        self._sync = iter(items) if isinstance(items, Iterable) else None
-        self._async = None if isinstance(items, Iterable) else aiter(items)
-        self._turn = asyncio.Lock()
-        self._exhausted = False
-
-    @property
-    def waits(self) -> bool:
-        """May the next item have to be waited for?"""
-        return self._sync is None or bool(self._owner.feed.held)
-
-    def ready(self) -> Job | None:
-        """The next item that may start, if it can be had without waiting."""
-        feed = self._owner.feed
-        if self._sync is None or self._turn.locked():
-            return feed.released()
-        while not self._exhausted:
-            if feed.held:
-                job = feed.released()
-                if job is not None:
-                    return job
-            try:
-                call = self._bind(next(self._sync))
-            except StopIteration:
-                self._exhausted = True
-                break
-            job = feed.offer(call)
-            if job is not None:
-                return job
-            if feed.waiting(exhausted=False) is not None:
-                return None
-        return feed.released()
-
-    async def next(self) -> Job | None:
-        """The next item, after waiting for what has to come first; None if there are no more."""
-        feed = self._owner.feed
-        async with self._turn:
-            while True:
-                job = feed.released()
-                if job is not None:
-                    return job
-                blocked = feed.waiting(exhausted=self._exhausted)
-                owner = self._owner
-                if blocked is not None and not owner.stopped:
-                    record = await owner.scope.drive_in_task(settle(blocked.call, owner.history))
-                    if record is not None:
-                        return feed.adopt(record.seq)
-                elif self._exhausted:
-                    return None
-                else:
-                    job = await self._draw()
-                    if job is not None:
-                        return job
-
-    async def _draw(self) -> Job | None:
-        try:
-            drawn = next(self._sync) if self._sync is not None else await anext(self._async)  # type: ignore[arg-type]
-        except (StopIteration, StopAsyncIteration):
-            self._exhausted = True
-            return None
-        return self._owner.feed.offer(self._bind(drawn))

@@ -9,10 +9,11 @@ from typing import Any, cast
 
 from perdure.core.execution.call import perform
 from perdure.core.execution.call_end import Failed
+from perdure.core.execution.child_run import nested
 from perdure.core.execution.effects import Admit, Execute, Load, MakeReady, Save, SaveAttempt, Settle, Wait, WaitGivenUp
 from perdure.core.execution.history import History
 from perdure.core.execution.map_items import MapOptions, Tally
-from perdure.core.execution.run import Ended, nested
+from perdure.core.execution.run import Ended
 from perdure.core.execution.spec import Call, Spec
 from perdure.core.execution.waiting import CloseWait, Park, await_
 from perdure.core.execution.waiting import Wait as DurableWait

@@ -15,10 +15,9 @@ from queue import Empty
 from time import time
 from types import FrameType
 
-import msgspec
-
 from perdure.config.steady_clock import steady
 from perdure.core.durations import show
+from perdure.engines.local.worker.broken_scripts import BrokenScripts
 from perdure.engines.local.worker.clock import Clock
 from perdure.engines.local.worker.deaths import Deaths
 from perdure.engines.local.worker.edited_scripts import Edits
@@ -87,7 +86,7 @@ class Supervisor:
         broken: Callable[[Broken], None],
     ) -> None:
         self._options = options
-        self._ready, self._say, self._broken = ready, say, broken
+        self._ready, self._say = ready, say
         self._waker = Waker()
         self._crew = Crew(options, say, self._waker)
         self._signals = 0
@@ -95,10 +94,10 @@ class Supervisor:
         self._notify = Notify()
         self._clock = Clock()
         self._edits = Edits()
-        self._known_broken: dict[str, Broken] = {}  # by path, as it was said last
         self._deaths = Deaths(options.state)
         script = options.scripts[0] if options.scripts else ""
         self._lookout = Lookout(options.state, say, script=script, expects_workers=not options.once)
+        self._broken = BrokenScripts(broken, self._lookout)
         self._liveness = Liveness(options.state)
         self._began = time()
         self._is_ready = False
@@ -289,7 +288,7 @@ class Supervisor:
         """All is loaded for the first time."""
         loaded = [one.loaded for one in self._crew.serving if one.loaded is not None]
         for broken in loaded[0].broken:
-            self._say_broken(broken)
+            self._broken.say(broken)
             self._alert_broken(broken, serves=False)
         if self._fails():
             return
@@ -306,7 +305,7 @@ class Supervisor:
         assert first is not None
         lost = [one for one in first.broken if before is None or one.path not in {old.path for old in before.broken}]
         for broken in first.broken:
-            self._say_broken(broken)
+            self._broken.say(broken)
             self._alert_broken(broken, serves=broken in lost and before is not None)
         for one in coming:
             self._edits.watch(one.loaded.files if one.loaded is not None else {})
@@ -324,23 +323,9 @@ class Supervisor:
             names = sorted({os.path.basename(found.path) for found in first.workflows})
             self._say(f"loaded anew: {', '.join(names)}; runs that are under way end with the code of before")
 
-    def _say_broken(self, broken: Broken) -> None:
-        """Once for each state of its file, and its traceback once for each error."""
-        if self._known_broken.get(broken.path) != broken:
-            before = self._known_broken.get(broken.path)
-            self._known_broken[broken.path] = broken
-            same = before is not None and before.traceback == broken.traceback
-            self._broken(msgspec.structs.replace(broken, traceback="") if same else broken)
-
     def _alert_broken(self, broken: Broken, *, serves: bool) -> None:
-        known = {
-            address
-            for one in self._crew.everybody()
-            for found in (one.loaded.workflows if one.loaded is not None else ())
-            if found.script == broken.script
-            for address in found.alerts
-        }
-        self._lookout.alert_broken(broken, tuple(sorted(known)), serves=serves)
+        loaded = [one.loaded for one in self._crew.everybody() if one.loaded is not None]
+        self._broken.alert(broken, loaded, serves=serves)
 
     # -- what there is to do ------------------------------------------------------------------------------------------
 
