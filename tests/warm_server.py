@@ -1,4 +1,4 @@
-"""A process that has imported perdure, and forks for each command that `warm` sends; executed, not imported.
+"""A process that has imported perdure, and forks for each command that `warm` sends.
 
 It reads lines of JSON from a socket: a command (its three descriptors come before), or the pid of one that is to be
 reaped. Until then its pid is no other process's.
@@ -23,7 +23,9 @@ import threading
 import time
 import traceback
 import types
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 PARTS = ("core", "config", "store", "api", "engines.runtime", "engines.local", "engines.processes", "operations", "cli")
@@ -135,10 +137,10 @@ def execute(argv: list[str]) -> None:
     exec(code, main.__dict__)
 
 
-def status_of(argv: list[str]) -> int:
-    """Execute the command line; the exit code, or that a signal ends it."""
+def status_of(program: Callable[[], object]) -> int:
+    """Execute a program; the exit code, or that a signal ends it."""
     try:
-        execute(argv)
+        program()
     except SystemExit as error:
         if error.code is None or isinstance(error.code, int):
             return (error.code or 0) & 0xFF
@@ -184,4 +186,4 @@ if __name__ == "__main__":
             connection.detach()
     if job is not None:
         take_over(*job)
-        end(status_of(job[0]["argv"]))
+        end(status_of(partial(execute, job[0]["argv"])))

@@ -13,10 +13,12 @@ import pytest
 from . import power
 from .cases import Ground
 from .disk import Disk
+from .kill import Kill
 from .ledger import Line
 from .oracle import Reference, judge
 from .shape import CONTROLS, SHAPES, Shape
 from .trial import Outcome
+from .victim import Death, Home
 
 ROWS = """
 import os, apsw, witness
@@ -128,6 +130,35 @@ def test_oracle_accepts_what_is_allowed() -> None:
 
 def expected() -> Reference:
     return Reference.of([seen(0, "a"), seen(0, "b"), Line(0, "end", value=2)])
+
+
+LAST_WORDS = """
+import atexit, sys, threading
+class Held:
+    def __del__(self):
+        print("let go", flush=True)
+held = Held()
+held.itself = held
+def later():
+    threading.main_thread().join()
+    print("thread", flush=True)
+threading.Thread(target=later).start()
+atexit.register(print, "at exit", flush=True)
+{end}
+"""
+
+
+@pytest.mark.parametrize(("end", "status"), [("", 0), ("sys.exit(7)", 7), ("raise ValueError(8)", 1)])
+def test_a_victim_that_ends_by_itself_ends_as_an_interpreter_does(
+    ground: Ground, tmp_path: Path, end: str, status: int
+) -> None:
+    """Its threads end, what is registered is called, what it has made is let go, and its exit status is its own."""
+    home = Home(tmp_path)
+    home.script.write_text(LAST_WORDS.format(end=end))
+    assert ground.nursery.live(home, 0, Kill()) == Death(status)
+    *before, first, second, third = home.said().splitlines()
+    assert (first, second, third) == ("thread", "at exit", "let go")
+    assert any("ValueError: 8" in line for line in before) == (status == 1)
 
 
 def test_disk_keeps_what_was_synced_and_may_lose_the_rest() -> None:
