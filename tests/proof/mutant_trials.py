@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,13 +28,13 @@ from tests.proof import measured
 from tests.proof.mutant_types import Types
 from tests.proof.mutants import ROOT, Functions, Mutant, Tree, changed, sample
 
-TESTS_SECONDS = 30.0
+TESTS_SECONDS = 10.0
 """So much of a processor the tests of a mutant took, together, when they were measured; what takes more is not run."""
 CPU_SECONDS = 45
 """A mutant that computes for longer hangs, which is noticed."""
 SECONDS, TIMES = 60, 15
-"""So does one whose tests take longer than so many seconds and so many times what they computed when measured:
-the machine may have much else to do.
+"""So does one whose tests take longer than so many seconds and so many times what they computed when measured, if they
+take less than a third of that without the mutant: the machine may have much else to do.
 """
 UNNOTICED = ("survived", "not reached")
 MEMORY = 4 << 30
@@ -93,10 +94,23 @@ class Trial:
         while tests:
             with self._tree.changed(None if unchanged else mutant) as code:
                 how, test = self._run(tests, code)
+            if how == "waits":
+                return self._waited(tests, test)
             if how != "killed" or not test or self._passes(test):
                 return Outcome(how, test)
             tests = tests[tests.index(test) + 1 :]
         return Outcome("survived")
+
+    def _waited(self, tests: Sequence[str], test: str) -> Outcome:
+        """A mutant with which a test took too long hangs, if it is not the machine that is slow."""
+        begin = time.monotonic()
+        how, _ = self._run(tests[: tests.index(test) + 1] if test else tests, None)
+        swift = how != "waits" and time.monotonic() - begin < self._most(tests) / 3
+        return Outcome("hangs", test) if swift else Outcome("survived", f"too slow a machine for {test}")
+
+    def _most(self, tests: Sequence[str]) -> int:
+        """After so many seconds these tests wait for something that does not come."""
+        return SECONDS + math.ceil(TIMES * self._tests.seconds(tests))
 
     def _passes(self, test: str) -> bool:
         if test not in self._passed:
@@ -112,9 +126,11 @@ class Trial:
                 with contextlib.suppress(BaseException):
                     status = self._noticed(tests, code, told.name, files)
                 os._exit(status)
-            status = _ended(pid, SECONDS + math.ceil(TIMES * self._tests.seconds(tests)))
+            status = _ended(pid, self._most(tests))
             test = Path(told.name).read_text(encoding="utf-8")
-        if status is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
+        if status is None:
+            return "waits", test
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
             return "hangs", test
         return ("survived", "") if status == 0 else ("killed", test)
 

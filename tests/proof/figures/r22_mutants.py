@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from tests.proof import measured, mutant_trials
@@ -41,7 +42,18 @@ def says(figures: Figures) -> str:
     """How many were noticed, and by what."""
     left, by_types = _left(figures.counts), figures.counts["types"]
     share, by_tests = (1 - each / max(1, figures.cases) for each in (left, left + by_types))
-    return f"{share:.1%} noticed ({by_tests:.1%} by tests), {left:,} not"
+    low, high = interval(figures.cases - left, figures.cases)
+    return f"{share:.1%} noticed ({by_tests:.1%} by tests), {left:,} not; of all mutants {low:.0%} to {high:.0%}"
+
+
+def interval(found: int, tried: int) -> tuple[float, float]:
+    """Between which shares the share of all lies, with a probability of 95 % (Wilson)."""
+    if not tried:
+        return 0.0, 1.0
+    z, share = 1.96, found / tried
+    middle = share + z * z / (2 * tried)
+    half = z * math.sqrt(share * (1 - share) / tried + z * z / (4 * tried * tried))
+    return (middle - half) / (1 + z * z / tried), (middle + half) / (1 + z * z / tried)
 
 
 def _left(counts: Counter[str]) -> int:
