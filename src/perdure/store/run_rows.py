@@ -47,7 +47,6 @@ class RunRows(RunQueries):
         limit = connection.limit(apsw.SQLITE_LIMIT_LENGTH)
         self.largest = limit - min(limit // 16, 65_536)
         self.spend_file = SpendFile(path)
-        artifacts.folder_of(path)
         self._spend_files: list[Path] = []  # of dead processes, taken over in the transaction under way
         self.locks = Locks(
             path, self.holder, lambda connection, rid: (self._run(connection, rid), self._last(connection, rid))
