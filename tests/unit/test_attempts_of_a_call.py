@@ -352,6 +352,17 @@ def test_a_guard_lets_each_attempt_begin_and_hears_of_its_end() -> None:
     assert (series.end.attempts, series.end.last) == (0, None)
 
 
+@pytest.mark.parametrize(("more", "made"), [(0.0, 2), (0.25, 1)])
+def test_a_breaker_is_waited_for_as_long_as_attempts_and_waits_have_left(more: float, made: int) -> None:
+    """Both count for the time that the policy gives all in all."""
+    call, ticket = called(Retry(attempts=3, delay=2, jitter=0, total=10)), Ticket()
+    call.spec.guard = Guard("mail")
+    answers = [Pass(ticket), Hold("open", 10.0 - 1.0 - 2.0 + more), Pass(ticket)]
+    series = Series(call, history(), OSError("no"), 5, answers=answers)
+    assert len(series.of(Guarded)) == made
+    assert isinstance(series.end, Succeeded if made == 2 else Failed)
+
+
 @pytest.mark.parametrize(
     ("isolate", "timeout", "guarded", "ready"),
     [(True, 5, False, True), (True, None, True, True), (True, None, False, False), (False, 5, True, False)],

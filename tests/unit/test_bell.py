@@ -70,6 +70,18 @@ def test_another_process_wakes_who_waits(state: Path, hung: Callable[[float], Be
         ringer.join()
 
 
+def test_one_ring_wakes_once(state: Path, hung: Callable[[float], Bell]) -> None:
+    """What was rung is taken out of the FIFO before anybody wakes: nobody looks at the file over and over for it."""
+    with hung(ENDLESS).listen() as ear:
+        (name,) = fifos(state)
+        fifo = os.open(name, os.O_RDWR | os.O_NONBLOCK)
+        os.write(fifo, b"\0")
+        assert ear.wait(ENDLESS)
+        with pytest.raises(BlockingIOError):
+            os.read(fifo, 1)
+        os.close(fifo)
+
+
 @pytest.mark.parametrize("kind", ["thread", "task"])
 def test_without_its_fifo_a_change_of_the_file_wakes_it(state: Path, hung: Callable[[float], Bell], kind: str):
     """Every bell is removed, nobody rings; another connection writes, and who waits hears of it."""
@@ -148,6 +160,16 @@ def test_closing_wakes_who_waits_and_removes_the_fifo(state: Path, hung: Callabl
     bell.close()
     assert ear.wait(ENDLESS)
     assert fifos(state) == []
+
+
+def test_nothing_stays_open_of_a_bell_that_nobody_listens_to(state: Path, hung: Callable[[float], Bell]) -> None:
+    """Its thread has ended before: who closes it closes the FIFO."""
+    before = len(os.listdir("/dev/fd"))
+    bell = hung(0.01)
+    bell.listen().close()
+    until(lambda: bell._thread is None, "the end of its thread")
+    bell.close()
+    assert len(os.listdir("/dev/fd")) == before
 
 
 def test_a_bell_that_is_hung_up_at_the_same_moment_is_found(state: Path) -> None:

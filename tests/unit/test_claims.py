@@ -230,6 +230,24 @@ def test_room_in_a_queue_is_told_to_who_claims(store: Store, monkeypatch: pytest
     assert over("of others", then=claims.Claim(store, {("b.py", "job"): Offer("/srv/b.py")}, 1, NOW))
 
 
+def test_two_that_are_over_leave_more_room_than_one_that_begins(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All in one transaction: who claims is told of what is left."""
+    rung: list[str] = []
+    monkeypatch.setattr(bell, "ring", lambda _, suffix=bell.SUFFIX: rung.append(suffix))
+    over = [executes(store, id, queue="mail") for id in ("one", "two")]
+    waiting = {"status": "queued", "queue": "mail", "priority": 5, "turn": 1, "wake": None}
+    begins, _ = (add(store, id, **waiting) for id in ("begins", "waits"))
+
+    def operation(connection: Any) -> None:
+        store.put_run(connection, store.run_in(connection, begins.rid), status="running")
+        for rid in over:
+            store.put_run(connection, store.run_in(connection, rid), status="done", output=b"\xc0", holder=None)
+
+    rung.clear()
+    store.journal.write((), operation)
+    assert bell.SUFFIX in rung
+
+
 def test_a_lock_that_is_free_is_told_to_who_claims(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a queued run may be waiting for it."""
     rung: list[str] = []

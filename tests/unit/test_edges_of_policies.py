@@ -302,3 +302,12 @@ def test_what_a_group_is_of_says_more_than_a_message_about_it() -> None:
     assert assess(error, T, RULES).kind == "throttled"
     error.__cause__ = ExceptionGroup("several", [PermissionError("no")])
     assert (assess(error, T, RULES).kind, assess(error, T, RULES).confidence) == ("permanent", "certain")
+
+
+@pytest.mark.parametrize(("depth", "kind"), [(1, "permanent"), (5, "permanent"), (6, "transient")])
+def test_groups_in_groups_are_looked_into_so_deep(depth: int, kind: str) -> None:
+    """What is deeper is unknown, and tried again."""
+    error: Exception = PermissionError("no")
+    for _ in range(depth):
+        error = ExceptionGroup("several", [error])
+    assert assess(error, T, RULES).kind == kind

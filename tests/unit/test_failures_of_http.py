@@ -26,6 +26,12 @@ def test_transient_statuses(client, status):
     assert (seen.kind, seen.status, seen.retry_after) == ("transient", status, None)
 
 
+@pytest.mark.parametrize(("number", "status"), [(299, None), (300, 300), (599, 599), (600, None), (True, None)])
+def test_what_is_the_status_of_a_failure(number, status):
+    """A redirect that nobody has followed is one; success, and what is no status of HTTP, is not."""
+    assert assess(APIStatusError(number), NOW).status == status
+
+
 def test_too_many_requests(client):
     """429 is throttling, with the delay that the server named."""
     seen = assess(client(429, {"Retry-After": "7"}), NOW)

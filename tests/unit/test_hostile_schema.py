@@ -23,23 +23,23 @@ ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELEC
 
 
 @pytest.mark.parametrize(
-    "statement",
+    ("statement", "named"),
     [
-        f"ALTER TABLE run RENAME TO other; CREATE VIEW run AS {ENDLESS}",
-        "CREATE TRIGGER t AFTER INSERT ON step BEGIN SELECT 1; END",
-        "CREATE VIRTUAL TABLE f USING fts5(x)",
+        (f"ALTER TABLE run RENAME TO other; CREATE VIEW run AS {ENDLESS}", "view 'run'"),
+        ("CREATE TRIGGER t AFTER INSERT ON step BEGIN SELECT 1; END", "trigger 't'"),
+        ("CREATE VIRTUAL TABLE f USING fts5(x)", "table 'f'"),
     ],
     ids=["view", "trigger", "virtual"],
 )
 @pytest.mark.parametrize("read_only", [True, False])
-def test_what_perdure_never_makes(statement: str, read_only: bool, tmp_path: Path) -> None:
+def test_what_perdure_never_makes(statement: str, named: str, read_only: bool, tmp_path: Path) -> None:
     """It is refused before any statement of ours runs; the error names it."""
     state = tmp_path / "state.db"
     connect(state).close()
     connection = sqlite3.connect(state)
     connection.executescript(statement)
     connection.close()
-    with pytest.raises(StateCorrupt, match="which perdure never makes"):
+    with pytest.raises(StateCorrupt, match=f"it holds the {named}, which perdure never makes"):
         connect(state, read_only=read_only)
 
 

@@ -21,7 +21,8 @@ def parks(items: list[int]) -> int:
 
 
 def test_a_run_that_is_parked_as_a_whole_is_one_letter(machine: Machine) -> None:
-    """Parked again it is the same one, with what it failed with last; a good end resolves it while it waits."""
+    """Parked again it is the same one, with what it failed with last; a good end resolves it while it waits. Nobody has
+    re-driven it."""
     parks([1])
     store = machine.engine.store
     (run,) = store.runs()
@@ -29,6 +30,7 @@ def test_a_run_that_is_parked_as_a_whole_is_one_letter(machine: Machine) -> None
 
     def letter() -> tuple[object, ...]:
         (one,) = dead_letters.find(store, dead_letters.Filter())
+        assert one.redriven == 0
         return one.lid, one.seq, one.status, one.changed, one.error, one.exported
 
     def park(error: Exception, now: float, terms: parking.Terms = parking.TERMS) -> parking.Parking:

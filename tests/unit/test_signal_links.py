@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from perdure.config import secrets
 from perdure.core.redaction.text import redact
-from perdure.core.signal_links import Link, read, sign
+from perdure.core.signal_links import LONGEST, Link, read, sign
 from perdure.errors import BadToken, LinkExpired, OptionError, StateCorrupt, StateUntrusted
 from perdure.store.link_keys import VARIABLE, common_keys, file_of, keys_of
 
@@ -56,6 +56,15 @@ def test_no_changed_token_is_one(data: st.DataObject) -> None:
     if forged != TOKEN:
         with pytest.raises(BadToken):
             read(forged, [KEY], 0.0)
+
+
+def test_a_token_of_the_greatest_length_is_read() -> None:
+    """And a longer one is refused unread, however right it is."""
+    links = [Link("approval", "r" * length, "", "", "0123456789ab", 1_000) for length in range(2_900, 3_100)]
+    by_length = {len(sign(link, KEY)): link for link in links}
+    assert read(sign(by_length[LONGEST], KEY), [KEY], 0.0) == by_length[LONGEST]
+    with pytest.raises(BadToken):
+        read(sign(links[-1], KEY), [KEY], 0.0)
 
 
 def test_a_token_is_redacted_like_a_credential() -> None:

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from datetime import timedelta, timezone
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from perdure.core.waits import Lapsed, Letter, Open, RunEnd, Standing, View, Wanted, Won, describe, verdict
+from perdure.core.waits import (
+    APPROVAL,
+    Lapsed,
+    Letter,
+    Open,
+    RunEnd,
+    Standing,
+    View,
+    Wanted,
+    Won,
+    brought_about,
+    describe,
+    verdict,
+)
 
 MOMENTS = st.integers(0, 12).map(float)
 """Few, so that things happen at the same moment."""
@@ -108,3 +122,24 @@ def test_what_a_run_waits_for_is_said_in_a_few_words() -> None:
         describe(many, start, zone)
         == "it waits for e0, e1, e2 and 3 more, until 2026-11-29 11:01:00 CET (in 1 min) at most"
     )
+
+
+REFUND, SHIP = (Standing("perdure.x", APPROVAL, topic, None, 0.0, None) for topic in ("refund 7? #0a1b", "ship? #0a1b"))
+PAID = Standing("perdure.x", "paid", "o-7", None, 0.0, None)
+ANSWER = "answer it: perdure approve run-1{0}, perdure reject run-1{0}"
+
+
+@pytest.mark.parametrize(
+    ("waits", "says"),
+    [
+        ([standing()], ""),
+        ([standing(run="mail-3")], ""),
+        ([standing("perdure.other")], ""),
+        ([standing(), PAID], "send it: perdure signal run-1 paid --key o-7"),
+        ([PAID, REFUND, REFUND], ANSWER.format("")),
+        ([REFUND, SHIP], ANSWER.format(" --title 'refund 7?'")),
+    ],
+)
+def test_what_a_person_can_do_about_a_wait_is_said(waits: list[Standing], says: str) -> None:
+    """An approval is answered, by its question if there are several, and a signal is sent."""
+    assert brought_about(waits, "run-1") == says
