@@ -173,8 +173,6 @@ class Claims(KnownRecords):
         step = self._steps[record.name]
         call.key, call.n = record.key, record.n
         step.pop(record.key, record.n)
-        if record.n == 0:
-            step.claimed += record.key
         step.taken.setdefault(record.key, set()).add(record.n)
         step.matched = True
         step.left -= 1
