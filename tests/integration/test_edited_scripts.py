@@ -95,10 +95,28 @@ def test_drift_is_refused_before_anything_is_executed(machine: Machine) -> None:
         "[code-drift]",
     ):
         assert part in text
+    assert "is drawn at each run" not in text
     argument[0] = "monday"
     machine.ran.append("end")
     wf()
     assert machine.ran == ["end", "end"]
+
+
+def test_a_time_that_is_drawn_at_each_run_is_drift_that_says_how_to_draw_it(machine: Machine) -> None:
+    """Beside the ways out for an edit: nobody has made one."""
+    work, end = steps(machine)
+    times = iter(["2026-11-29 10:00", "2026-11-29 11:00"])
+
+    @workflow
+    def wf() -> None:
+        work(next(times), n=2)
+        end()
+
+    with pytest.raises(Trouble):
+        wf()
+    with pytest.raises(Drift) as drift:
+        wf()
+    assert "is drawn at each run:        draw it with perdure.now()" in str(drift.value)
 
 
 def test_drift_goes_past_except_exception(machine: Machine) -> None:

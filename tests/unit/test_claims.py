@@ -12,7 +12,7 @@ import pytest
 from perdure.core.execution.run_effects import End
 from perdure.core.records import RunRecord
 from perdure.errors import LockLost
-from perdure.store import bell, claims, command_lines, runs_on_hold
+from perdure.store import bell, claims, command_lines, lives, runs_on_hold
 from perdure.store.claims import Offer
 from perdure.store.liveness import locks_of
 from perdure.store.locks import asker
@@ -285,12 +285,16 @@ def test_the_runs_of_a_worker_do_not_share_a_lock(store: Store) -> None:
 
 
 def test_given_back(store: Store, other: Store) -> None:
-    """A run that is given back is due at once, for any process; one that has ended stays as it is."""
+    """A run that is given back is due at once, for any process, and in the middle of which calls it was left is known;
+    one that has ended, or that another process has, stays as it is."""
     add(store, "it")
     (taken,) = claims.claim(store, SERVED, 1, NOW)
-    assert claims.give_back(store, taken.run, NOW)
+    cut = lives.Cut("pay", bytes(16), 0, 2, NOW - 3)
+    assert claims.give_back(store, taken.run, NOW, cut=[cut])
+    assert lives.lives_of(other, taken.run.rid) == {("pay", bytes(16), 0): 1}
     assert claimed(other) == ["it"]
-    assert not claims.give_back(store, taken.run, NOW)
+    assert not claims.give_back(store, taken.run, NOW, cut=[cut])
+    assert len(lives.list_of(other, taken.run.rid)) == 1
     assert other.holding(other.run("it")) is not None
 
 
