@@ -29,6 +29,7 @@ class Done:
         figures: what they found, together.
         control: what the control found; None if it has not run.
         where: on what the parts were measured, each different answer once (see `surroundings`).
+        cases: how many cases were measured on each of these.
         seconds: of all parts.
     """
 
@@ -36,6 +37,7 @@ class Done:
     figures: Figures = field(default_factory=Figures)
     control: Figures | None = None
     where: list[dict[str, str]] = field(default_factory=list)
+    cases: list[int] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -68,6 +70,8 @@ class Progress:
             done.seconds += line["seconds"]
             if line["where"] not in done.where:
                 done.where.append(line["where"])
+                done.cases.append(0)
+            done.cases[done.where.index(line["where"])] += found.cases
         return done
 
     def write(self, name: str, part: int | None, found: Figures, seconds: float) -> None:

@@ -65,7 +65,7 @@ def how_row(proof: Proof, done: Done, seed: int) -> str:
         f"`python3 dev.py proof {proof.name} --seed {seed}`",
         proof.controlled,
         caught,
-        "; ".join(_where(each) for each in done.where) + (f"; {_duration(done.seconds)}" if done.where else ""),
+        _measured(done),
         f"`{proof.short}`" if proof.short else "",
     )
 
@@ -73,6 +73,18 @@ def how_row(proof: Proof, done: Done, seed: int) -> str:
 def _rows(table: str) -> dict[str, str]:
     """The lines of a table by the figure that they are of."""
     return {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("| ")}
+
+
+def _measured(done: Done) -> str:
+    """Where, how much of it if that was on several sources or days, and for how long."""
+    if not done.where:
+        return ""
+    several = len(done.where) > 1
+    shares = [
+        f"{cases:,} on {_where(each)}" if several else _where(each)
+        for each, cases in zip(done.where, done.cases, strict=True)
+    ]
+    return "; ".join([*shares, _duration(done.seconds)])
 
 
 def _where(where: dict[str, str]) -> str:

@@ -53,7 +53,7 @@ def test_parts_add_up_once_and_by_their_seed(kept: Progress, tmp_path: Path) -> 
     assert done.figures.seen == {"shapes": {"brief"}}
     assert done.control == found
     assert done.seconds == 3.0
-    assert done.where == [WHERE]
+    assert (done.where, done.cases) == ([WHERE], [6])
 
 
 def test_a_proof_with_an_end_does_no_part_twice(kept: Progress) -> None:
@@ -88,7 +88,7 @@ def test_the_tables_are_written_between_their_markers(tmp_path: Path) -> None:
     """What was not reached stands there with what was; rows measured elsewhere stay, and so does the rest."""
     page = tmp_path / "reliability.md"
     page.write_text(f"# Head\n\n{table.BEGIN}\nstale\n{table.END}\n\nfoot\n")
-    done = Done({0}, Figures(250, failures=["lost | a"]), Figures(4, failures=["x", "y"]), [WHERE], 200.0)
+    done = Done({0}, Figures(250, failures=["lost | a"]), Figures(4, failures=["x", "y"]), [WHERE], [250], 200.0)
     table.write(page, [(proof(), done), (proof(name="X2"), Done())], seed=7)
     text = page.read_text()
     assert text.startswith("# Head\n")
@@ -97,7 +97,19 @@ def test_the_tables_are_written_between_their_markers(tmp_path: Path) -> None:
     assert "| X1 | it holds | 250 of 1,000 tries | 1 |" in text
     assert "| X2 | it holds | none of 1,000 tries | - |" in text
     assert "`python3 dev.py proof X1 --seed 7` | nothing | 2 in 4 |" in text
-    table.write(page, [(proof(), Done()), (proof(name="X2"), Done({0}, Figures(9), Figures(9), [WHERE]))], seed=8)
+    table.write(page, [(proof(), Done()), (proof(name="X2"), Done({0}, Figures(9), Figures(9), [WHERE], [9]))], seed=8)
     assert "| X1 | it holds | 250 of 1,000 tries | 1 |" in page.read_text()
     assert "proof X1 --seed 7` | nothing | 2 in 4 |" in page.read_text()
     assert "| X2 | it holds | 9 of 1,000 tries | 0 |" in page.read_text()
+
+
+def test_the_page_says_how_many_cases_were_on_which_sources(kept: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts that were added on later sources do not pass for all of them: a thousand of before and ten of today are not
+    a thousand and ten of today."""
+    for part, source, cases in ((0, "abc", 700), (1, "def", 10), (2, "abc", 300)):
+        monkeypatch.setattr(progress, "surroundings", lambda source=source: {**WHERE, "source": source})
+        kept.write("X1", part, Figures(cases), 60.0)
+    row = table.how_row(proof(), kept.of("X1"), seed=7)
+    assert "1,000 on 2026-11-27, perdure 1 (src tree abc)" in row
+    assert "10 on 2026-11-27, perdure 1 (src tree def)" in row
+    assert row.endswith("; 3 min |  |")
