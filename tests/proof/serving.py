@@ -143,6 +143,16 @@ def until(holds: Callable[[], object], seconds: float = PATIENCE) -> bool:
     return True
 
 
+def while_moving(holds: Callable[[], object], moves: Callable[[], object], seconds: float = PATIENCE) -> bool:
+    """Whether something comes to hold. It is waited for as long as something moves within that time, again and again:
+    a machine with other things to do is slow, and that breaks no promise."""
+    while not holds():
+        before = moves()
+        if not until(lambda before=before: holds() or moves() != before, seconds):  # type: ignore[misc]
+            return False
+    return True
+
+
 def killed_at(pid: int, call: str, nth: int, seconds: float) -> bool:
     """Whether a process is killed within that time as one of its threads enters its n-th such system call."""
     tracer = subprocess.Popen([*strace(call, nth), "-p", str(pid)], stderr=subprocess.DEVNULL)

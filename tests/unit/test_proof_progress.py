@@ -13,6 +13,7 @@ from proof import progress, table
 from proof.form import Figures, Proof, each_of
 from proof.progress import Done, Progress
 from proof.runner import Runner, verdict
+from proof.serving import while_moving
 
 WHERE = {
     "day": "2026-11-27",
@@ -113,3 +114,10 @@ def test_the_page_says_how_many_cases_were_on_which_sources(kept: Progress, monk
     assert "1,000 on 2026-11-27, perdure 1 (src tree abc)" in row
     assert "10 on 2026-11-27, perdure 1 (src tree def)" in row
     assert row.endswith("; 3 min |  |")
+
+
+def test_what_is_slow_is_waited_for_and_what_stands_still_is_not() -> None:
+    """A figure says how a promise is kept, not how busy the machine was: as long as something moves, it may come."""
+    looks = itertools.count()
+    assert while_moving(lambda: next(looks) > 200, itertools.count().__next__, seconds=0.0)
+    assert not while_moving(lambda: False, lambda: "still", seconds=0.0)

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 
 from tests.proof.form import Figures, Proof
-from tests.proof.serving import NOTE, PATIENCE, Place, Unserved, children, until
+from tests.proof.serving import NOTE, PATIENCE, Place, Unserved, children, while_moving
 from tests.waiting import pause
 
 SLEEPERS, BUSY = 100, 10
@@ -91,7 +91,9 @@ def run(part: int, seed: int, cases: int, *, killed: bool = False) -> Figures:
 def _left(place: Place, rng: random.Random, found: Figures, *, killed: bool) -> list[str]:
     place.python(SEND)
     worker = place.worker("--slots", "20", "--grace", "120s")
-    begun = until(lambda: _count(place)["before"] >= SLEEPERS and _count(place)["begins"] >= BUSY)
+    begun = while_moving(
+        lambda: _count(place)["before"] >= SLEEPERS and _count(place)["begins"] >= BUSY, lambda: _count(place).total()
+    )
     wrong = [] if begun else ["not all runs have begun"]
     pids = [worker.pid, *children(worker.pid)]
     if killed:
@@ -110,7 +112,7 @@ def _left(place: Place, rng: random.Random, found: Figures, *, killed: bool) -> 
         wrong += _ended(place, worker, unserved, found)
     place.python(f"for n in range(1, {SLEEPERS}, 2): perdure.signal(f's{{n}}', 'go')")
     place.worker("--slots", "20")
-    if not until(lambda: _count(place)["after"] >= SLEEPERS + BUSY):
+    if not while_moving(lambda: _count(place)["after"] >= SLEEPERS + BUSY, lambda: _count(place).total()):
         wrong.append(f"{SLEEPERS + BUSY - _count(place)['after']} runs do not go on elsewhere")
     did = Counter((line[0], line[1]) for line in place.lines("ledger"))
     wrong += [f"{what} of {run}: {times} times" for (what, run), times in did.items() if times > 1]

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 
 from tests.proof.form import Figures, Proof
-from tests.proof.serving import PATIENCE, Place, Unserved, children, until
+from tests.proof.serving import PATIENCE, Place, Unserved, children, until, while_moving
 
 WIDE, NARROW = 5, 1
 """Runs that may be inside of each queue; of the wide one at most one of each key."""
@@ -176,22 +176,13 @@ def run(part: int, seed: int, cases: int, *, more: int = 0) -> Figures:
             door.open()
             total = KEYS * each + 3 * cases
             label = f"part {part}, seed {seed}"
-            if not more and not _all_come(door, total):
+            if not more and not while_moving(lambda: len(door.entered) >= total, door.entered.total):
                 found.failures.append(f"{total - len(door.entered)} runs are never executed: {label}")
         door.shutdown()
     found.failures += [f"inside: {over}: {label}" for over in door.over]
     found.counts["runs"] = len(door.entered)
     found.counts["executed again after a kill"] = door.entered.total() - len(door.entered)
     return found
-
-
-def _all_come(door: Door, total: int) -> bool:
-    """Is every run executed? As long as there is another one now and then, they are waited for."""
-    while len(door.entered) < total:
-        before = door.entered.total()
-        if not until(lambda before=before: door.entered.total() > before):  # type: ignore[misc]
-            return False
-    return True
 
 
 def control(seed: int) -> Figures:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.proof.form import Figures, Proof
-from tests.proof.serving import Place, children, until
+from tests.proof.serving import Place, children, until, while_moving
 
 WORKERS = 3
 PERIODS = {"two": 2, "three": 3, "five": 5}
@@ -65,7 +65,7 @@ def run(part: int, seed: int, cases: int, *, control: bool = False) -> Figures:
             time.sleep(rng.uniform(0.5, 4.0))
         _write(place, f"VERSION = {cases + 1}{SCRIPT}")
         seen = len(place.lines("ledger"))
-        if not until(lambda: len(place.lines("ledger")) > seen + 3):
+        if not while_moving(lambda: len(place.lines("ledger")) > seen + 3, lambda: len(place.lines("ledger"))):
             found.failures.append(f"nothing is served in the end: {label}")
         for worker in workers:
             worker.terminate()

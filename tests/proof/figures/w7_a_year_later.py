@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.proof.form import Figures, Proof
-from tests.proof.serving import NOTE, Place, until
+from tests.proof.serving import NOTE, Place, until, while_moving
 
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 """Of Debian's package faketime; the clock that nobody sets is left alone."""
@@ -82,7 +82,7 @@ def _jumped(jump: int, found: Figures, while_it_runs: bool, *, control: bool) ->
         clock.write_text(f"+{jump}")
         if not while_it_runs:
             worker = place.worker("--slots", "8")
-        ended = until(lambda: _is_over(place, time.time() + jump), 150)
+        ended = while_moving(lambda: _is_over(place, time.time() + jump), lambda: len(place.lines("ledger")))
         worker.terminate()
         try:
             worker.wait(60)
