@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -98,52 +99,120 @@ def test_the_time_and_chance_are_remembered(machine: Machine) -> None:
 
 
 def test_a_failed_attempt_lets_go_of_what_its_exception_holds(machine: Machine) -> None:
-    """Sockets and buffers that an exception holds are closed when it is gone, not when the collector comes by."""
+    """Sockets and buffers that an exception holds are closed when it is gone, not when the collector comes by.
+
+    It is gone when the step is tried again, or the workflow has handled it, as in a plain script.
+    """
     import gc
     import weakref
 
     class Held:
         """A response, say."""
 
-    alive: dict[str, weakref.ref[Held]] = {}
+    alive: dict[tuple[str, int], weakref.ref[Held]] = {}
 
-    def fail_once(call: str) -> None:
-        if call in alive:
-            return
-        error = ConnectionError("reset")
-        error.response = Held()  # type: ignore[attr-defined]
-        alive[call] = weakref.ref(error.response)  # type: ignore[attr-defined]
-        try:
-            raise error
-        finally:
-            del error
+    def fail(call: str, times: int) -> None:
+        for number in range(times):
+            if (call, number) not in alive:
+                error = ConnectionError("reset")
+                error.response = Held()  # type: ignore[attr-defined]
+                alive[call, number] = weakref.ref(error.response)  # type: ignore[attr-defined]
+                try:
+                    raise error
+                finally:
+                    del error
 
-    @step(retry=Retry(attempts=2, delay="1ms", jitter=0))
-    def sync(call: str) -> None:
-        fail_once(call)
+    twice = Retry(attempts=2, delay="1ms", jitter=0)
+    service = perdure.Breaker("service", failures=100)
 
-    @step(retry=Retry(attempts=2, delay="1ms", jitter=0))
-    async def concurrent(call: str) -> None:
-        fail_once(call)
+    @step(retry=twice)
+    def sync(call: str, times: int = 1) -> None:
+        fail(call, times)
+
+    @step(retry=twice)
+    async def at_once(call: str, times: int = 1) -> None:
+        fail(call, times)
+
+    @step(retry=twice)
+    async def later(call: str, times: int = 1) -> None:
+        await asyncio.sleep(0)
+        fail(call, times)
+
+    @step(retry=twice, breaker=service)
+    async def guarded(call: str, times: int = 1) -> None:
+        await later.__wrapped__(call, times)  # type: ignore[attr-defined]
 
     @workflow
-    def alone() -> None:
+    def child() -> None:
+        sync("in a child", 2)
+
+    @workflow
+    def alone() -> int:
         sync("sync")
         sync.map(["item"])
         sync.map(["item 1 on threads", "item 2 on threads"], concurrency=2)
+        with contextlib.suppress(ConnectionError):
+            sync("handled", 2)
+        with contextlib.suppress(ConnectionError):
+            child()
+        return sum(held() is not None for held in alive.values())
 
     @workflow
-    async def job() -> None:
+    async def job() -> int:
         sync("sync in a loop")
-        await concurrent("async")
-        await concurrent.map(["async item 1", "async item 2"], concurrency=2)
+        for one in (at_once, later, guarded):
+            name = one.__name__
+            await one(name)
+            await one.map([f"{name} 1", f"{name} 2"], concurrency=2)
+            with contextlib.suppress(ConnectionError):
+                await one(f"{name} handled", 2)
+            both = one(f"{name} left", 2), one(f"{name} right", 2)
+            await asyncio.gather(*both, return_exceptions=True)
+            del both
+        sync("the last")
+        return sum(held() is not None for held in alive.values())
 
     gc.collect()
     gc.disable()
     try:
-        alone()
-        asyncio.run(job())
+        assert alone() == 0, [call for call, held in alive.items() if held() is not None]
         assert len(alive) == 8
+        assert asyncio.run(job()) <= 4  # what tasks have come to, until some more have
+        assert len(alive) == 8 + 2 + 3 * 9
         assert [call for call, held in alive.items() if held() is not None] == []
+    finally:
+        gc.enable()
+
+
+def test_what_tasks_have_returned_is_let_go_of(machine: Machine) -> None:
+    """A workflow that gathers a few large results, again and again, does not hold those of before."""
+    import gc
+    import weakref
+
+    class Large(dict[str, int]):
+        """A page, say."""
+
+    @step
+    async def fetch(page: int) -> int:
+        return page
+
+    pages: list[weakref.ref[Large]] = []
+
+    async def parsed(page: int) -> Large:
+        large = Large(page=await fetch(page))
+        pages.append(weakref.ref(large))
+        return large
+
+    @workflow
+    async def job() -> int:
+        for first in range(0, 40, 4):
+            await asyncio.gather(*map(parsed, range(first, first + 4)))
+        return sum(page() is not None for page in pages)
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(job()) <= 8
+        assert len(pages) == 40
     finally:
         gc.enable()

@@ -24,6 +24,10 @@ Label = tuple[str, str]
 
 LONGEST_TEXT = 1_000_000
 
+FAILURES = "__perdure_failures__"
+"""Where an exception in this process says which failures of steps it is (core/execution/failures.py)."""
+_NOT_ITS_OWN = frozenset(("__notes__", FAILURES))
+
 _BUILTIN = frozenset(
     each for each in vars(builtins).values() if isinstance(each, type) and issubclass(each, BaseException)
 )
@@ -127,7 +131,7 @@ def put(owner: type, name: str, holder: Any, value: Any) -> None:
 
 def attributes(exc: Exception, contents: dict[Any, Any]) -> dict[str, Any]:
     """What the instance itself holds: its `__dict__`, given as `contents`, and its `__slots__`."""
-    found = {name: value for name, value in contents.items() if type(name) is str and name != "__notes__"}
+    found = {name: value for name, value in contents.items() if type(name) is str and name not in _NOT_ITS_OWN}
     for name, member in declared(type(exc)).items():
         try:
             value = member.__get__(exc)

@@ -146,8 +146,8 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
             crashed, alone = 0, 0.0
         if call.extras is not None:
             call.extras.began(outcome.began())
-        error = outcome.error
-        if error is None:
+        made = outcome.error is None
+        if made:
             if guard is not None and ticket is not None:
                 yield Report(guard, ticket, "success")
             payload = accept(call, history, outcome) if outcome.refused is None else None
@@ -156,8 +156,8 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
                 if call.spending is not None:
                     call.spending.saved()
                 return Succeeded(outcome.value, call.seq)
-            assert outcome.refused is not None
-            error = outcome.refused
+        error = outcome.failed_with()
+        assert error is not None
         if outcome.attempts:
             return Failed(error, outcome, outcome.attempts)
         if series is None:
@@ -168,7 +168,7 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
         patience.queued = 0.0
         judged = series.judge(spec.retry, spec.owner, number, error, outcome, history.uniform, spec.failures())
         decision, fault = judged.decision, judged.fault
-        if outcome.error is not None:
+        if not made:
             yield from report_failure(call, ticket, error, fault, decision, judged.seen)
         elif history.failed_after_all is not None:
             history.failed_after_all(call, outcome.seconds)

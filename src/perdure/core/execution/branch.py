@@ -18,6 +18,55 @@ class Task(Protocol):
         """Has it ended?"""
 
 
+class Living(list["Branch"]):
+    """Branches that have not been seen to end.
+
+    A task that has ended keeps what it has returned or raised, so it is not kept here for long: beside those under way
+    there are at most as many again, or a few.
+    """
+
+    __slots__ = ("_full", "_turn")
+
+    def __init__(self) -> None:
+        self._full = _FEW
+        self._turn = [True]
+
+    def take(self, branch: Branch) -> None:
+        """One more has begun."""
+        self.append(branch)
+        if len(self) >= self._full:
+            self.look()
+
+    def look(self) -> None:
+        """Forget those that have ended. Another thread may add some meanwhile, or look itself."""
+        try:
+            self._turn.pop()
+        except IndexError:
+            return
+        try:
+            there = len(self)
+            living = [one for one in self[:there] if not one.done()]
+            for one in {*self[:there]}.difference(living):
+                one.task = _ENDED  # a task holds the context that its branch is in: a circle
+            self[:there] = living
+            self._full = max(_FEW, 2 * len(self))
+        finally:
+            self._turn.append(True)
+
+
+_FEW = 8
+
+
+class _Ended:
+    """Stands for what has carried a branch that has ended."""
+
+    def done(self) -> bool:
+        return True
+
+
+_ENDED = _Ended()
+
+
 class Branch:
     """One line of execution: the workflow's own, or a task that it started, directly or through others.
 
@@ -33,18 +82,16 @@ class Branch:
     __slots__ = ("__weakref__", "children", "due_to_exit", "living", "parent", "path", "task")
 
     def __init__(self, task: Task, parent: Branch | None = None) -> None:
-        self.task = task
+        self.task: Task = task
         self.parent = parent
         self.children = 0
         self.due_to_exit: bool = parent is not None and parent.due_to_exit
-        self.living: list[Branch] = parent.living if parent is not None else []
+        self.living: Living = parent.living if parent is not None else Living()
         self.path = b""
         if parent is not None:
             self.path = b"%b.%d" % (parent.path, parent.children)
             parent.children += 1
-        self.living.append(self)
-        if len(self.living) % 256 == 0:
-            self.living[:] = [one for one in self.living if not one.done()]
+        self.living.take(self)
 
     def done(self) -> bool:
         """Has it ended?"""

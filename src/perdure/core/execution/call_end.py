@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from types import CoroutineType
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -27,8 +27,8 @@ class Succeeded(msgspec.Struct, frozen=True):
     seq: int
 
 
-class Failed(msgspec.Struct, frozen=True):
-    """The call has failed for good, and the caller of the workflow's function is to raise `error`.
+class Failed(msgspec.Struct):
+    """The call has failed for good, and the caller of the workflow's function is to raise `error`, once: see `take`.
 
     It is returned rather than raised: a generator cannot raise StopIteration, which a step may well do. `last` is the
     last attempt, `attempts` how many there were; both are empty for a failure that comes from the history (`replayed`).
@@ -44,6 +44,17 @@ class Failed(msgspec.Struct, frozen=True):
     unsaved: AttemptRecord | None = None
     program: Suspicion = "none"
     verdict: bytes | None = None
+
+    def take(self) -> Exception:
+        """Its error, to be raised, which is kept here no more: the frames that hold this are in the error's traceback.
+
+        In such a circle, what the error holds (a socket, a body) would last until the collector comes by.
+        """
+        error, self.error = self.error, _TAKEN
+        return error
+
+
+_TAKEN: Final = Exception("what a call has failed with was raised already")
 
 
 class Parked(msgspec.Struct, frozen=True, gc=False):

@@ -30,6 +30,9 @@ class Outcome(msgspec.Struct):
     another process, `program` says how surely the program is at fault.
 
     `refused` says why a value is none that the step may return, once that was looked at (`call_end.accept`).
+
+    Whoever decides takes the exception out (`failed_with`): an engine's frames hold the outcome, and where the
+    exception's traceback leads to them, what it holds would last until the collector comes by.
     """
 
     value: Any
@@ -41,6 +44,11 @@ class Outcome(msgspec.Struct):
     at: float | None = None
     program: Suspicion | None = None
     refused: Exception | None = None
+
+    def failed_with(self) -> Exception | None:
+        """What it failed with, or was refused for, which is kept here no more."""
+        error, self.error, self.refused = self.error or self.refused, None, None
+        return error
 
     def began(self) -> float:
         """When it began, by the best clock there is; for differences only."""

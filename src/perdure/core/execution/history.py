@@ -34,7 +34,8 @@ from perdure.core.records import (
 from perdure.errors import TooLarge
 
 if TYPE_CHECKING:
-    from perdure.core.execution.root_cause import Failure, RootCause
+    from perdure.core.execution.failures import Failure, Failures
+    from perdure.core.execution.root_cause import RootCause
 
 _NONE = b"\xc0"
 
@@ -106,7 +107,7 @@ class History(Claims):
         self.notes_endings = False  # the process that executes the run can die in the middle of its clean-ups
         self.branched = True  # calls may have been made on several branches of the workflow
         self.ending: int | None = None  # the number of the note that undoing has begun
-        self._failures: list[Failure] = []
+        self._failures: Failures | None = None
         self._to_clean: dict[int, str] = {}
         self._cleaned: dict[tuple[str, str, bytes, int], str] = {}
         self._timer_notes: list[int] = []
@@ -357,18 +358,23 @@ class History(Claims):
 
     def failed(self, error: BaseException, seq: int, *, replayed: bool = False, verdict: bytes | None = None) -> None:
         """A step has failed for good, with that record; or the record of an earlier life says so."""
-        from perdure.core.execution.root_cause import Failure  # of no run that goes well
+        from perdure.core.execution.failures import Failure, Failures  # of no run that goes well
 
-        self._failures.append(Failure(error, seq, replayed, verdict))
+        if self._failures is None:
+            self._failures = Failures()
+        self._failures.add(error, Failure(seq, replayed, verdict))
 
     def has_failed_by(self, error: BaseException) -> bool:
         """Is that what a step has failed with?"""
-        return any(failure.error is error for failure in self._failures)
+        return bool(self._failures_of(error))
+
+    def _failures_of(self, error: BaseException) -> Sequence[Failure]:
+        return () if self._failures is None else self._failures.of(error)
 
     @property
     def handled(self) -> list[int]:
         """The numbers of the failures that the workflow has seen."""
-        return [failure.seq for failure in self._failures]
+        return [] if self._failures is None else self._failures.numbers
 
     def root_cause(
         self,
@@ -386,7 +392,7 @@ class History(Claims):
         from perdure.core.execution.root_cause import root_cause
 
         own = {} if self.own_errors is None else self.own_errors.first
-        return root_cause(error, self._failures, of_steps, own, self._is_past, next(self._numbers) - 1, is_interrupt)
+        return root_cause(error, self._failures_of, of_steps, own, self._is_past, next(self._numbers) - 1, is_interrupt)
 
     def _is_past(self, failure: Failure, error: BaseException) -> bool:
         """Had an earlier life gone on behind that failure, further than this one, in whose handler `error` arose?

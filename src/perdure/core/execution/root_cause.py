@@ -6,17 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-
-class Failure(msgspec.Struct, eq=False):
-    """A step has failed for good, and the record with the number `seq` says so; `replayed`: it was there before.
-
-    `verdict` is what is known of it, packed.
-    """
-
-    error: BaseException
-    seq: int
-    replayed: bool = False
-    verdict: bytes | None = None
+from perdure.core.execution.failures import Failure
 
 
 class RootCause(msgspec.Struct, frozen=True):
@@ -36,7 +26,7 @@ class RootCause(msgspec.Struct, frozen=True):
 
 def root_cause(
     error: BaseException,
-    failures: Sequence[Failure],
+    failures_of: Callable[[BaseException], Sequence[Failure]],
     of_steps: Sequence[BaseException],
     own: Mapping[int, int],
     is_past: Callable[[Failure, BaseException], bool],
@@ -51,13 +41,14 @@ def root_cause(
 
     Args:
         error: what has left the function.
-        failures: of the run's steps, so far.
+        failures_of: says which failures of the run's steps an error was, so far.
         of_steps: what steps without an outcome were left by.
         own: of errors of the workflow's own code, by their ids: the number of the first record made because of it.
         is_past: had an earlier life gone on behind that failure, in whose handler that error arose?
         last: the number of the run's last record.
         is_interrupt: does it come from outside, whatever the program does then?
     """
+    of_error = failures_of(error)
     causes, starts = list[Failure](), list[int]()
     seen: set[int] = set()
     rest, before = [error], list[BaseException]()
@@ -67,7 +58,7 @@ def root_cause(
         if id(one) in seen:
             continue
         seen.add(id(one))
-        found = [failure for failure in failures if failure.error is one]
+        found = failures_of(one)
         if id(one) in meanwhile and any(is_past(failure, meanwhile[id(one)]) for failure in found):
             is_cause = False
         if is_cause:
@@ -86,5 +77,5 @@ def root_cause(
         tuple(failure.seq for failure in causes),
         any(failure.replayed for failure in causes),
         (first, last) if 0 < first <= last else None,
-        next((failure.verdict for failure in causes if failure.error is error), None),
+        next((failure.verdict for failure in causes if failure in of_error), None),
     )

@@ -145,7 +145,7 @@ def _execute(call: Call, run: RunRecord, history: History) -> Life:
         elif history.deaths:
             stuck = crash_loop.stuck(run.id, history.deaths, history.crashes, history.crash_limit)
         outcome: Outcome = (yield Body(call, run, history)) if stuck is None else Outcome(None, stuck, run.started, 0.0)
-        error = outcome.error
+        error = outcome.failed_with()
         if error is None:
             try:
                 payload, value = call.spec.plan.round_trip(outcome.value)

@@ -86,5 +86,5 @@ class Outside:
 def result(end: Ended | Failed) -> Any:
     """The workflow's result; raises what it raised."""
     if isinstance(end, Failed):
-        raise end.error
+        raise end.take()
     return end.value

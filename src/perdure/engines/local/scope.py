@@ -101,7 +101,7 @@ class LocalScope(RunScope):
             raise
         end = sync.step(call, self) if self.deciding is None else sync.call(perform(call, self.history), self, spec)
         if type(end) is Failed:
-            raise end.error
+            raise end.take()
         return end.value
 
     def acall(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
@@ -181,7 +181,7 @@ class LocalScope(RunScope):
             self._left(calls or [self.bind_wait(spec, given, key)], error)
             raise
         if type(end) is Failed:
-            raise end.error
+            raise end.take()
         return end.value
 
     async def await_wait(self, spec: Spec, given: bytes, key: bytes, wait: DurableWait) -> Any:
@@ -218,7 +218,7 @@ class LocalScope(RunScope):
             self.called_run_left_by(call, error)
             raise
         if type(end) is Failed:
-            raise end.error
+            raise end.take()
         return end.value
 
     async def achild(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], id: str | None = None) -> Any:
@@ -310,7 +310,7 @@ class LocalScope(RunScope):
             raise
         for end in ends:
             if type(end) is Failed:
-                raise end.error
+                raise end.take()
         return [end.value for end in ends]
 
     async def aenqueue(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any], how: Enqueued) -> str:

@@ -137,7 +137,7 @@ class AsyncMap(BaseMap[TaskScope]):
             self.mark_program_fault(call, end)
             if not end.replayed:
                 await self.scope.drive_in_task(fail(call, self.history, end))
-            raise end.error
+            raise end.take()
         return self.tally
 
     def _make_workers(self, jobs: DrawnItems, count: int) -> None:
@@ -337,6 +337,7 @@ class AsyncMap(BaseMap[TaskScope]):
             self._one_less()
             raise
         self._end(job, end)
+        del end  # the wait of a paused one knows the error, whose traceback leads here
 
     def _end(self, job: Job, end: Any) -> None:
         if type(end) is Paused:

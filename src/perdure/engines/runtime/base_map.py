@@ -367,5 +367,5 @@ class SyncMap(BaseMap[S], ABC):
             self.mark_program_fault(call, end)
             if not end.replayed:
                 self.scope.drive(fail(call, self.history, end))
-            raise end.error
+            raise end.take()
         return self.tally

@@ -59,6 +59,7 @@ def main_branch(scope: BranchScope) -> Iterator[Branch]:
     finally:
         if not collected:
             order.close()
+            main.living.look()
             _here.reset(token)
             unwatch_ready(loop)
             unwatch_timers(loop)
@@ -90,7 +91,7 @@ def adopt_loop(scope: BranchScope, loop: asyncio.AbstractEventLoop, line: Branch
         if order is None:
             for other in [other for other in scope.orders if other.is_closed()]:
                 _forget(other, scope.orders.pop(other))
-                line.living[:] = [one for one in line.living if not one.done()]
+                line.living.look()
             number = next(scope.loop_numbers.setdefault(line, itertools.count()))
             watch_timers(loop)
             watch_ready(loop)
@@ -343,7 +344,8 @@ async def in_branch(scope: BranchScope, call: Call, begin: Callable[[], Awaitabl
         if not nested:
             running.discard(task)
     if type(end) is Failed:
-        raise end.error
+        del task  # it ends with this error, whose traceback leads here
+        raise end.take()
     return end.value
 
 

@@ -156,6 +156,7 @@ class EventOrder(EventTurns):
                 return False  # in a turn of the loop's own: what is ready beside it may have no other
             del ready[at]
             handle._run()
+            del handle  # what fails in one of them has a traceback that leads here
         return False
 
     def _busy(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from perdure.core.execution.branch import Branch
+from perdure.core.execution.branch import Branch, Living
 from perdure.core.execution.delivery_order import DeliveryOrder
 from perdure.core.execution.history import History
 from perdure.core.execution.spec import Call
@@ -107,9 +107,7 @@ class EventTurns(ABC):
         name: what the notes of its timers call the loop; empty for the one that executes an async workflow.
     """
 
-    def __init__(
-        self, scope: OrderedScope, loop: asyncio.AbstractEventLoop, living: list[Branch], name: bytes = b""
-    ) -> None:
+    def __init__(self, scope: OrderedScope, loop: asyncio.AbstractEventLoop, living: Living, name: bytes = b"") -> None:
         self._scope = scope
         self.loop = loop
         self.living = living
@@ -156,7 +154,7 @@ class EventTurns(ABC):
         if len(living) <= 1:
             return True
         if living[-1].done():
-            living[:] = [branch for branch in living if not branch.done()]
+            living.look()
         return len(living) <= 1
 
     def may_pass(self, seq: float) -> bool:

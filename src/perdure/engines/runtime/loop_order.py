@@ -13,16 +13,13 @@ from contextvars import Context
 from threading import get_ident
 from typing import Any
 
-from perdure.core.execution.branch import Branch
+from perdure.core.execution.branch import Branch, Living
 from perdure.core.execution.delivery_order import BLOCKED, OVER, DeliveryOrder, Next
 from perdure.engines.interface import here
 from perdure.engines.runtime.awaiting import rests
 from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.loop_futures import settle_future
 from perdure.engines.runtime.workflow_timers import Timer
-
-MANY = 256
-"""So many branches more, and those that have ended are forgotten."""
 
 
 class LoopOrder(EventOrder):
@@ -36,7 +33,7 @@ class LoopOrder(EventOrder):
     """
 
     def __init__(self, scope: Any, loop: asyncio.AbstractEventLoop, line: Branch, name: bytes) -> None:
-        super().__init__(scope, loop, [], name)
+        super().__init__(scope, loop, Living(), name)
         self.line = line
         self.ident = get_ident()
         self.root: Branch | None = None
@@ -48,9 +45,7 @@ class LoopOrder(EventOrder):
     def take(self, task: Any, parent: Branch) -> Branch:
         """A task of the loop is a branch."""
         branch = Branch(task, parent)
-        self.living.append(branch)
-        if len(self.living) % MANY == 0:
-            self.living[:] = [one for one in self.living if not one.done()]
+        self.living.take(branch)
         return branch
 
     def take_root(self, task: Any) -> Branch:

@@ -270,6 +270,7 @@ class bounded:  # noqa: N801  used like a function: `await bounded(...)`
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            self._task = None  # it may end with this error, whose traceback leads here
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._unless is not None and self._unless():

@@ -398,5 +398,5 @@ class ClusterScope(BaseScope):
 
 def _value(end: Any) -> Any:
     if type(end) is Failed:
-        raise end.error
+        raise end.take()
     return end.value
