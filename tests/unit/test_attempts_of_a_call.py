@@ -148,7 +148,10 @@ def test_each_failure_is_written_down_with_what_is_waited_for_after_it() -> None
 
 
 def test_the_last_failure_is_saved_with_the_end_of_its_call() -> None:
-    """With the attempts as notes; the record of the last one is left to whoever saves the end."""
+    """With the attempts as notes; the record of the last one is left to whoever saves the end.
+
+    The error is in the end alone, until it is taken to be raised: what engines hold leads to none.
+    """
     call = called()
     last = OSError("three")
     series = Series(call, history(), OSError("one"), OSError("two"), last)
@@ -157,7 +160,7 @@ def test_the_last_failure_is_saved_with_the_end_of_its_call() -> None:
     assert isinstance(end, Failed)
     assert (end.error, end.attempts, end.replayed) == (last, 3, False)
     assert end.last is not None
-    assert end.last.error is last
+    assert end.last.error is None
     assert end.unsaved is not None
     assert (end.unsaved.number, end.unsaved.counted, end.unsaved.delay, end.verdict) == (
         3,
@@ -167,6 +170,8 @@ def test_the_last_failure_is_saved_with_the_end_of_its_call() -> None:
     )
     assert end.unsaved.intact(7)
     assert last.__notes__[0].startswith("perdure: step 'tried' failed 3 times in 12 s")
+    assert end.take() is last
+    assert end.error is not last
     assert series.now == 1012.0
 
 
