@@ -78,6 +78,7 @@ class BaseScope(ABC):
         self.deciding: AbstractContextManager[Any] | None = None  # held while a decision is made, if they do
         self.holds = WorkUnderWay()  # the calls of other threads
         self.turns: ThreadTurns | None = None  # the order in which they see what their calls come to
+        self.line: ThreadTask | None = None  # the thread that executes the function, if others take part
         self.thread_numbers: dict[Branch, Iterator[int]] = {}  # how many threads each branch has started
         self.orders: dict[Any, LoopOrder] = {}  # of the event loops that the workflow, or a thread of it, runs itself
         self.loop_numbers: dict[Branch, Iterator[int]] = {}  # how many loops each branch has run
@@ -189,14 +190,13 @@ class BaseScope(ABC):
         """From here on, several threads take part in the run."""
         if self.deciding is not None:
             return
+        self.line = line = ThreadTask(self)
+        line.ident, line.native = self.ident, self.native
         if self.main is None:
-            task = ThreadTask(self)
-            task.ident, task.native = self.ident, self.native
-            task.branch = self.main = Branch(task)
-            from perdure.engines.runtime.thread_turns import ThreadTurns
+            line.branch = self.main = Branch(line)
+        from perdure.engines.runtime.thread_turns import ThreadTurns
 
-            self.turns = ThreadTurns(self)
-            self.turns.add(task)
+        self.turns = ThreadTurns(self, line)
         self._current = self._branch_here
         self.history.whose = get_ident
         self.history.replays_here = self._replays_here
@@ -264,8 +264,7 @@ class BaseScope(ABC):
         task = current(self)
         if task is None and get_ident() != self.ident and not in_pool.handoff:
             task = visit(self)
-        if task is None and self.main is not None and isinstance(self.main.task, ThreadTask):
-            task = self.main.task
+        task = task or self.line
         counted = not in_task and task is not None and self.deciding is not None
         if counted:
             self._count(task, 1)
@@ -288,8 +287,8 @@ class BaseScope(ABC):
                 self.wake_loop()
 
     def thread_here(self) -> ThreadTask:
-        """The thread or job of a sync workflow that is executing, or that this one carries a decision of."""
-        return current(self) or self.visitors.get(get_ident()) or cast(ThreadTask, cast(Branch, self.main).task)
+        """The thread or job of the workflow that is executing, or that this one carries a decision of."""
+        return current(self) or self.visitors.get(get_ident()) or cast(ThreadTask, self.line)
 
     def _count(self, task: ThreadTask | None, more: int) -> None:
         assert task is not None

@@ -8,9 +8,10 @@ docs/decisions/0019-races.md says why.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection
 from contextvars import Context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.delivery_order import BLOCKED, OVER, Deliver, DeliveryOrder, Fire, Next
@@ -19,6 +20,9 @@ from perdure.engines.runtime.awaiting import rests
 from perdure.engines.runtime.event_turns import Event, EventTurns
 from perdure.engines.runtime.loop_futures import settle_future
 from perdure.engines.runtime.workflow_timers import Timer
+
+if TYPE_CHECKING:
+    from perdure.engines.runtime.loop_threads import LoopThreads
 
 MOST_TURNS = 200
 """Turns of the loop after which a workflow that is busy all the time (it polls something) sees the next event."""
@@ -46,6 +50,9 @@ class EventOrder(EventTurns):
 
     line: Branch | None = None
     """The branch that runs the loop, if it is one."""
+    looks = 0
+    """How often it has looked whether something can come."""
+    _beside: LoopThreads | None = None
 
     def close(self) -> None:
         """The workflow's function is over."""
@@ -55,6 +62,23 @@ class EventOrder(EventTurns):
         self._queue.clear()
         for future in self._waiting.values():
             settle_future(future)
+        if self._scope.turns is not None:
+            self._scope.turns.wake()
+
+    def is_closed(self) -> bool:
+        """Is the workflow's function over?"""
+        return self._closed
+
+    def _threads(self) -> LoopThreads | None:
+        """The threads whose turns are in one order with the events; None if there are none."""
+        turns = self._scope.turns
+        if turns is None or turns.is_over():
+            return None
+        if self._beside is None:
+            from perdure.engines.runtime.loop_threads import LoopThreads
+
+            self._beside = LoopThreads(self.loop, turns, self.poke)
+        return self._beside
 
     def is_quiet(self) -> bool:
         """Is there nothing that the loop is about to let come, as far as another thread can see?"""
@@ -69,6 +93,8 @@ class EventOrder(EventTurns):
         """
         scope = self._scope
         under_way = self._queue or self._waiting or self._resting or self._given_up or self._unwinding
+        if (turns := self._scope.turns) is not None and turns.places():
+            return False
         if self._closed or self._replay is not None or under_way or scope.executing or scope.maps or self._busy():
             return False
         if not hasattr(self.loop, "__dict__") or any(timer.pending() for timer in self._timers.values()):
@@ -96,6 +122,7 @@ class EventOrder(EventTurns):
     def _look(self) -> None:
         """Let come what can come; `_scheduled` all the while, since it is looked at again anyway."""
         again = True
+        self.looks += 1
         try:
             again = not self._closed and self._look_on()
         finally:
@@ -107,11 +134,16 @@ class EventOrder(EventTurns):
         """The same. Is there to be another look in the next turn of the loop?"""
         if self._busy():
             self._turns += 1
+            if self._beside is not None:
+                self._beside.stir()
             return True
         patient = self._turns < MOST_TURNS
-        self._turns = 0
         for _ in range(AT_ONCE):
+            threads = None if self._scope.turns is None else self._threads()
+            if threads is not None and (rest := self._rest_of(threads)) is not True:
+                return rest is None
             before = 0 if self._ready is None else len(self._ready)
+            self._turns = 0
             if self._resting:
                 self._wake_new_calls()
             if not self._let_come():
@@ -119,6 +151,27 @@ class EventOrder(EventTurns):
             if not patient or not self._run_on(before):
                 return True
         return True
+
+    def _rest_of(self, threads: LoopThreads) -> bool | None:
+        """Do the threads rest, so that the next can come? If not: see `LoopThreads.rest`."""
+        replay = self._replay
+        if replay is not None:
+            threads.take_part(replay)
+            place = replay.first_waiting()
+        else:
+            place = threads.first()
+            if self._queue and (place is None or self._queue[0].place < place):
+                place = self._queue[0].place
+            if place is None:
+                return True
+        rest = threads.rest(place, self._is_empty)
+        if replay is not None:
+            threads.take_part(replay)  # those that have come to wait meanwhile
+        return rest
+
+    def _is_empty(self) -> bool:
+        """Has the loop nothing to run at this moment, as far as it shows?"""
+        return self._can_run_on and not self._ready
 
     def _let_come(self) -> bool:
         """Deliver the next event, if there is one."""
@@ -179,8 +232,10 @@ class EventOrder(EventTurns):
         return False
 
     def _next(self) -> bool:
-        """Deliver the next event of this process."""
+        """Deliver the next event of this process, or of its threads."""
         queue = self._queue
+        if self._beside is not None and self._beside.give_before(queue[0].place if queue else math.inf):
+            return True
         while queue:
             event = queue[0]
             if event.future is not None and event.future.done():
@@ -246,7 +301,11 @@ class EventOrder(EventTurns):
     def _arrive(self, place: float) -> bool:
         assert self._replay is not None
         self._replay.leave(place)
-        settle_future(self._waiting.pop(place))
+        waiting = self._waiting.pop(place, None)
+        if waiting is not None:
+            settle_future(waiting)
+        elif self._beside is not None:
+            self._beside.give(place)
         return True
 
     def _end_replay(self, timers: dict[int, Timer]) -> bool:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import Context
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -22,6 +22,10 @@ from perdure.engines.runtime.loop_futures import settle_future
 from perdure.engines.runtime.ready_handles import ready_on, shows_ready
 from perdure.engines.runtime.workflow_timers import Timer
 from perdure.errors import StopRun
+
+if TYPE_CHECKING:
+    from perdure.engines.runtime.loop_threads import LoopThreads
+    from perdure.engines.runtime.thread_turns import ThreadTurns
 
 
 class _Fired(msgspec.Struct, array_like=True):
@@ -45,6 +49,7 @@ class OrderedScope(Protocol):
     maps: set[asyncio.Task[Any]]
     settling: list[tuple[Call, Branch | None]]
     executing: int
+    turns: ThreadTurns | None
     deciding: AbstractContextManager[Any] | None
 
     @property
@@ -151,11 +156,9 @@ class EventTurns(ABC):
         if self._queue:
             return False
         living = self.living
-        if len(living) <= 1:
-            return True
-        if living[-1].done():
+        if len(living) > 1 and living[-1].done():
             living.look()
-        return len(living) <= 1
+        return len(living) <= 1 and (self._scope.turns is None or self._threads() is None)
 
     def may_pass(self, seq: float) -> bool:
         """May a call have the record that it has claimed without waiting?"""
@@ -348,11 +351,11 @@ class EventTurns(ABC):
         self.poke()
 
     def _enqueue(self, timer: Timer) -> None:
-        history = self._scope.history
-        if not self._tells_nothing():
-            with self._scope.deciding or nullcontext():
+        history, tells_nothing = self._scope.history, self._tells_nothing()
+        with self._scope.deciding or nullcontext():
+            if not tells_nothing:
                 history.timer_fired(timer.number, self.name)
-        event = Event(history.last, None, timer)
+            event = Event(history.last, None, timer)
         event.ready = True
         self._queue.append(event)
 
@@ -363,6 +366,7 @@ class EventTurns(ABC):
             or self._scope.maps
             or self._queue
             or sum(each.pending() for each in self._timers.values()) > 1
+            or self._threads() is not None
             or self._on_their_way()  # such as a request that the workflow itself makes
         )
 
@@ -378,6 +382,10 @@ class EventTurns(ABC):
         """The same, on another thread than the loop's."""
         with suppress(RuntimeError):  # the loop has been closed
             self.loop.call_soon_threadsafe(self.poke, context=Context())
+
+    @abstractmethod
+    def _threads(self) -> LoopThreads | None:
+        """The threads whose turns are in one order with the events; None if there are none."""
 
     @abstractmethod
     def _on_their_way(self) -> bool:

@@ -111,6 +111,9 @@ class LoopOrder(EventOrder):
         following = replay.next_of_its_own(timers, self._made)
         return OVER if following == BLOCKED and not replay.has_timers() and self._has_threads() else following
 
+    def _threads(self) -> None:
+        """Threads are not ordered as long as such a loop runs."""
+
     def _has_threads(self) -> bool:
         """Do threads take part in the run, or did they? Then what is left of the history may be theirs.
 

@@ -215,6 +215,8 @@ def working(scope: Any, order: Any) -> bool:
     with scope.deciding:
         settling = {branch for _, branch in scope.settling if branch is not None}
     living = [branch for branch in others(scope, order) if branch not in settling]
+    if order is scope.order:  # whose turn it is, that loop says
+        living = [one for one in living if not isinstance(one.task, ThreadTask) or not one.task.turns]
     state, asleep = _worst(scope, living, settling) if living else (State.RESTS, {})
     if state is not State.RESTS or not asleep:
         order.looked = None

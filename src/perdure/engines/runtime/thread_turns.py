@@ -1,4 +1,4 @@
-"""The order in which the threads of a sync workflow see what their calls come to: that of the records, in each life.
+"""The order in which the threads of a workflow see what their calls come to: that of the records, in each life.
 
 Which future is done first, and what lies in a queue, decides what a workflow calls next. So one call at a time returns
 to the workflow: the one with the lowest number, when all other threads have come to rest after the one before. A
@@ -7,15 +7,21 @@ resumed run reads the same records, lets them come in the same order, and finds 
 A thread rests if it waits here too, executes a step, or waits for another thread, which its innermost frame says; what
 else it sleeps in, the system says (`thread_states`). One that goes on computing is waited for as long as
 `MOVING_SECONDS`, one that sleeps again and again as long as `NAPPING_SECONDS`, and then not again before its next call.
+
+The event loop that executes an async workflow is one more thread: what comes to its tasks and what comes to threads is
+one order, and the loop says whose turn it is (`event_order`). While a task keeps it, in a sync step or in a wait for a
+thread, the threads say so themselves, as in a sync workflow.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from bisect import insort
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock, get_ident
 from types import FrameType
 from typing import Any
@@ -38,15 +44,18 @@ SHORTEST_LOOK, LONGEST_LOOK = 0.00002, 0.002
 HEAD_SECONDS = 0.05
 """So often it is looked at what is said by those whom it is about."""
 
+_OURS = f"{Path(__file__).parents[2]}{os.sep}"
+
 
 class _Waiting:
     """A call that has come to its end, and that its thread has not seen."""
 
-    __slots__ = ("seq", "task", "turn")
+    __slots__ = ("given", "seq", "task", "turn")
 
     def __init__(self, seq: int, task: ThreadTask) -> None:
         self.seq = seq
         self.task = task
+        self.given = False
         self.turn = Lock()
         self.turn.acquire()
 
@@ -90,21 +99,28 @@ class _Moving:
         return None if self._native is None else processor_seconds(self._native)
 
 
+Seen = dict[ThreadTask | int, _Moving]
+
+
 class ThreadTurns:
     """The threads of one run, and the calls that wait for their turn.
 
     Args:
         scope: the run.
+        line: the thread that executes the workflow's function, or the loop that does.
     """
 
-    def __init__(self, scope: Any) -> None:
+    def __init__(self, scope: Any, line: ThreadTask) -> None:
         self._scope = scope
-        self.threads: set[ThreadTask] = set()  # that execute code of the run, or are about to
+        self._line = line
+        self.threads: set[ThreadTask] = {line}  # that execute code of the run, or are about to
         self._lock = Lock()
         self._queue: list[_Waiting] = []
         self._jobs: dict[Any, set[ThreadTask]] = {}  # by the pool, those that no thread has begun
         self._sleepers = Sleepers()
         self._passed_over: dict[ThreadTask | int, int] = {}  # those that are not waited for, until they make more calls
+        self.held_up = False  # something waits in the loop for threads to come to rest
+        self._kept_at = -1  # how often the loop had looked when a task of its was seen to keep it
 
     # -- who takes part -----------------------------------------------------------------------------------------------
 
@@ -166,57 +182,90 @@ class ThreadTurns:
     def come(self, task: ThreadTask) -> None:
         """A call of that thread has ended, and its record is durable: wait for its turn."""
         seq, task.place = task.place, 0
-        if not seq or self._is_over():
+        if not seq or self.is_over():
             return
         mine = _Waiting(seq, task)
         try:
             with self._lock:
                 task.turns += 1
                 insort(self._queue, mine)
-                self._wake()
+            self.look()
             self._wait(mine)
         finally:
             with self._lock:
-                if mine in self._queue:
-                    task.turns -= 1
-                    self._queue.remove(mine)
-                    self._wake()
+                if not mine.given:
+                    self._let_go(mine)
+            self.look()
+
+    def give(self, seq: float) -> bool:
+        """It is the turn of the call with that number: the loop says so. False if it does not wait any more."""
+        with self._lock:
+            for one in self._queue:
+                if one.seq == seq:
+                    self._let_go(one)
+                    self._wake([one])
+                    return True
+        return False
+
+    def places(self) -> list[int]:
+        """The numbers of the calls that wait for their turn, the lowest first."""
+        return [one.seq for one in list(self._queue)]
+
+    def first(self) -> int | None:
+        """The lowest of them."""
+        for one in self._queue[:1]:
+            return one.seq
+        return None
 
     def look(self) -> None:
         """Something has changed: the next call may have to wait no longer."""
+        order = self._scope.order
+        if order is not None:
+            if self.held_up and get_ident() != self._line.ident:
+                self.held_up = False
+                order.poke_from_thread()
+            if self._loop_gives():
+                return
         if self._queue:
             with self._lock:
-                self._wake()
+                self._wake(self._queue[:1])
 
-    def _wake(self) -> None:
-        if self._queue and self._queue[0].turn.locked():
-            self._queue[0].turn.release()
+    def wake(self) -> None:
+        """All that wait are to look whether they still have to."""
+        with self._lock:
+            self._wake(self._queue)
 
-    def _is_over(self) -> bool:
-        """Nothing is left to wait for, or a loop runs, whose events have an order of their own."""
+    def _wake(self, some: list[_Waiting]) -> None:
+        for one in some:
+            if one.turn.locked():
+                one.turn.release()
+
+    def _let_go(self, one: _Waiting) -> None:
+        one.given = True
+        one.task.turns -= 1
+        self._queue.remove(one)
+
+    def is_over(self) -> bool:
+        """Nothing is left to wait for, or a thread runs a loop, whose events have an order of their own."""
         scope = self._scope
         loops = bool(scope.orders) and not all(loop.is_closed() for loop in list(scope.orders))
-        return loops or scope.closed or scope.forked or scope.stopped is not None
+        over: bool = loops or scope.closed or scope.forked or scope.stopped is not None
+        return over or (scope.order is not None and scope.order.is_closed())
 
     def _wait(self, mine: _Waiting) -> None:
-        began: dict[ThreadTask | int, _Moving] = {}
+        seen: Seen = {}
         pause = SHORTEST_LOOK
-        while not self._is_over():
+        while not mine.given and not self.is_over():
+            if self._loop_gives():
+                self._wait_for_loop(mine)
+                continue
             if self._queue[0] is not mine:
                 mine.turn.acquire(timeout=HEAD_SECONDS)
-                began, pause = {}, SHORTEST_LOOK
+                seen, pause = {}, SHORTEST_LOOK
                 continue
-            moving = self._moving(mine)
+            moving = self.moving(mine.seq, seen, mine.task)
             if not moving:
                 return
-            for one, called in moving.items():
-                since = began.get(one)
-                if since is None or since.called != called:
-                    began[one] = _Moving(one if isinstance(one, int) else one.native, called)
-                elif since.for_too_long(
-                    self._sleepers, in_call=not isinstance(one, int) and one.calls > 0 and not one.drawing
-                ):
-                    self._passed_over[one] = called
             # What is being saved says when that has come further.
             silent = any(isinstance(one, int) or not one.place for one in moving)
             if mine.turn.acquire(timeout=pause if silent else HEAD_SECONDS):
@@ -224,25 +273,65 @@ class ThreadTurns:
             else:
                 pause = min(2 * pause, LONGEST_LOOK)
 
+    def _loop_gives(self) -> bool:
+        """Does the loop that executes the workflow come to look, and say whose turn it is?"""
+        order = self._scope.order
+        return order is not None and not self._line.calls and order.looks != self._kept_at
+
+    def _wait_for_loop(self, mine: _Waiting) -> None:
+        order = self._scope.order
+        looks = order.looks
+        order.poke_from_thread()
+        if mine.turn.acquire(timeout=HEAD_SECONDS) or order.looks != looks or self._line.ident is None:
+            return
+        frame = sys._current_frames().get(self._line.ident)
+        ours = frame is not None and frame.f_code.co_filename.startswith(_OURS)  # such as a commit
+        if frame is not None and not ours and self._rests_outside(frame, self._line.native):
+            self._kept_at = looks
+
     # -- who is on the way --------------------------------------------------------------------------------------------
 
-    def _moving(self, mine: _Waiting) -> dict[ThreadTask | int, int]:
-        """The other threads that are on their way, and how many calls each has made."""
+    def moving(self, seq: float, seen: Seen, but: ThreadTask | None = None) -> dict[ThreadTask | int, int]:
+        """The threads that are on their way, and are to be waited for.
+
+        Args:
+            seq: the place whose turn may come; a thread that saves what comes after it is not waited for.
+            seen: since when each was seen to be on its way.
+            but: who asks; the line of the workflow if it is its loop.
+
+        Returns:
+            How many calls each has made.
+        """
+        moving = self._moving(seq, self._line if but is None else but)
+        for one, called in moving.items():
+            since = seen.get(one)
+            if since is None or since.called != called:
+                seen[one] = _Moving(one if isinstance(one, int) else one.native, called)
+            elif since.for_too_long(
+                self._sleepers, in_call=not isinstance(one, int) and one.calls > 0 and not one.drawing
+            ):
+                self._passed_over[one] = called
+        return moving
+
+    def _moving(self, seq: float, but: ThreadTask) -> dict[ThreadTask | int, int]:
         moving: dict[ThreadTask | int, int] = {}
-        inside: set[int | None] = {mine.task.ident}
+        inside: set[int | None] = {but.ident}
+        # In this order: a job that begins meanwhile is seen in one of the two, and by the frame that it has then.
+        under_way = {pool: self._is_under_way(pool, jobs) for pool, jobs in list(self._jobs.items())}
+        tasks = list(self.threads)
         frames = sys._current_frames()
-        for task in list(self.threads):
-            if task is mine.task:
+        for task in tasks:
+            if task is but:
                 continue
             inside.add(task.ident)
             if self._passed_over and self._passed_over.get(task) == task.called:
                 continue
             if self._has_ended(task, frames):
                 self.threads.discard(task)
-            elif not self._rests(task, mine.seq, frames):
+            elif not self._rests(task, seq, frames):
                 moving[task] = task.called
-        for pool, jobs in list(self._jobs.items()):
-            self._look_at_pool(pool, jobs, frames, inside, moving)
+        for pool, has_jobs in under_way.items():
+            self._look_at_pool(pool, has_jobs, frames, inside, moving)
         return moving
 
     def _has_ended(self, task: ThreadTask, frames: Mapping[int, FrameType]) -> bool:
@@ -253,7 +342,7 @@ class ThreadTurns:
             return not task.thread.is_alive()
         return task.ident not in frames
 
-    def _rests(self, task: ThreadTask, seq: int, frames: Mapping[int, FrameType]) -> bool:
+    def _rests(self, task: ThreadTask, seq: float, frames: Mapping[int, FrameType]) -> bool:
         if task.calls and (task.turns or task.blocked or task.place > seq):
             return True
         if task.calls and not (task.drawing and task.maps):
@@ -268,23 +357,23 @@ class ThreadTurns:
             rests = takes_jobs(frame) or (native is not None and self._sleepers.sleeps(native, frame))
         return rests
 
+    def _is_under_way(self, pool: Any, jobs: set[ThreadTask]) -> bool:
+        """Is a job in the queue of the pool, or on its way from there to the thread that has taken it?"""
+        if pool._work_queue.qsize():
+            return True
+        if jobs:
+            jobs -= {job for job in list(jobs) if job.done()}  # cancelled, or refused by the pool
+        return bool(jobs)
+
     def _look_at_pool(
         self,
         pool: Any,
-        jobs: set[ThreadTask],
+        has_jobs: bool,
         frames: Mapping[int, FrameType],
         inside: set[int | None],
         moving: dict[ThreadTask | int, int],
     ) -> None:
-        """Add the threads that are about to begin a job, or still hand on what one has come to.
-
-        A job is queued, or on its way to the thread that has taken it, or begun: those that are not begun and not in
-        the queue any more are on their way.
-        """
-        queued = pool._work_queue.qsize()
-        if len(jobs) > queued:
-            jobs -= {job for job in list(jobs) if job.future is not None and job.future.cancelled()}
-        under_way = bool(queued) or len(jobs) > queued
+        """Add the threads that are about to begin a job, or still hand on what one has come to."""
         for thread in list(pool._threads):
             if thread.ident in inside or thread.native_id in self._passed_over:
                 continue
@@ -292,7 +381,7 @@ class ThreadTurns:
             if frame is None:
                 rests = thread.ident is not None and not thread.is_alive()
             elif takes_jobs(frame):
-                rests = not under_way
+                rests = not has_jobs
             else:
                 rests = self._rests_outside(frame, thread.native_id)
             if not rests:
