@@ -13,9 +13,10 @@ from tests.proof.form import Figures, Proof, each_of
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # as pytest has it
 
-from tests.conformance.conftest import Server
+from tests.conformance.conftest import OF_A_CLUSTER, Server
 from tests.conformance.test_kills import VICTIM, carry_through_kills
 
+import warm
 from perdure.errors import PerdureError
 
 TWICE = "one effect for each call"
@@ -34,7 +35,8 @@ def judged(cases: int, campaign: Callable[[Server, Path], str], *, kept: bool = 
     with tempfile.TemporaryDirectory(prefix="perdure-proof-") as name:
         server = Server(Path(name), kept=kept)
         try:
-            numbers = re.findall(r"(\d+) (runs|calls|of them executed again)", campaign(server, Path(name)))
+            with warm.loaded(*OF_A_CLUSTER):
+                numbers = re.findall(r"(\d+) (runs|calls|of them executed again)", campaign(server, Path(name)))
             found.counts = Counter({what: int(number) for number, what in numbers})
         except (AssertionError, PerdureError) as error:
             found.cases = 1
