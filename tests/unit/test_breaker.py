@@ -208,6 +208,7 @@ def test_a_look_at_the_state_says_who_would_be_refused() -> None:
     opened = fail(BreakerState(), 1, ONCE)
     assert breaker.peek(BreakerState(), T) is None
     assert breaker.peek(opened, T + 10) == Refusal("open", 20.0)
+    assert breaker.peek(opened, T + 29.5) == Refusal("open", 0.5)
     assert breaker.peek(opened, T + 30) is None
     assert breaker.peek(breaker.isolate(opened, T), T + 500) == Refusal("isolated")
     probing, _ = ask(opened, T + 31, ONCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from perdure.engines.local import engine
 from perdure.errors import DiskFull, StopRun
 from perdure.store import crashes, deaths, flight_record
 from perdure.store.flight_recorder import Recorder
+from perdure.store.liveness import locks_of
 from perdure.store.runs import Store
 
 KEY = b"k" * 16
@@ -151,6 +153,18 @@ def test_a_record_stays_while_its_death_is_being_reported(fate: Fate, reported: 
     assert not path.exists()
     recorder.close()
     fate.store.close()
+
+
+@pytest.mark.parametrize(("cause", "watched"), [("", False), ("SIGKILL", False), ("SIGKILL", True)])
+def test_only_a_watchdog_that_is_about_to_say_the_cause_is_waited_for(
+    fate: Fate, monkeypatch: pytest.MonkeyPatch, cause: str, watched: bool
+) -> None:
+    """What is known needs no waiting, and nobody says what no process watches."""
+    crash(fate, "charge", cause=cause)
+    monkeypatch.setattr(flight_record, "is_watched", lambda path: watched)
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waits"))
+    (one,) = flight_record.dead(flight_record.folder_of(fate.state), locks_of(fate.state))
+    assert crashes.settled(one) == one
 
 
 def test_what_was_left_is_known(fate: Fate) -> None:

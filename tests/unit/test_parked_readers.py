@@ -111,3 +111,12 @@ def test_this_process_is_named_as_such(store: Store) -> None:
     many = parked_readers.finishes([1, os.getpid(), 3, 4])
     assert many.startswith("processes 1 (")
     assert many.endswith(" and 1 more have finished reading")
+
+
+def test_a_reader_may_be_the_first_process_of_its_container(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named; a process of another container, which has no number here, is not."""
+    at = os.stat(f"{store.path}-shm")
+    inode = f"{os.major(at.st_dev):02x}:{os.minor(at.st_dev):02x}:{at.st_ino}"
+    lines = [f"{n}: POSIX  ADVISORY  READ {pid} {inode} 124 124" for n, pid in enumerate((1, 0, -1, 7))]
+    monkeypatch.setattr(Path, "read_text", lambda path, **_: "\n".join(lines) if str(path) == "/proc/locks" else "")
+    assert parked_readers.readers(store.path) == [1, 7]

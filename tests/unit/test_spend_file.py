@@ -50,6 +50,12 @@ def test_what_is_noted_last_is_read(file: SpendFile, path: Path) -> None:
     assert read(path) == said(short, long, last)
 
 
+def test_names_of_each_length_have_room(file: SpendFile, path: Path) -> None:
+    """Also one that fills its last slot to the last byte, or needs a byte of one more: it overlaps with no other."""
+    noted = [spent(file, tokens, "n" * (SLOT + tokens)) for tokens in range(SLOT)]
+    assert read(path) == said(*noted)
+
+
 def test_a_place_is_free_once_what_it_says_is_saved(file: SpendFile, path: Path) -> None:
     """The file is as long as there were attempts at a time, and what no commit has saved stays in it."""
     first, other = spent(file, 1), spent(file, 2)

@@ -33,6 +33,12 @@ class Box(Generic[T]):
     content: T
 
 
+@dataclass
+class Boxes(Generic[T]):
+    any: Box
+    same: Box[T]
+
+
 class Answer(TypedDict):
     name: str
     count: NotRequired[int]
@@ -114,6 +120,8 @@ def misfit(annotation: Any, value: Any, strict: bool = False) -> str | None:
         (Box[int], Box("a"), ".content"),
         (Box[list[Info]], Box([Info(1), Info("a")]), ".content[1].code"),  # type: ignore[arg-type]
         (Box, Box("a"), None),
+        (Boxes[int], Boxes(Box("a"), Box(1)), None),
+        (Boxes[int], Boxes(Box("a"), Box("b")), ".same.content"),
     ],
 )
 def test_the_first_place_that_does_not_fit(annotation: Any, value: Any, place: str | None) -> None:
