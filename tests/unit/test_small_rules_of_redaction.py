@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -28,6 +29,13 @@ def test_which_values_are_looked_for(value: str, distinct: bool) -> None:
     """Neither short ones nor common words nor what stands for something hidden."""
     assert is_distinct(value) is distinct
     assert (Redactor([value])(f"<{value}>") == "<***>") is distinct
+
+
+def test_a_short_part_of_a_secret_in_base64_is_no_form_of_it() -> None:
+    """Behind other bytes, seven letters of a secret of six are its own; eight are hidden."""
+    seven = base64.b64encode(b"\0abcdef")[2:9].decode()
+    eight = base64.b64encode(b"abcdef").decode()
+    assert Redactor(["abcdef"])(f"<{seven}> <{eight}>") == f"<{seven}> <***>"
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,8 @@ def test_members_beyond_measure_keep_class_and_message(monkeypatch: pytest.Monke
     back = again(group)
     assert [type(each) for each in back.exceptions] == [type(each) for each in group.exceptions]
     assert str(back.exceptions[-1]) == "has failed"
+    whole = [getattr(each, "value", None) or getattr(each, "errno", None) for each in back.exceptions]
+    assert [bool(each) for each in whole] == [True] * 10 + [False] * 10
 
 
 def test_so_many_attributes_of_an_object_are_kept():
