@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,8 +161,8 @@ def test_only_a_watchdog_that_is_about_to_say_the_cause_is_waited_for(
     """What is known needs no waiting, and nobody says what no process watches."""
     crash(fate, "charge", cause=cause)
     monkeypatch.setattr(flight_record, "is_watched", lambda path: watched)
-    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waits"))
     (one,) = flight_record.dead(flight_record.folder_of(fate.state), locks_of(fate.state))
+    monkeypatch.setattr(flight_record, "read", lambda path: pytest.fail("it was waited, and looked again"))
     assert crashes.settled(one) == one
 
 
