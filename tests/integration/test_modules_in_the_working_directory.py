@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from perdure.alerts.watchdog import client
 from perdure.config.interpreter import bare_command, module_command, script_command
 
 PLANTED = "import pathlib; pathlib.Path(__file__).with_name('executed').touch()\n"
@@ -26,10 +28,23 @@ PLANTED = "import pathlib; pathlib.Path(__file__).with_name('executed').touch()\
 )
 def test_a_module_in_the_working_directory(command: list[str], tmp_path: Path) -> None:
     """It is not executed, whatever it is called."""
+    assert not executes_planted(command, tmp_path)
+
+
+def test_the_reporter_of_a_death(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watchdog process, which imports nothing of perdure's, starts it as any other Python of perdure's."""
+    monkeypatch.syspath_prepend(str(Path(client.__file__).parent))
+    command = importlib.import_module("process").reporter_command(sys.executable)
+    assert not executes_planted(command, tmp_path)
+    assert executes_planted([word for word in command if word != "-P"], tmp_path)
+
+
+def executes_planted(command: list[str], folder: Path) -> bool:
+    """Whether a command executes one of the modules that lie in the folder that it is started in."""
     for name in ("msgspec", "perdure", "json", "struct", "importlib", "apprise", "logging"):
-        (tmp_path / f"{name}.py").write_text(PLANTED)
-    subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
-    assert not (tmp_path / "executed").exists()
+        (folder / f"{name}.py").write_text(PLANTED)
+    subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    return (folder / "executed").exists()
 
 
 SCRIPT = """

@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from alert_world import Chat, failed
 
 from conftest import replace
-from perdure.alerts import atomic_files
+from perdure.alerts import atomic_files, sender
+from perdure.alerts.spool import Spool
 from perdure.errors import StateReadOnly, StateUntrusted
 from perdure.operations.doctor import examine
 from perdure.operations.location import Location, opened
 from perdure.store import database, liveness, migration, state_files
 from perdure.store.flight_record import dead
 from perdure.store.flight_recorder import Recorder
-from perdure.store.liveness import Liveness, is_held
+from perdure.store.liveness import Liveness, is_held, seems_alive
 from perdure.store.runs import Store
 
 OTHER = 65534
@@ -172,7 +174,7 @@ def locked_out(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     """Root is locked out of nothing: the system's answer to any other user is put in its place."""
 
     def lock_out(path: Path) -> None:
-        real_open, real_stat = os.open, os.stat
+        real_open, real_stat, real_lstat, real_access = os.open, os.stat, os.lstat, os.access
 
         def refuse(name: object) -> None:
             if isinstance(name, str | os.PathLike) and Path(name).is_relative_to(path):
@@ -186,8 +188,18 @@ def locked_out(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
             refuse(name)
             return real_stat(name, **more)
 
+        def looking_at_itself(name: str, **more: int) -> os.stat_result:
+            if Path(name) != path:  # whose a folder is that is closed can be seen
+                refuse(name)
+            return real_lstat(name, **more)
+
+        def may(name: str | os.PathLike[str], *rest: int, **more: bool) -> bool:
+            return not Path(name).is_relative_to(path) and real_access(name, *rest, **more)
+
         replace(monkeypatch, os, "open", opening)
         replace(monkeypatch, os, "stat", looking)
+        replace(monkeypatch, os, "lstat", looking_at_itself)
+        replace(monkeypatch, os, "access", may)
 
     return lock_out
 
@@ -204,6 +216,68 @@ def test_the_lock_of_another_user(state: Path, locked_out: Callable[[Path], None
         is_held(lock)
     assert f"rm -f {lock}" in refused.value.hint
     assert dead(state.parent / "flight", lock.parent) == []
+
+
+def test_runs_are_shown_beside_the_lock_of_another_user(
+    state: Path, locked_out: Callable[[Path], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Who only looks takes nothing from a process: it counts as alive, which one line says, with what to do."""
+    presence = Liveness(state)
+    token = presence.show()
+    presence.forget()  # as if it had been killed
+    locked_out(liveness.locks_of(state) / f"{token}.lock")
+    assert Liveness(state, looks=True).lives(token)
+    assert seems_alive(state, token)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "counts as alive" in line
+    assert "rm -f" in line
+    with pytest.raises(StateUntrusted):
+        Liveness(state).lives(token)
+
+
+def test_the_user_that_keeps_a_file_is_named(
+    state: Path, locked_out: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after one run under sudo: who it belongs to, and the command that gives it back, for runs and commands."""
+    monkeypatch.setenv("PERDURE_SHARED", "1")  # the user is one that is trusted, as root is
+    os.chown(state.parent, OTHER, OTHER)
+    locked_out(state.parent)
+    place = Location(state, "a test", "")
+    for look in (lambda: Store(state), lambda: opened(place).__enter__()):
+        with pytest.raises(StateReadOnly, match=r"belongs to .*uid 65534") as refused:
+            look()
+        assert f"sudo chown -R {os.geteuid()} {state.parent}" in refused.value.hint
+    assert any("sudo chown" in check.hint for check in examine(place).state)
+
+
+def test_a_folder_of_the_system_is_not_given_away(tmp_path: Path, locked_out: Callable[[Path], None]) -> None:
+    """Where perdure has made nothing yet, no command says to change whose the folder is."""
+    os.chown(tmp_path, OTHER, OTHER)
+    locked_out(tmp_path)
+    with pytest.raises(StateReadOnly, match="belongs to") as refused:
+        Store(tmp_path / ".perdure" / "state.db")
+    assert "chown" not in refused.value.hint
+
+
+@pytest.mark.parametrize("whose", ["state.db", ""])
+def test_no_alerts_are_put_beside_the_state_of_another_user(whose: str, state: Path) -> None:
+    """Who is refused there leaves nothing behind: the folder would be closed to whom the state belongs to."""
+    os.chown(state.parent / whose, OTHER, OTHER)
+    with pytest.raises(PermissionError, match="uid 65534"):
+        Spool(sender.folder_of(state)).put(failed("x"), [Chat("a")])
+    assert not sender.folder_of(state).exists()
+
+
+def test_doctor_and_a_state_that_is_shared(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is open to the group on purpose is no fault; what is open to all is."""
+    state.chmod(0o660)
+    place = Location(state, "a test", "")
+    seen = []
+    for shared, bits in (("", 0o660), ("1", 0o660), ("1", 0o664)):
+        state.chmod(bits)
+        monkeypatch.setenv("PERDURE_SHARED", shared)
+        seen += [(check.verdict, check.hint) for check in examine(place).state if check.name == "permissions"]
+    assert seen == [("warning", f"chmod 600 {state}"), ("ok", ""), ("warning", f"chmod 660 {state}")]
 
 
 def test_a_state_file_that_cannot_be_looked_at(state: Path, locked_out: Callable[[Path], None]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from perdure.alerts.alert import Alert
 from perdure.alerts.channels.base import Target
-from perdure.alerts.spool import Failure, Spool
+from perdure.alerts.spool import SUFFIX, Failure, Spool
+from perdure.config.os_errors import named
 from perdure.errors import AlertError
 
 _logger = logging.getLogger("perdure")
@@ -16,7 +17,7 @@ _logger = logging.getLogger("perdure")
 
 def folder_of(state: Path) -> Path:
     """Where the alerts of a state file wait: beside it."""
-    return state.with_name(state.name + "-alerts")
+    return state.with_name(state.name + SUFFIX)
 
 
 def send(alert: Alert, targets: Sequence[Target], folder: Path) -> list[Failure]:
@@ -78,7 +79,10 @@ def attempt(alert: Alert, target: Target) -> Failure | None:
 
 
 def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
+    if isinstance(error, OSError):
+        meant = named(error)
+        return f"{meant.what}; {meant.hint}"
+    return type(error).__name__
 
 
 def _logged(failures: list[Failure], waits: bool = True) -> list[Failure]:

@@ -16,11 +16,13 @@ written raises.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -34,9 +36,12 @@ from perdure.alerts.channels.base import Target
 from perdure.alerts.channels.send_timeout import SECONDS
 from perdure.alerts.dedup import WINDOW, Dedup
 from perdure.alerts.retry_queue import Entry, RetryQueue, created
+from perdure.config import ownership
 from perdure.config.steady_clock import steady
 from perdure.errors import AlertError
 
+SUFFIX: Final = "-alerts"
+"""How the name of its folder ends, behind that of the state file."""
 MOST: Final = 1_000
 """Alerts that may wait for one target; beyond it the oldest are dropped, which is reported to it."""
 KEPT: Final = 7 * 86_400.0
@@ -109,6 +114,8 @@ class Spool:
             OSError: it cannot be kept for any target.
         """
         names = {target.digest: target.name for target in targets if target.ready}
+        if not self.folder.is_dir():
+            _refuse_beside_other(self.folder)
         atomic_files.make_folder(self.folder)
         repeated: dict[str, str] = {}
         # Better two at once than an alert that is not kept: so the lock is waited for, and then done without.
@@ -295,6 +302,19 @@ class Spool:
             atomic_files.locked(self.folder / "lock", PATIENCE),
         ):
             queue.report_losses(target.name)
+
+
+def _refuse_beside_other(folder: Path) -> None:
+    """See that no spool is made beside the state file of another user, who could not use it, nor put alerts there.
+
+    Raises:
+        PermissionError: it would be.
+    """
+    state = folder.with_name(folder.name.removesuffix(SUFFIX))
+    for path in (state, *([folder.parent] if folder.parent.name == ownership.HOME else [])):
+        with suppress(FileNotFoundError):
+            if other := ownership.stranger(os.stat(path)):
+                raise PermissionError(errno.EPERM, f"it belongs to {other}", str(path))
 
 
 @contextmanager

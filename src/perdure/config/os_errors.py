@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
+from perdure.config import ownership
 from perdure.errors import DiskFull, StateError, StateIO, StateReadOnly
 
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
@@ -29,16 +31,41 @@ def named(error: OSError, path: Path | str = "") -> StateError:
     if is_used_up(error):
         return used_up(where or str(path))
     if is_refused(error):
-        return StateReadOnly(
+        return refused(
             f"the system refuses access: {text}",
-            "check the permissions of it and of its folder, run as the user that it belongs to, "
-            "or set PERDURE_STATE to another path",
+            Path(where),
+            "check the permissions of it and of its folder, or set PERDURE_STATE to another path",
         )
     if error.errno in _FULL:
         return DiskFull(f"no space is left for {text}", "free some space and run again; everything saved is intact")
     return StateIO(
         f"the system reported an error: {text}", "check the disk (dmesg), then run again; everything saved is intact"
     )
+
+
+def refused(what: str, path: Path, hint: str) -> StateReadOnly:
+    """The error of ours that says that a file of the state cannot be used; it names the user that keeps it, if any.
+
+    Args:
+        what: what cannot be done.
+        path: the file, or where it would be made.
+        hint: what to do if it is no other user's.
+    """
+    found = ownership.keeper(path)
+    if found is None:
+        return StateReadOnly(what, hint)
+    place, owner = found
+    return StateReadOnly(
+        f"{what}; {place} belongs to {owner}",
+        f"run as that user, or set PERDURE_STATE to a path of your own{_given_back(place, path)}",
+    )
+
+
+def _given_back(place: Path, path: Path) -> str:
+    """How it becomes this user's, if it is perdure's: as a rule it was made by a run under `sudo`."""
+    if place != path and ownership.HOME not in place.parts:
+        return ""
+    return f"; if it is yours: sudo chown -R {os.geteuid()} {shlex.quote(str(place))}"
 
 
 def is_refused(error: OSError) -> bool:

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from perdure.config.setting_values import switched_on
 
+HOME = ".perdure"
+"""The folder that is made beside a script."""
+
 ROOT = 0
 NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """For opening what another user may have put there: neither a link nor a pipe leads anywhere."""
@@ -55,6 +58,26 @@ def user(uid: int) -> str:
         return f"user {pwd.getpwuid(uid).pw_name} (uid {uid})"
     except (ImportError, KeyError):
         return f"the user with uid {uid}"
+
+
+def keeper(path: Path) -> tuple[Path, str] | None:
+    """Whom a file that the system refuses belongs to, if that is another user.
+
+    Args:
+        path: what cannot be used; it may be missing.
+
+    Returns:
+        What belongs to that user, the file or a folder above it, and who it is.
+    """
+    for place in (path, *path.parents) if OWNED else ():
+        try:
+            found = os.lstat(place)
+        except OSError:
+            continue  # it is missing, or lies in a folder that is closed
+        needed = os.R_OK | os.W_OK | (os.X_OK if stat.S_ISDIR(found.st_mode) else 0)
+        refused = found.st_uid != os.geteuid() and not os.access(place, needed)
+        return (place, user(found.st_uid)) if refused else None
+    return None
 
 
 def shared() -> bool:

@@ -17,6 +17,8 @@ from typing import Literal
 import msgspec
 
 from perdure.config import cluster_options
+from perdure.config.os_errors import refused
+from perdure.config.ownership import shared
 from perdure.core.execution.already_running import describe_locked
 from perdure.core.sizes import show_size
 from perdure.engines.selection import worker_engine_at
@@ -131,7 +133,8 @@ def _state(location: Location) -> Iterator[Check]:
             return
         yield from _file(location.path)
     except OSError as error:
-        yield Check("file", "wrong", f"cannot be looked at: {error.strerror}", "check the permissions of its folder")
+        why = refused(f"it cannot be opened: {error.strerror}", location.path, "check the permissions of its folder")
+        yield Check("file", "wrong", why.what, why.hint)
         return
     yield from _alerts(location)
     shut = list(_shut(location.path))
@@ -166,8 +169,9 @@ def _file(path: Path) -> Iterator[Check]:
         finding = f"its journal is {show_size(sizes['-wal'])} long, and grows until {finishes(readers(path))}"
         yield Check("journal", "note", finding, "end the transaction in which a program reads the file")
     mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        finding, hint = f"{mode:04o}: others can read what the steps returned", f"chmod 600 {path}"
+    if mode & (0o007 if shared() else 0o077):
+        allowed = "660" if shared() else "600"
+        finding, hint = f"{mode:04o}: others can read what the steps returned", f"chmod {allowed} {path}"
         yield Check("permissions", "warning", finding, hint)
     else:
         yield Check("permissions", "ok", f"{mode:04o}")
@@ -190,11 +194,15 @@ def _room(folder: Path) -> Iterator[Check]:
 
 
 def _shut(path: Path) -> Iterator[Check]:
-    """The folders beside the state file that this user cannot use."""
-    for folder in (path.with_name(path.name + suffix) for suffix in BESIDE):
-        if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-            finding = f"{stat.S_IMODE(folder.stat().st_mode):04o}: this user may not read and write in {folder}"
-            yield Check(folder.name, "wrong", finding, f"run as the user that it belongs to, or: chmod 700 {folder}")
+    """The files and folders beside the state file that this user cannot use."""
+    for each in (path.with_name(path.name + suffix) for suffix in BESIDE):
+        is_folder = os.path.isdir(each)
+        if os.path.exists(each) and not os.access(each, os.R_OK | os.W_OK | (os.X_OK if is_folder else 0)):
+            mode, bits = stat.S_IMODE(each.stat().st_mode), "700" if is_folder else "600"
+            why = refused(
+                f"{mode:04o}: this user may not read and write {each}", each, f"make it yours: chmod {bits} {each}"
+            )
+            yield Check(each.name, "wrong", why.what, why.hint)
 
 
 def _alerts(location: Location) -> Iterator[Check]:

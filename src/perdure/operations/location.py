@@ -12,12 +12,13 @@ import msgspec
 
 from perdure.config import settings
 from perdure.config.cluster_options import shown
+from perdure.config.os_errors import refused
 from perdure.config.script_folder import script_folder
 from perdure.config.settings import LOCAL
 from perdure.engines.features import Feature
 from perdure.engines.interface import Engine
 from perdure.engines.selection import capabilities_at, engine_at, records_at
-from perdure.errors import NotFound, OptionError, PerdureError, StateCorrupt, StateReadOnly
+from perdure.errors import NotFound, OptionError, PerdureError, StateCorrupt
 from perdure.store.runs import Store
 from perdure.store.sqlite_errors import refuse_argument
 from perdure.store.state_files import refuse_orphans
@@ -206,9 +207,10 @@ def _check_that_it_exists(location: Location) -> None:
     try:
         missing = not location.path.exists()
     except OSError as error:
-        raise StateReadOnly(
+        raise refused(
             f"the state file cannot be opened: {location.path} ({error.strerror})",
-            "check the permissions of its folder, or run as the user that it belongs to",
+            location.path,
+            "check the permissions of its folder, or name another state file: --state PATH",
         ) from error
     if missing:
         refuse_orphans(location.path)

@@ -20,7 +20,7 @@ from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.store import crashes, deaths, flight_record, listing
 from perdure.store.flight_record import CallWaits, Flight, InFlight
-from perdure.store.liveness import lives
+from perdure.store.liveness import seems_alive
 from perdure.store.runs import Store
 
 Identity = tuple[str, bytes, int]
@@ -127,7 +127,7 @@ def process_of(store: Store, run: RunRecord) -> ProcessView | None:
     holder = _holder(store, run)
     if holder is None:
         return None
-    alive = lives(store.path, holder.token)
+    alive = seems_alive(store.path, holder.token)
     record = flight_record.read(flight_record.record_of(store.path, holder.token))
     if record is not None and not alive:
         record = crashes.settled(record)
@@ -142,7 +142,7 @@ def suspects_of(store: Store, run: RunRecord) -> list[Suspect]:
     """
     known = [((one.name, one.key, one.n), one.attempt, one.died, one.cause) for one in crashes.list_of(store, run.rid)]
     holder = _holder(store, run)
-    if holder is not None and not lives(store.path, holder.token):
+    if holder is not None and not seems_alive(store.path, holder.token):
         record = flight_record.read(flight_record.record_of(store.path, holder.token))
         if record is not None and not deaths.is_asked(record.cause):
             counted = {died for _, _, died, _ in known}

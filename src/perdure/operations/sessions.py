@@ -10,7 +10,7 @@ from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
 from perdure.store import flight_record, sessions
 from perdure.store.damaged_rows import Damage
-from perdure.store.liveness import lives
+from perdure.store.liveness import seems_alive
 from perdure.store.runs import Store
 
 
@@ -56,7 +56,7 @@ def sessions_of(store: Store, run: RunRecord, damage: Damage) -> list[SessionVie
 def _view(store: Store, one: sessions.Session) -> SessionView:
     row = one.row
     ended, outcome, cause, memory = row.ended, row.outcome, row.cause, row.memory
-    if outcome is None and not lives(store.path, one.token):  # and nobody has gone on with it yet
+    if outcome is None and not seems_alive(store.path, one.token):  # and nobody has gone on with it yet
         outcome = sessions.DIED
         if (flight := flight_record.read(flight_record.record_of(store.path, one.token))) is not None:
             ended, cause, memory = flight.seen, flight.cause or None, flight.memory or None

@@ -9,7 +9,7 @@ from typing import Any
 
 from perdure.store import listing
 from perdure.store.flight_record import folder_of
-from perdure.store.liveness import lives
+from perdure.store.liveness import seems_alive
 from perdure.store.runs import Store
 from perdure.store.statements import load
 
@@ -103,7 +103,7 @@ class Changes:
         if known is None or known != self._version:
             tokens = tuple(token for (token,) in self._ask("executing"))
             self._executing = self._version, tokens
-        return tuple(token for token in tokens if lives(self._path, token))
+        return tuple(token for token in tokens if seems_alive(self._path, token))
 
     def _ask(self, query: str, given: Any = ()) -> list[Any]:
         rows: list[Any] = self._store.journal.read(lambda at: at.execute(_SQL[query], given).fetchall())

@@ -17,7 +17,7 @@ import msgspec
 from perdure.core.execution.run_effects import Start, Taken
 from perdure.core.records import RunRecord
 from perdure.store import command_lines, lives, pieces, queue, queue_order, sessions
-from perdure.store.liveness import lives as is_alive
+from perdure.store.liveness import seems_alive
 from perdure.store.locks import asker
 from perdure.store.runs import Store
 from perdure.store.statements import load
@@ -56,7 +56,7 @@ def left_by_dead(store: Store, served: Served) -> list[Executed]:
         StateError: the file cannot be read.
     """
     mine = [one for one in executed(store) if (one.script, one.workflow) in served]
-    dead = {token: not is_alive(store.path, token) for token in {one.token for one in mine}}
+    dead = {token: not seems_alive(store.path, token) for token in {one.token for one in mine}}
     return [one for one in mine if dead[one.token]]
 
 

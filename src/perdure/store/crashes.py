@@ -25,8 +25,7 @@ from perdure.core.records import BETWEEN, is_time
 from perdure.store import flight_record
 from perdure.store.flight_record import Flight
 from perdure.store.group_commit import Operation
-from perdure.store.liveness import file_token, locks_of
-from perdure.store.liveness import lives as is_alive
+from perdure.store.liveness import file_token, locks_of, seems_alive
 from perdure.store.rows import corrupt, sound
 from perdure.store.runs import Store
 from perdure.store.statements import load
@@ -210,7 +209,7 @@ def forget(rid: int, call: Call) -> Operation:
 def left(store: Store) -> list[Left]:
     """The runs (no child runs) that dead processes have left in their middle."""
     found = [Left(file_token(token), *rest) for token, *rest in _all(store, "left")]
-    held = {token: is_alive(store.path, token) for token in {one.token for one in found}}
+    held = {token: seems_alive(store.path, token) for token in {one.token for one in found}}
     return [one for one in found if not held[one.token]]
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import apsw
 
-from perdure.config.os_errors import is_refused, named, remove
-from perdure.config.ownership import make_file, make_folder, stranger
+from perdure.config.os_errors import is_refused, named, refused, remove
+from perdure.config.ownership import HOME, make_file, make_folder, stranger
 from perdure.errors import (
     PerdureError,
     StateCorrupt,
@@ -50,9 +50,6 @@ AWAY = "perdure doctor --set-aside"
 
 NO_PLACE = (errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 """What the system answers where no folder or file can be made at all, as in /proc."""
-
-HOME = ".perdure"
-"""The folder that is made beside a script."""
 
 
 def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: str | None = None) -> apsw.Connection:
@@ -90,8 +87,9 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
             raise _no_place(path, error) from error
         if not is_refused(error):
             raise named(error, path) from error
-        raise StateReadOnly(
+        raise refused(
             f"the state file cannot be opened: {path} ({error.strerror})",
+            path,
             "check the permissions of the file and of its folder, or set PERDURE_STATE to another path",
         ) from error
     else:
@@ -149,8 +147,9 @@ def _open_copy(copy: Path, path: Path) -> apsw.Connection:
 
 
 def _no_place(path: Path, error: OSError) -> StateReadOnly:
-    return StateReadOnly(
+    return refused(
         f"the state file cannot be made: {path} ({error.strerror})",
+        path,
         "set PERDURE_STATE to another path, or check the permissions of the folder",
     )
 

@@ -29,11 +29,12 @@ class Holder:
     Args:
         state: the state file; the locks lie beside it, in `<state>-locks/`.
         sql: the named statements.
+        looks: nothing is taken from holders that are dead.
     """
 
-    def __init__(self, state: Path, sql: Statements) -> None:
+    def __init__(self, state: Path, sql: Statements, *, looks: bool = False) -> None:
         self._state = state
-        self._liveness = Liveness(state)
+        self._liveness = Liveness(state, looks=looks)
         self._sql = sql
         self._hid: int | None = None
         self._new = False  # introduced by the transaction under way

@@ -13,9 +13,9 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from perdure.config.os_errors import is_refused, named, remove
+from perdure.config.os_errors import is_refused, named, refused, remove
 from perdure.config.ownership import NO_LINK, make_file, make_folder, shared, stranger
-from perdure.errors import OptionError, PerdureError, StateCorrupt, StateReadOnly, StateUntrusted
+from perdure.errors import OptionError, PerdureError, StateCorrupt, StateUntrusted
 from perdure.store.folder_sync import sync_folder
 
 VARIABLE = "PERDURE_SIGNAL_KEY"
@@ -142,7 +142,8 @@ def _refused(error: OSError, path: Path) -> PerdureError:
         return error
     if not is_refused(error):
         return named(error, path)
-    return StateReadOnly(
+    return refused(
         f"the key of links cannot be read or made: {path} ({error.strerror})",
+        path,
         "check the permissions of the file and of its folder",
     )

@@ -15,11 +15,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from perdure.config.file_locks import lock_descriptor
-from perdure.config.os_errors import is_refused, named, remove
+from perdure.config.os_errors import is_refused, named, refused, remove
 from perdure.config.ownership import NO_LINK, make_file, make_folder
+from perdure.config.script_identity import point_out
 from perdure.core.digests import blake2b
 from perdure.core.patterns import later
-from perdure.errors import StateReadOnly, StateUntrusted
+from perdure.core.redaction.printable import one_line
+from perdure.errors import StateUntrusted
 
 LOOKING = os.O_RDONLY if os.name == "posix" else os.O_RDWR
 """How a lock file is opened to be looked at: flock(2) asks for no more, also where the file system is read-only."""
@@ -50,6 +52,30 @@ def lives(state: Path, token: str) -> bool:
     return is_held(locks_of(state) / f"{file_token(token)}.lock")
 
 
+def seems_alive(state: Path, token: str) -> bool:
+    """The same where nothing is taken from a process that is dead: one of which it cannot be said counts as alive."""
+    return seems_held(locks_of(state) / f"{file_token(token)}.lock")
+
+
+def seems_held(path: Path) -> bool:
+    """`is_held` for who shows it, or leaves alone what is held: a lock of another user's counts as held, and is named.
+
+    Raises:
+        StateError: the system reported another error than that it is another user's.
+    """
+    try:
+        return is_held(path)
+    except StateUntrusted as error:
+        if path not in _unknown:
+            _unknown.add(path)
+            point_out(one_line(f"a process of another user counts as alive: {error.what}; {error.hint}"))
+        return True
+
+
+_unknown: set[Path] = set()
+"""Locks of which it was said that they cannot be looked at."""
+
+
 def users(state: Path) -> list[int]:
     """The ids of the processes that hold something in a state file, whatever that says itself; no lock is removed.
 
@@ -68,13 +94,15 @@ class Liveness:
 
     Args:
         state: the state file; the locks lie beside it, in `<state>-locks/`.
+        looks: nothing is taken from processes that are dead (`seems_alive`).
 
     `token` is what it goes by; empty as long as it has no lock.
     """
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, *, looks: bool = False) -> None:
         self.token = ""
         self._state = state
+        self._lives = seems_alive if looks else lives
         self._folder = locks_of(state)
         self._mutex = threading.Lock()
         self._descriptor: int | None = None
@@ -95,7 +123,7 @@ class Liveness:
 
     def lives(self, token: str) -> bool:
         """Is the process alive that goes by that?"""
-        return lives(self._state, token)
+        return self._lives(self._state, token)
 
     def is_seen(self) -> bool:
         """Do others take this process for alive? Not if its lock file was removed."""
@@ -154,8 +182,9 @@ class Liveness:
         except OSError as error:
             if not is_refused(error) and error.errno != errno.EWOULDBLOCK:
                 raise named(error, self._folder) from error
-            raise StateReadOnly(
+            raise refused(
                 f"no lock can be made in {self._folder} ({error.strerror})",
+                self._folder,
                 "check the permissions of the folder, or set PERDURE_STATE to another path",
             ) from error
         return descriptor

@@ -42,7 +42,9 @@ class RunRows(RunQueries):
         sql = load("runs.sql")
         connection = database.connect(path, create=not read_only, read_only=read_only, vfs=vfs)
         self._insert = {KIND + 1: sql["add_step"], WIDTH: sql["add_whole_step"]}
-        super().__init__(path, sql, Journal(connection, path, self._insert, self._ended), Holder(path, sql))
+        super().__init__(
+            path, sql, Journal(connection, path, self._insert, self._ended), Holder(path, sql, looks=read_only)
+        )
         # SQLite's limit holds for a row as a whole, with its other columns.
         limit = connection.limit(apsw.SQLITE_LIMIT_LENGTH)
         self.largest = limit - min(limit // 16, 65_536)

@@ -17,12 +17,11 @@ from typing import Any, Literal, TypeVar
 import apsw
 import msgspec
 
-from perdure.config.os_errors import remove
+from perdure.config.os_errors import refused, remove
 from perdure.config.ownership import make_file, make_folder
 from perdure.core.checksums import row_checksum
 from perdure.core.policies.breaker import BreakerState
 from perdure.core.policies.rate import PauseState, RateState
-from perdure.errors import StateReadOnly
 from perdure.store.connection import open_connection, refuse_foreign_schema, run_script
 from perdure.store.damage import DAMAGE, is_damaged
 from perdure.store.sqlite_errors import translated
@@ -266,8 +265,9 @@ class Services:
                 for suffix in ("", "-wal", "-shm"):
                     remove(Path(f"{draft}{suffix}"))
         except OSError as error:
-            raise StateReadOnly(
+            raise refused(
                 f"the file of breakers and rate limits cannot be made: {self.path} ({error.strerror})",
+                self.path,
                 "check the permissions of the folder, or set PERDURE_STATE to another path",
             ) from error
 

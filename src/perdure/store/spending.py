@@ -16,7 +16,7 @@ import msgspec
 from perdure.core.execution.spending import NOTHING, Amounts, Bounds, CallId
 from perdure.core.records import NO_KEY, StepRecord
 from perdure.core.redaction.printable import one_line
-from perdure.store.liveness import lives
+from perdure.store.liveness import seems_alive
 from perdure.store.rows import checked_of_run, corrupt, sealed, sound
 from perdure.store.spend_file import SUFFIX, Noted, Spent, read
 from perdure.store.statements import load
@@ -45,7 +45,7 @@ def take_over(connection: apsw.Connection, state: Path, own: str) -> list[Path]:
     known: dict[int, set[Any]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         token = path.name
-        if token == own or lives(state, token):
+        if token == own or seems_alive(state, token):
             continue
         if path.is_symlink():  # no process has made it
             taken.append(path)

@@ -7,7 +7,8 @@ from types import TracebackType
 
 import apsw
 
-from perdure.config.os_errors import are_used_up, is_full, named, used_up
+from perdure.config.os_errors import are_used_up, is_full, named, refused, used_up
+from perdure.config.ownership import keeper
 from perdure.errors import (
     DiskFull,
     OptionError,
@@ -17,9 +18,9 @@ from perdure.errors import (
     StateError,
     StateForeign,
     StateIO,
-    StateReadOnly,
 )
 from perdure.store.connection import BUSY_MS
+from perdure.store.state_files import JOURNALS
 
 
 class translated:  # noqa: N801  used like a function: `with translated(path):`
@@ -71,8 +72,13 @@ def translate(error: apsw.Error, path: Path) -> StateError:
             kind, what = DiskFull, "no space is left on the device of the state file"
             hint = "free some space and run again; everything saved is intact"
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.CantOpenError():
-            kind, what = StateReadOnly, "the state file cannot be written"
-            hint = "check the permissions of the file and of its folder, or set PERDURE_STATE to another path"
+            files = (path, *(path.with_name(path.name + suffix) for suffix in (*JOURNALS, "-shm")))
+            kept = next(filter(keeper, files), path)
+            return refused(
+                f"the state file cannot be written: {path} ({error})",
+                kept,
+                "check the permissions of the file and of its folder, or set PERDURE_STATE to another path",
+            )
         case apsw.BusyError() | apsw.LockedError() | apsw.ProtocolError():
             kind, what = StateBusy, f"another process kept the state file locked for over {BUSY_MS // 1000} s"
             hint = "see who uses it with `perdure ps`; run again when it has ended"

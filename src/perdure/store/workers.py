@@ -11,7 +11,7 @@ import msgspec
 from perdure.config.os_errors import remove
 from perdure.config.ownership import NO_LINK, make_file
 from perdure.core.records import RunRecord
-from perdure.store.liveness import is_held, locks_of
+from perdure.store.liveness import locks_of, seems_held
 
 SUFFIX = ".worker"
 MOST = 1 << 20
@@ -88,7 +88,7 @@ def living(state: Path) -> list[Worker]:
     for name in names:
         path = locks_of(state) / name
         worker = _read(path)  # before the lock is looked at: what is read of a living one is whole
-        if not is_held(path.with_suffix(".lock")):
+        if not seems_held(path.with_suffix(".lock")):
             remove(path)
         elif worker is not None:
             found.append(worker)

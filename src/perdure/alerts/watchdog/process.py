@@ -50,6 +50,11 @@ REPORTER = (
 )
 
 
+def reporter_command(python: str) -> list[str]:
+    """The command of a reporter; `-P`: it imports nothing from the working directory."""
+    return [python, "-P", "-c", REPORTER]
+
+
 class Run:
     """An open run: what the reporter needs to know of it, and when it counts as hanging."""
 
@@ -248,7 +253,7 @@ class WatchdogProcess:
             os.set_inheritable(self.record, kind == b"death")
         try:
             self.reporters.append(
-                os.posix_spawn(self.python, [self.python, "-P", "-c", REPORTER], os.environ, file_actions=actions)
+                os.posix_spawn(self.python, reporter_command(self.python), os.environ, file_actions=actions)
             )
             os.close(reading)
             reading = -1

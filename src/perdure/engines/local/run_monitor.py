@@ -7,10 +7,11 @@ failure is logged under `perdure`.
 
 from __future__ import annotations
 
+import os
 import shlex
 import threading
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,7 @@ class RunMonitor:
 
     def _look_around(self, spec: Spec) -> None:
         """Alert what waits, and no process sees to; not what this script is about to go on with."""
-        if not addresses(spec.rules.alerts, spec.file):
+        if not addresses(spec.rules.alerts, spec.file) or not self._keeps_alerts:
             return
         import logging
 
@@ -264,7 +265,7 @@ class RunMonitor:
         timeout = spec.rules.timeout
         deadline = None if timeout is None else max(time_left(run, timeout, self._now()), 0.0) + GRACE
         self._watchdog().began(run.id, run.workflow, targets, deadline=deadline, stall=spec.rules.stall)
-        if not self._delivered and targets and self._spool.is_dir():
+        if not self._delivered and targets and self._keeps_alerts and self._spool.is_dir():
             from perdure.alerts import sender
             from perdure.alerts.channels import target_address
 
@@ -299,14 +300,16 @@ class RunMonitor:
         from perdure.alerts.run_alerts import end_alert
 
         run = effect.run
-        is_open = open_incidents.is_open(self._spool, run.id)
-        alert = end_alert(self._store, run, effect.status, effect.output, self._option, open_incident=is_open)
-        if monitored.heartbeat is not None:
-            signal = "success" if effect.status == "done" else "fail"
-            monitored.heartbeat.send(signal, alert.text() if alert else "")  # type: ignore[arg-type]  # one of the two
-        if alert is not None and monitored.targets:
-            self._send(alert, monitored.targets)
-        self._watchdog().ended(run.id)
+        try:
+            is_open = self._keeps_alerts and open_incidents.is_open(self._spool, run.id)
+            alert = end_alert(self._store, run, effect.status, effect.output, self._option, open_incident=is_open)
+            if monitored.heartbeat is not None:
+                signal = "success" if effect.status == "done" else "fail"
+                monitored.heartbeat.send(signal, alert.text() if alert else "")  # type: ignore[arg-type]  # one of the two
+            if alert is not None and monitored.targets:
+                self._send(alert, monitored.targets)
+        finally:
+            self._watchdog().ended(run.id)  # whatever has failed here: it takes the end of the process for a crash else
 
     def _send(self, alert: Alert, targets: tuple[str, ...]) -> None:
         """Put it into the spool, and have another process deliver it, so that nothing here waits for a channel."""
@@ -328,6 +331,19 @@ class RunMonitor:
         from perdure.alerts.sender import folder_of
 
         return folder_of(self._store.path)
+
+    @cached_property
+    def _keeps_alerts(self) -> bool:
+        """Can alerts wait beside the state file? What is in the way is said; they are then sent at once, or never."""
+        if os.access(self._spool, os.R_OK | os.W_OK | os.X_OK) or not os.path.lexists(self._spool):
+            return True
+        import logging
+
+        from perdure.config.os_errors import refused
+
+        why = refused(f"{self._spool} cannot be used", self._spool, f"check its permissions: chmod 700 {self._spool}")
+        logging.getLogger("perdure").warning("alerts are not kept until they are delivered: %s; %s", why.what, why.hint)
+        return False
 
     @property
     def _option(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from perdure.store import claims
-from perdure.store.liveness import lives
+from perdure.store.liveness import seems_alive
 from perdure.store.runs import Store
 
 AGAIN = 60.0
@@ -41,7 +41,7 @@ class Deaths:
         """
         found = False
         for token in self._tokens:
-            if now - self._reported.get(token, -AGAIN) >= AGAIN and not lives(self._state, token):
+            if now - self._reported.get(token, -AGAIN) >= AGAIN and not seems_alive(self._state, token):
                 self._reported[token] = now
                 found = True
         return found
