@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,11 @@ from conftest import replace
 from perdure import step, workflow
 from perdure.alerts import open_incidents
 from perdure.alerts.sender import folder_of
+from perdure.alerts.unusable_state import alert_unusable_state
 from perdure.alerts.watchdog.client import Watchdog
+from perdure.config import settings
+from perdure.core.execution.spec import spec_of
+from perdure.errors import StateReadOnly
 
 SINK = "tee"
 
@@ -85,3 +90,28 @@ def test_a_folder_that_cannot_be_used_is_named_once(
     assert "failed, the run goes on" not in caplog.text
     assert known == ["began", "ended"]
     assert "ValueError: no such account" in (state.parent / "sent").read_text()
+
+
+def test_the_folder_of_the_script_is_gone(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even the path of the state file is known: the error is named, and alerted."""
+
+    @workflow
+    def job() -> int:
+        return 1
+
+    monkeypatch.delenv("PERDURE_STATE")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    tempfile.tempdir = None
+    settings.forget_files()
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    spec = spec_of(job)
+    monkeypatch.setattr(spec, "file", str(tmp_path / "gone" / "job.py"))
+    error = StateReadOnly("the working directory was removed", "change to a folder that is there")
+    alert_unusable_state(spec, error)
+    tempfile.tempdir = None
+    assert "CRITICAL: job cannot use its state file" in (tmp_path / "sent").read_text()
+    assert caplog.messages == []

@@ -204,6 +204,22 @@ def test_a_working_directory_that_was_removed_is_named(tmp_path: Path, monkeypat
     (tmp_path / "gone").rmdir()
     with pytest.raises(StateError, match="the working directory was removed"):
         script_folder("")
+    with pytest.raises(StateError, match="the working directory was removed"):
+        settings.state_path("")
+
+
+def test_a_state_file_that_a_variable_names_needs_no_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does any other setting: no pyproject.toml says anything there."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setenv("PERDURE_STATE", str(tmp_path / "state.db"))
+    settings.forget_files()
+    assert settings.state_path("") == tmp_path / "state.db"
+    assert settings.logs()
+    settings.check("")
 
 
 def test_a_path_of_spaces_is_none(script: str, monkeypatch: pytest.MonkeyPatch) -> None:

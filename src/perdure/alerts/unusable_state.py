@@ -35,17 +35,25 @@ def alert_unusable_state(spec: Spec, error: StateError) -> None:
         if named:
             from perdure.alerts.channels import target_address
 
-            state = settings.state_path(spec.file)
-            _send(_alert(spec, error, state), target_address.parse(named), state)
+            _send(spec, error, target_address.parse(named))
     except Exception as trouble:  # noqa: BLE001  the error itself is what counts
         import logging
 
         logging.getLogger("perdure").warning("no alert could be sent of %s: %s", error.code, trouble)
 
 
-def _alert(spec: Spec, error: StateError, state: Path) -> Alert:
+def _state_of(spec: Spec) -> Path | None:
+    """The state file; None if even its path is not known, since the folder is gone that it would lie in."""
+    try:
+        return settings.state_path(spec.file)
+    except StateError:
+        return None
+
+
+def _alert(spec: Spec, error: StateError, state: Path | None) -> Alert:
     from perdure.alerts.alert import Alert
 
+    option = "" if state is None else f" --state {shlex.quote(str(state))}"
     return Alert(
         what="state-unusable",
         level="critical",
@@ -53,18 +61,20 @@ def _alert(spec: Spec, error: StateError, state: Path) -> Alert:
         error=error.what,
         code=error.code,
         notes=(f"what to do: {error.hint}",) if error.hint else (),
-        commands=(("see more", f"perdure doctor --state {shlex.quote(str(state))}"),),
+        commands=(("see more", f"perdure doctor{option}"),),
     )
 
 
-def _send(alert: Alert, targets: list[Target], state: Path) -> None:
+def _send(spec: Spec, error: StateError, targets: list[Target]) -> None:
     """By a spool, so that the next try of the same does not alert again; by another one if that cannot be written."""
     from perdure.alerts import sender
     from perdure.alerts.spool import Spool
 
-    for place in (sender.folder_of, _elsewhere):
+    state = _state_of(spec)
+    alert = _alert(spec, error, state)
+    for place in (sender.folder_of, _elsewhere) if state is not None else (_elsewhere,):
         try:
-            folder = place(state)
+            folder = place(state or Path(spec.file))
             Spool(folder).put(alert, targets)
         except OSError:
             continue

@@ -26,11 +26,20 @@ def script_folder(script: str) -> Path:
         raise os_errors.named(error, script) from error
 
 
+def is_nowhere() -> bool:
+    """Was the working directory removed?"""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def _working_folder() -> Path:
     try:
         return Path.cwd()
     except FileNotFoundError:
         raise StateReadOnly(
             "the working directory was removed",
-            "change to a folder that is there, or name the state file: --state PATH",
+            "change to a folder that is there, or set PERDURE_STATE to the path of the state file",
         ) from None

@@ -11,10 +11,10 @@ import msgspec
 
 from perdure.config import cluster_options, project_file
 from perdure.config import setting_values as values
-from perdure.config.script_folder import script_folder
+from perdure.config.script_folder import is_nowhere, script_folder
 from perdure.config.unknown_variables import point_out_unknown
 from perdure.config.variables import snapshot, variable
-from perdure.errors import OptionError
+from perdure.errors import OptionError, StateReadOnly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -372,9 +372,20 @@ _states: dict[str, Path] = {}
 
 
 def _configured(script: str, name: str) -> tuple[Any, Path]:
+    """What pyproject.toml says of a setting, and the folder that its paths are relative to.
+
+    Where there is no folder, since the working directory was removed, nobody has said anything: a state file that a
+    variable names can be used all the same.
+    """
     found = _tables.get(script)
     if found is None:
-        found = _table(script_folder(script), project_file.owner_of(script))
+        try:
+            folder = script_folder(script)
+        except StateReadOnly:
+            if is_nowhere():
+                return None, Path()
+            raise
+        found = _table(folder, project_file.owner_of(script))
         if os.path.isabs(script) and os.path.isfile(script) and not os.path.islink(script):
             _tables[script] = found
     table, where = found

@@ -14,6 +14,7 @@ from perdure.engines.local.run_monitor import RunMonitor
 from perdure.engines.runtime.clock import RealWorld, World
 from perdure.engines.runtime.spare_descriptors import SpareFiles
 from perdure.engines.runtime.threads import Pool
+from perdure.errors import PerdureError
 from perdure.store.runs import Store
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Resources:
         path = self.store.path
         try:
             found = settings.state_path("") == path
-        except (OSError, ValueError):  # the folder is gone, or its settings are not valid
+        except (OSError, ValueError, PerdureError):  # the folder is gone, or its settings are not valid
             found = False
         return "" if found else f" --state {shlex.quote(str(path))}"
 
