@@ -37,6 +37,8 @@ def charge(n):
         raise CardDeclined("card 4 declined\\nand a second line")
     if Path("die").exists():
         os.kill(os.getpid(), signal.SIGKILL)
+    if Path("move").exists():
+        os.rename(".perdure/state.db", "moved.db")
     return n
 
 

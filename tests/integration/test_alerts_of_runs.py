@@ -123,6 +123,15 @@ def test_a_state_file_that_cannot_be_used(how: str, shop: Shop, hook: Sink, tmp_
     assert "cannot use its state file" in alert["title"]
 
 
+def test_a_state_file_that_is_taken_from_a_run(shop: Shop, hook: Sink) -> None:
+    """One alert of the run that it stops, which says what to do, and none besides that the file cannot be used."""
+    shop.touch("move")
+    assert shop.run("nightly").returncode == 1
+    (alert,) = hook.alerts
+    assert (alert["what"], alert["code"]) == ("failed", "state-replaced")
+    assert "what to do: end what still runs" in alert["text"]
+
+
 def test_a_run_without_targets_pays_for_nothing(scripts: Scripts) -> None:
     """`import perdure` loads nothing of alerts; a run without targets loads only what finds out that there are none."""
     path = scripts.write(

@@ -12,6 +12,7 @@ from perdure.alerts import recipients
 from perdure.config import settings, unknown_variables
 from perdure.config.script_folder import script_folder
 from perdure.errors import OptionError, StateError
+from perdure.operations.location import Location, locate
 
 WRONG = {
     "STEP_TIMEOUT_MS": ("soon", "0"),
@@ -220,6 +221,9 @@ def test_a_state_file_that_a_variable_names_needs_no_working_directory(
     assert settings.state_path("") == tmp_path / "state.db"
     assert settings.logs()
     settings.check("")
+    assert locate(tmp_path / "other.db") == Location(tmp_path / "other.db", "--state", f" --state {tmp_path}/other.db")
+    with pytest.raises(StateError, match="the working directory was removed"):
+        locate(Path("other.db"))
 
 
 def test_a_path_of_spaces_is_none(script: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,7 @@ class Mute(Exception):
         (ValueError("\ud800"), LastException("ValueError", "\\ud800")),
         (Mute(), LastException("Mute", "")),
         (StopRun(Drift("changed")), LastException("Drift", "changed", "code-drift")),
+        (Drift("changed", "change it back"), LastException("Drift", "changed", "code-drift", "change it back")),
     ],
     ids=repr,
 )
@@ -126,3 +127,4 @@ def test_the_value_of_a_secret_is_redacted(kind: type[BaseException], length: in
     assert text.startswith("." * min(length, 590))
     assert "plain" not in text
     assert "*" in text or length > 590
+    assert "plain" not in describe_exception(Drift("changed", "." * length + key.reveal())).hint

@@ -127,7 +127,9 @@ def _alert(seen: Observation, description: Description, group: Sequence[WatchedR
     calls = [] if record is None else _calls(record, group)
     now = seen.died or (record.seen if record is not None else 0.0)
     more = "" if len(group) == 1 else f"and {len(group) - 1:,} more runs of it"
-    notes = [more, *_in_flight(calls, now, record), _memory(seen, record)]
+    last = seen.stop or seen.last_exception
+    way_out = f"what to do: {last.hint}" if last is not None and last.hint else ""
+    notes = [more, way_out, *_in_flight(calls, now, record), _memory(seen, record)]
     only = calls[0] if len(calls) == 1 else None
     hung = description.what in ("hung", RECOVERED)
     run, where = shlex.quote(first.run), f" --state {shlex.quote(seen.hello.state)}"

@@ -13,7 +13,7 @@ import msgspec
 from perdure.config import settings
 from perdure.config.cluster_options import shown
 from perdure.config.os_errors import refused
-from perdure.config.script_folder import script_folder
+from perdure.config.script_folder import is_nowhere, script_folder
 from perdure.config.settings import LOCAL
 from perdure.engines.features import Feature
 from perdure.engines.interface import Engine
@@ -114,9 +114,8 @@ def locate_state_file(state: Path | None = None, script: Path | None = None) -> 
         state: the state file itself, if it was named.
         script: a script whose state file is wanted.
     """
-    without_option = settings.state_path("")
-    path = state.absolute() if state is not None else settings.state_path(str(script) if script else "")
-    option = "" if path == without_option else f" --state {shlex.quote(str(path))}"
+    path = _absolute(state) if state is not None else settings.state_path(str(script) if script else "")
+    option = "" if _is_found_here(path) else f" --state {shlex.quote(str(path))}"
     if state is not None:
         return Location(path, "--state", option)
     for name in VARIABLES:
@@ -126,6 +125,15 @@ def locate_state_file(state: Path | None = None, script: Path | None = None) -> 
     if path != folder / ".perdure" / "state.db":
         return Location(path, "[tool.perdure] in pyproject.toml", option)
     return Location(path, f"the folder of {script}" if script else "the working directory", option)
+
+
+def _absolute(state: Path) -> Path:
+    return state if state.is_absolute() else script_folder("") / state
+
+
+def _is_found_here(path: Path) -> bool:
+    """Is it the state file that a command without options finds in the working directory?"""
+    return not is_nowhere() and settings.state_path("") == path
 
 
 def locate_beside_cluster(state: Path | None = None, script: Path | None = None) -> Location:

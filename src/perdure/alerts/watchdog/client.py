@@ -43,12 +43,14 @@ class Settings(msgspec.Struct, frozen=True):
 class LastException(msgspec.Struct, frozen=True):
     """The exception that stopped a run in its middle, or ended the process: its class and its text.
 
-    `code` is the exit code, if it was a SystemExit, or the code of an error of perdure's own.
+    `code` is the exit code, if it was a SystemExit, or the code of an error of perdure's own, whose `hint` says what to
+    do.
     """
 
     kind: str
     text: str = ""
     code: int | str | None = None
+    hint: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.text}" if self.text else self.kind
@@ -222,17 +224,23 @@ def describe_exception(error: BaseException) -> LastException:
         if code is None or isinstance(code, int):
             return LastException("SystemExit", "", code or 0)
         return LastException("SystemExit", _text_of(error), 1)
-    return LastException(type(error).__name__, _text_of(error), error.code if isinstance(error, PerdureError) else None)
+    if isinstance(error, PerdureError):
+        return LastException(type(error).__name__, _text_of(error), error.code, _cleaned(error.hint))
+    return LastException(type(error).__name__, _text_of(error))
 
 
 def _text_of(error: BaseException) -> str:
-    """Its text, redacted, and only then shortened: half a secret would not be known again."""
-    from perdure.alerts.sanitize import clean
-
     try:
-        return clean(error.what if isinstance(error, PerdureError) else str(error))[:TEXT]
+        return _cleaned(error.what if isinstance(error, PerdureError) else str(error))
     except Exception:  # noqa: BLE001  a class of the user's own may fail to give a text
         return ""
+
+
+def _cleaned(text: str) -> str:
+    """A text redacted, and only then shortened: half a secret would not be known again."""
+    from perdure.alerts.sanitize import clean
+
+    return clean(text)[:TEXT]
 
 
 def _spawn(reading: int, record: int, flight: str) -> None:

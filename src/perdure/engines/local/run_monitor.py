@@ -21,7 +21,7 @@ from perdure.core.execution.run_effects import End
 from perdure.core.execution.spec import Spec
 from perdure.core.records import RunRecord
 from perdure.engines.runtime import orphans
-from perdure.errors import PerdureError, StateError
+from perdure.errors import PerdureError, StateError, StopRun
 from perdure.store import crashes, flight_record
 from perdure.store.flight_recorder import Recorder
 from perdure.store.runs import Store
@@ -135,7 +135,7 @@ class RunMonitor:
 
             self._say(STOPPED + cause.code)  # beside the state file, which could not be written
         if monitored is not None:
-            self.alerted = error
+            self.alerted = error.error if isinstance(error, StopRun) else error
             self._safely("alerting that a run was stopped", lambda: self._alert_stop(run, monitored, error))
 
     def suspended(self, run: RunRecord) -> None:
