@@ -13,6 +13,7 @@ import perdure
 from conftest import Machine, Trouble
 from perdure import Retry, step, workflow
 from perdure.cli import main
+from perdure.operations.call_facts import call_facts
 
 
 def test_idempotency_keys(machine: Machine) -> None:
@@ -72,6 +73,44 @@ def test_a_dead_letter_is_shown_with_the_keys_that_its_call_sends(machine: Machi
     assert shown() == f"{''.join(sent)}, edited: {edited} (idempotency key)"
 
 
+def keys_shown(machine: Machine, run: int = -1) -> list[str]:
+    """The keys that the page has of the calls of a run, in the order of their records."""
+    store = machine.engine.store
+    found = list(reversed(store.runs(children=True)))[run]
+    return [
+        call_facts(store, found, record).idempotency_key
+        for record in store.all_records(found.rid)
+        if record.name in ("send", "book", "pay")
+    ]
+
+
+def test_the_page_has_the_key_that_an_edited_call_was_made_with(machine: Machine) -> None:
+    """A service is looked up by it: by the one of the last attempt; in a fork, too, that has taken the call over."""
+    letter_steps.reset()
+    letter_steps.broken.add("a")
+
+    @workflow
+    def posting() -> None:
+        send.map(["a", "c"])
+        raise Trouble
+
+    with pytest.raises(Trouble):
+        posting()
+    sent = {what: key for what, key, _ in letter_steps.keys}
+    assert sorted(keys_shown(machine)) == sorted(sent.values())
+    assert main(["dlq", "edit", "1", "--set", 'item="b"']) == 0
+    assert sorted(keys_shown(machine)) == sorted(sent.values())
+    redrive(machine, 1)
+    now = {what: key for what, key, _ in letter_steps.keys if what != "a"}
+    assert len(now) == 2
+    assert sorted(keys_shown(machine)) == sorted(now.values())
+    (source,) = machine.engine.store.runs()
+    assert main(["fork", source.id, "--from", "#3"]) == 2  # a copy is made; this file is not loaded to go on with it
+    machine.boot()
+    assert len(machine.engine.store.runs()) == 2
+    assert sorted(keys_shown(machine)) == sorted(now.values())
+
+
 def test_a_letter_of_a_call_that_was_undone_before_is_shown_with_the_key_of_then(machine: Machine, capsys: Any) -> None:
     """The call is made again under another key than the one that was taken back."""
     sent: list[str] = []
@@ -105,3 +144,5 @@ def test_a_letter_of_a_call_that_was_undone_before_is_shown_with_the_key_of_then
     assert len(set(sent)) == 2
     assert main(["dlq", "show", "1"]) == 0
     assert f"{sent[1]} (idempotency key)" in capsys.readouterr().out
+    assert sent[1] in keys_shown(machine)
+    assert sent[0] not in keys_shown(machine)

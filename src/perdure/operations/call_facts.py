@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 
 from perdure.core.exceptions import capture
-from perdure.core.execution.idempotency import child_id, idempotency_key
+from perdure.core.execution.idempotency import child_id
 from perdure.core.function_code import CodeRow
 from perdure.core.records import RunRecord, StepRecord
 from perdure.errors import PerdureError
+from perdure.operations.idempotency_keys import key_of
 from perdure.store import code, listing, step_pages
 from perdure.store.damaged_rows import if_sound
 from perdure.store.runs import Store
@@ -44,7 +45,10 @@ class Excerpt(msgspec.Struct, frozen=True):
 
 
 class CallFacts(msgspec.Struct, frozen=True):
-    """What is known of a call besides its record. `child` is the id of the run that it was, if it called a workflow."""
+    """What is known of a call besides its record. `child` is the id of the run that it was, if it called a workflow.
+
+    `idempotency_key` is what its last attempts had.
+    """
 
     parameters: list[str]
     idempotency_key: str
@@ -75,7 +79,7 @@ def call_facts(store: Store, run: RunRecord, record: StepRecord) -> CallFacts:
         failed = store.shown(record).output
     return CallFacts(
         parameters=[] if known is None else list(known.parameters),
-        idempotency_key=idempotency_key(run.id, *call),
+        idempotency_key=if_sound(lambda: key_of(store, run, record), str),
         excerpt=None if known is None else _excerpt(known, "" if failed is None else _traceback(failed)),
         child=child if listing.has(store, child) else None,
     )

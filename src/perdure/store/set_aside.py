@@ -6,6 +6,7 @@ that none has: docs/decisions/0103-letters-of-calls-that-are-undone.md. What a l
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -55,6 +56,23 @@ def edits(store: RunQueries, rid: int) -> dict[CallId, bytes]:
 
     asked: dict[CallId, bytes] = store.journal.read(question)
     return asked
+
+
+def letter_of(store: RunQueries, rid: int, seq: int) -> LetterRecord | None:
+    """The dead letter about a record, if there is one."""
+
+    def question(connection: apsw.Connection) -> LetterRecord | None:
+        letter = parking.of_record(connection, store.path, rid, seq)
+        return None if letter is None else pieces.whole(connection, letter, store.path)
+
+    found: LetterRecord | None = store.journal.read(question)
+    return found
+
+
+def undone_before(store: RunQueries, rid: int, seq: int) -> Counter[bytes]:
+    """How often which calls had been undone, as in `History.undone`, when the record of that number was written."""
+    rows: list[Any] = store.journal.read(lambda each: each.execute(_SQL["undone_before"], (rid, seq)).fetchall())
+    return Counter(key for (key,) in rows)
 
 
 def made_as_edited(store: RunQueries, connection: apsw.Connection, run: RunRecord) -> list[str]:

@@ -11,6 +11,9 @@ WHERE d.run = ?1 AND d.status <> 'parked'
   AND s.kind <> 'step' AND (s.n >= ?2 OR (s.kind IN ('deferred', 'undone') AND s.status = 'failed'))
 ORDER BY d.lid
 
+-- name: undone_before
+SELECT key FROM step WHERE run = ? AND kind <> 'step' AND kind = 'undone' AND status IN ('done', 'abandoned') AND seq < ?
+
 -- name: to_make
 SELECT max(d.lid), s.name FROM dead_letter d JOIN step s ON s.run = d.run AND s.seq = d.seq
 WHERE d.run = ?1 AND d.input IS NOT NULL AND s.kind <> 'step' AND s.n >= ?2
