@@ -156,7 +156,7 @@ def test_attributes_of_a_wrapped_object_do_not_replace_the_steps_own(machine: Ma
         def __call__(self, n: int) -> int:
             return n + 1
 
-    call = step(Client(), name="call")
+    call = step(Client(), name="call", key=lambda n: n)
 
     @workflow
     def wf() -> int:

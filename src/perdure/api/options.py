@@ -13,7 +13,13 @@ from perdure.engines.interface import OnFailure
 from perdure.errors import OptionError, UsageError
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from perdure.core.policies.failure_rules import Rules as FailureRules
+
+_OF_FUNCTIONS = 0x01
+"""The flag of code that modules and bodies of classes do not have (CO_OPTIMIZED; `inspect` is heavy)."""
+_COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
 
 
 def function_name(fn: Callable[..., Any]) -> str:
@@ -33,6 +39,16 @@ def surroundings(fn: Callable[..., Any]) -> dict[str, Any]:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("perdure."):
         frame = frame.f_back
     return dict(frame.f_locals)
+
+
+def is_made_in_function() -> bool:
+    """Is the code of the user's that calls perdure a function, and no module or class as it is executed?"""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and (
+        frame.f_globals.get("__name__", "").startswith("perdure.") or frame.f_code.co_name in _COMPREHENSIONS
+    ):
+        frame = frame.f_back
+    return frame is not None and bool(frame.f_code.co_flags & _OF_FUNCTIONS)
 
 
 def unknown_option(decorator: str, name: str, known: tuple[str, ...]) -> OptionError:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from perdure.api.options import refuse_in_child_process, rules_of, say_unlike, surroundings
+from perdure.api.options import is_made_in_function, refuse_in_child_process, rules_of, say_unlike, surroundings
 from perdure.api.pickling import KeptHere
 from perdure.config.module_names import place
 from perdure.config.script_loader import stop_load
 from perdure.core.callables import mark_coroutine_function
+from perdure.core.execution.bound_values import unknown_of
 from perdure.core.execution.spec import Spec
 from perdure.core.policies.retry import Retry, policy_of
 from perdure.engines.interface import Concurrency, OnFailure, Scope, StepContext, here, under_way
@@ -222,6 +224,8 @@ def bare_spec(
     """A step with the options that all of them have."""
     spec = Spec("step", fn, name, retry=policy_of(retry), isolate=isolate, key=key)
     spec.locals = surroundings(fn)
+    if key is None and type(fn) is not types.FunctionType and is_made_in_function():
+        spec.unknown = unknown_of(fn)
     place(spec)
     spec.failures = functools.partial(rules_of, spec.file)
     spec.on_unlike = say_unlike

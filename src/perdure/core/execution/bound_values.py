@@ -72,20 +72,49 @@ class Bound:
 
 def bound_of(fn: Any) -> Closure | Bound | None:
     """What a function is bound to, or closes over; None for one that has nothing of its own, as most."""
-    if isinstance(fn, functools.partial) and fn.args:
-        return _bound({f"{name} of the partial": value for name, value in _given_first(fn)}, fn.func)
-    if isinstance(fn, functools.partial):
-        return bound_of(fn.func)
-    if isinstance(fn, types.MethodType):
-        return _bound({"self of the method": fn.__self__}, fn.__func__)
-    return closure_of(fn)
-
-
-def _bound(given: dict[str, Any], fn: Any) -> Closure | Bound | None:
+    given, function = _parts(fn)
+    inner = closure_of(fn) if function is fn else bound_of(function)
+    if not given:
+        return inner
     from perdure.core.execution.instances import mark_of
 
-    inner = bound_of(fn)
     return inner if all(mark_of(value) is None for value in given.values()) else Bound(given, inner)
+
+
+def unknown_of(fn: Any) -> Any:
+    """What a function is bound to that can neither be stored nor says what it goes by; None if there is nothing."""
+    from perdure.core.execution.instances import mark_of
+
+    while True:
+        given, function = _parts(fn)
+        found = next((value for value in given.values() if mark_of(value) is None), None)
+        if found is not None or function is fn:
+            return found
+        fn = function
+
+
+def code_of(fn: Any) -> Any:
+    """What a function does, whatever it is bound to: equal for two that differ in that alone."""
+    given, function = _parts(fn)
+    while function is not fn:
+        fn = function
+        given, function = _parts(fn)
+    return (type(fn.__self__), fn.__name__) if given else getattr(fn, "__code__", fn)
+
+
+def _parts(fn: Any) -> tuple[dict[str, Any], Any]:
+    """What a function is bound to, by what that is to be called, and the function in it: itself if there is none."""
+    if isinstance(fn, types.FunctionType):
+        return {}, fn
+    if isinstance(fn, functools.partial):
+        return {f"{name} of the partial": value for name, value in _given_first(fn)}, fn.func
+    if isinstance(fn, types.MethodType):
+        return {"self of the method": fn.__self__}, fn.__func__
+    if isinstance(fn, types.BuiltinMethodType) and not isinstance(fn.__self__, types.ModuleType | type | None):
+        return {"self of the method": fn.__self__}, fn
+    if not hasattr(fn, "__name__"):  # an instance that is called
+        return {"self of the call": fn}, type(fn).__call__
+    return {}, fn
 
 
 def _given_first(fn: functools.partial[Any]) -> list[tuple[str, Any]]:

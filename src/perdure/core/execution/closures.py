@@ -112,12 +112,20 @@ def alike(one: Any, other: Any, depth: int = 0) -> bool:
         )
     if isinstance(one, types.MethodType):
         return one.__func__ is other.__func__ and alike(one.__self__, other.__self__, depth + 1)
+    if isinstance(one, types.BuiltinMethodType):
+        return one.__name__ == other.__name__ and alike(one.__self__, other.__self__, depth + 1)
+    if isinstance(one, functools.partial):
+        mine, its = ((each.func, *each.args, *each.keywords.values()) for each in (one, other))
+        return list(one.keywords) == list(other.keywords) and _all_alike(mine, its, depth)
     inner = getattr(one, "_spec", None)
     if inner is not None:  # a step or a workflow
         return alike(getattr(inner, "fn", one), getattr(other._spec, "fn", other), depth + 1)
     if isinstance(one, list | dict | set | tuple | frozenset) or _plain(one) is not _ABSENT:
         return _equal(one, other)
-    return False
+    from perdure.core.execution.instances import mark_of
+
+    mark, others = mark_of(one), mark_of(other)
+    return mark is not None and others is not None and mark.text == others.text
 
 
 def _all_alike(one: tuple[Any, ...], other: tuple[Any, ...], depth: int) -> bool:

@@ -37,6 +37,18 @@ def receiver(value: Any, owner: str) -> Any:
     return value
 
 
+def not_distinguished(value: Any, owner: str) -> NotStorable:
+    """The refusal of a step that is made in a function, and bound to an instance that nothing distinguishes."""
+    name = type(value).__name__
+    return NotStorable(
+        f"{owner} is made in a function, and bound to a {name}, which can neither be stored nor says what it goes by, "
+        f"so that its calls are not distinguished from those of another {name}",
+        f"make the step and the {name} at the top level of the module, where there is one of each; or give the step a "
+        f"key= that says whose calls they are; or {name} a method that says what it goes by: "
+        f"`def {IDENTITY}(self): return self.name`",
+    )
+
+
 def mark_of(value: Any) -> GoesBy | None:
     """What tells a value apart from others; None for one that can neither be stored nor says what it goes by."""
     if isinstance(value, type):

@@ -85,17 +85,18 @@ class Spec:
         key: takes the arguments and returns what identifies the call, instead of the arguments themselves.
 
     `is_method` and `receiver` (the class) are set when it is found in a class, `locals` (names that annotations may
-    use) when it is defined in a function. `record_kind` is that of the records of its calls. `park`: a call that
-    fails for good becomes a dead letter; `undo`: the step that reverts a call; `rules`: the options of a workflow;
-    `guard`: what its calls have to pass; `schedules`: when a workflow runs by itself; `failures`: the rules that
-    classify its failures, asked for at the first one; `ensure` looks at a result before it is saved; `max_repeats`:
-    so often at most it is called with the same inputs in a run; `input_kept`: what of the inputs is kept once a
-    call is done; results of more bytes than `artifact_above` lie in files of their own; `workers`: the processes of
-    a map, which make its attempts; `on_unlike` is told of results that are not what is declared; `stub`: what a
-    test executes instead, which may say `NOT_STUBBED`; `in_place`: only the process of the workflow has what they
-    need. `module` is the name that its module has when it is imported, `file` the source file;
-    config/module_names.py sets both. `place` says whose function it is. A clean-up has another `name` in the journal
-    than the step that it calls is `defined_as`.
+    use) when it is defined in a function, `unknown` (what its function is bound to and no record distinguishes)
+    when it is made in one. `record_kind` is that of the records of its calls. `park`: a call that fails for good
+    becomes a dead letter; `undo`: the step that reverts a call; `rules`: the options of a workflow; `guard`: what
+    its calls have to pass; `schedules`: when a workflow runs by itself; `failures`: the rules that classify its
+    failures, asked for at the first one; `ensure` looks at a result before it is saved; `max_repeats`: so often at
+    most it is called with the same inputs in a run; `input_kept`: what of the inputs is kept once a call is done;
+    results of more bytes than `artifact_above` lie in files of their own; `workers`: the processes of a map, which
+    make its attempts; `on_unlike` is told of results that are not what is declared; `stub`: what a test executes
+    instead, which may say `NOT_STUBBED`; `in_place`: only the process of the workflow has what they need. `module`
+    is the name that its module has when it is imported, `file` the source file; config/module_names.py sets both.
+    `place` says whose function it is. A clean-up has another `name` in the journal than the step that it calls is
+    `defined_as`.
     """
 
     def __init__(
@@ -141,6 +142,7 @@ class Spec:
         self.is_method = False
         self.receiver: Any = EMPTY
         self.locals: dict[str, Any] = {}
+        self.unknown: Any = None
         self.signature = Signature(fn, self.owner)
         code = getattr(unwrap(fn), "__code__", None)
         self.file = code.co_filename if code is not None else ""
@@ -204,6 +206,17 @@ class Spec:
         if not self.storable:
             self.plan.refuse_unstorable()
             self.storable = True
+
+    def refuse_unknown(self) -> None:
+        """Make sure that what the function is bound to is told apart from another object of its kind.
+
+        Raises:
+            NotStorable: nothing of it is recorded by which it could be.
+        """
+        if self.unknown is not None:
+            from perdure.core.execution.instances import not_distinguished
+
+            raise not_distinguished(self.unknown, self.owner)
 
     def parameter_plans(self) -> list[codec.Plan]:
         """How the arguments are packed, in the order of the parameters."""

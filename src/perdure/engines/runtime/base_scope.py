@@ -10,6 +10,7 @@ from sys import exception
 from threading import RLock, get_ident, get_native_id
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
+from perdure.core.execution.bound_values import code_of
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.closures import alike
 from perdure.core.execution.effects import Outcome
@@ -339,12 +340,14 @@ class BaseScope(ABC):
 
         Raises:
             DuplicateStep: another function runs under this name.
+            NotStorable: nothing distinguishes it from one that is bound to something else.
         """
+        spec.refuse_unknown()
         closure = spec.signature.closure
         mark = () if closure is None else closure.mark()
         known = self._closures.setdefault(spec.name, {})
         for other in known.values():
-            if getattr(other, "__code__", other) is not getattr(spec.fn, "__code__", spec.fn):
+            if code_of(other) != code_of(spec.fn):
                 raise DuplicateStep(
                     f"two different functions run as step {spec.name!r}: {_where(other)} and {_where(spec.fn)}",
                     "give one of them another name: @step(name=...)",
