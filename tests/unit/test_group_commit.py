@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dis
+import linecache
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, SimpleNamespace
+from typing import Any
 
 import apsw
 import pytest
@@ -456,3 +458,31 @@ def test_a_task_that_is_cancelled_as_its_commit_is_told_keeps_it_from_no_other(
 
     assert asyncio.run(write()) == "told"
     assert saved(store) == [1, 2]
+
+
+def test_what_ctrl_c_takes_from_its_writer_is_not_committed(store: Store) -> None:
+    """Between the queue and whoever waits: the run is let go, and what is written of it then is refused, in a traceback
+    of a future that nobody has."""
+    began: list[str] = []
+
+    def ctrl_c(frame: FrameType, event: str, _: object) -> Any:
+        if event == "line" and linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip() == "return future":
+            sys.settrace(known)
+            raise KeyboardInterrupt
+        return ctrl_c
+
+    async def write() -> object:
+        writes = LoopWrites(store.journal, asyncio.get_running_loop())
+        sys.settrace(ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            writes.write((), lambda connection: began.append("taken"))
+        other = writes.write((), lambda connection: began.append("other"))
+        await other
+        return writes.write([row(1)], result="told")
+
+    known = sys.gettrace()
+    try:
+        asyncio.run(write())
+    finally:
+        sys.settrace(known)
+    assert began == ["other"]

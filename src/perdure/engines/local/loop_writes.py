@@ -43,8 +43,13 @@ class LoopWrites:
             self._begin()
         if operation is not None:
             self._plain = False
-        self._waiting.append((rows, operation, future, result))
-        return future
+        entry = rows, operation, future, result
+        try:
+            self._waiting.append(entry)
+            return future
+        except BaseException:  # Ctrl-C between two lines: nobody has the future, and takes it for not written
+            self._waiting = [each for each in self._waiting if each is not entry]
+            raise
 
     def write_then(self, rows: Rows, then: Then, operation: Operation | None = None) -> None:
         """Make rows and an operation durable; `then` is called after the fsync, or with the error."""
