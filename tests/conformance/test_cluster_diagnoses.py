@@ -60,3 +60,42 @@ def test_verdicts_of_workers_are_told_by_commands(desk: Desk) -> None:
     for command in ("show", "why", "diagnose"):
         _, out, err = desk.type(command, run)
         assert "a cluster does not keep how often a call was executed" in out, err
+
+
+LEFT = """
+    import os
+
+    @step(retry=None)
+    def charge() -> str:
+        if not os.path.exists(FLAG):
+            open(FLAG, "w").close()
+            raise PermissionError("declined")
+        return "paid"
+
+    @step
+    def refund() -> str:
+        return "refunded"
+
+    @workflow
+    def shop() -> str:
+        try:
+            return charge()
+        except PermissionError:
+            refund()
+            raise
+"""
+
+
+def test_what_a_handler_has_done_is_said_once_the_step_goes_well(desk: Desk, tmp_path: Path) -> None:
+    """As on one machine: the worker that ends the run has a line about the completed call, and `show` has it."""
+    desk.write(LEFT.replace("FLAG", repr(str(tmp_path / "flag"))))
+    code, _, err = desk.type("run", str(desk.script))
+    assert (code, "did not come to" in err) == (1, False), err
+    code, _, err = desk.type("run", str(desk.script))
+    said = "did not come to a step that an earlier try had completed: refund"
+    assert (code, err.count(said)) == (0, 1), err
+    run = next(one["id"] for one in desk.told("ps")["runs"] if one["script"] == str(desk.script))
+    shown = desk.told("show", run)
+    assert said in shown["remarks"][0]
+    assert shown["published"] == {}
+    assert not [one for one in desk.told("diagnose", run)["findings"] if one["code"] == "silent-failure"]

@@ -14,6 +14,9 @@ import perdure
 from conftest import Machine
 from perdure import step, workflow
 from perdure.cli import main
+from perdure.core.exceptions import capture
+from perdure.core.values import codec
+from perdure.operations.diagnose_facts import RunFacts
 from perdure.operations.show import RunDetails, details_of
 
 FIRST = "did not come to a step that an earlier try had completed: refund (#2)"
@@ -234,3 +237,26 @@ def test_a_workflow_called_from_another_says_it_of_its_own_run(
     assert details(machine).remarks == []
     [child] = details(machine).children
     assert len(details_of(store, store.run(child.id)).remarks) == 1
+
+
+def test_remarks_that_were_stored_before_they_had_a_class_are_no_unsaved_calls(machine: Machine) -> None:
+    """They were warnings like those about calls that were not saved; what each is about tells them apart."""
+
+    @step(retry=None)
+    def work() -> int:
+        return 1
+
+    @workflow
+    def wf() -> int:
+        return work()
+
+    wf()
+    store = machine.engine.store
+    (run,) = store.runs()
+    for about, text in ((b"done first", "done before it could end"), (b"a step", "a call that was not saved")):
+        fault = capture.encode(capture.to_fault(RuntimeWarning(text)))
+        store.note(run, codec.digest(about), fault, machine.world.now())
+    shown = details(machine)
+    assert shown.remarks == ["done before it could end"]
+    assert sorted(shown.notes) == ["a call that was not saved", "done before it could end"]
+    assert RunFacts(store, run, machine.world.now()).notes == ["a call that was not saved"]

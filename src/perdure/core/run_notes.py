@@ -9,6 +9,9 @@ UNSAVED = "RuntimeWarning"
 UNLIKE = "UserWarning"
 """The class of a note about a result that is not what is declared."""
 
+DONE_FIRST = b"done first"
+"""What the note is about that a run was done before it could be asked to end."""
+
 SHOWN = 5
 """Calls that a line names."""
 

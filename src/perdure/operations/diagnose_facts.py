@@ -16,7 +16,7 @@ from perdure.core.values.pieces import IN_FILE, is_apart, manifest
 from perdure.errors import StateCorrupt
 from perdure.operations.processes import ProcessView, Suspect, process_of, suspects_of
 from perdure.operations.run_views import Standing, view_of
-from perdure.operations.stored_failures import assessment_of, error_line, kind_of, message_of
+from perdure.operations.stored_failures import assessment_of, error_line, kind_of_note, message_of
 from perdure.store import dead_letters
 from perdure.store.runs import Store
 
@@ -126,7 +126,7 @@ class RunFacts:
             self._leave_out_redriven()
             self.failures += [Failure(one, self._seen(one)) for one in store.attempt_records(run.rid)]
             for note in store.notes(run.rid):
-                kind = kind_of(note.error)
+                kind = kind_of_note(note)
                 if kind in (UNSAVED, UNLIKE):  # else it speaks of no fault of the script's
                     (self.unlike if kind == UNLIKE else self.notes).append(message_of(note.error))
         except StateCorrupt as damage:

@@ -39,7 +39,7 @@ from perdure.operations.step_views import (
     open_steps,
     steps_of,
 )
-from perdure.operations.stored_failures import kind_of, verdict_of
+from perdure.operations.stored_failures import kind_of_note, verdict_of
 from perdure.store import lineage, published, run_pages, signals, step_pages
 from perdure.store.damaged_rows import Damage, if_sound
 from perdure.store.kept_runs import kept_runs
@@ -238,7 +238,7 @@ def details_of(
 
 def _notes(store: Store, run: RunRecord) -> list[tuple[str, str]]:
     """What is noted of a run: of which kind each note is (`core/run_notes.py`), and its text."""
-    return [(kind_of(note.error), error_view(note.error).message) for note in store.notes(run.rid)]
+    return [(kind_of_note(note), error_view(note.error).message) for note in store.notes(run.rid)]
 
 
 def _parent(store: Store, run: RunRecord) -> str | None:

@@ -7,6 +7,9 @@ from perdure.config import secrets
 from perdure.core.exceptions import capture
 from perdure.core.policies.classify import Assessment
 from perdure.core.policies.verdicts import Verdict, unpack_verdict, verdict_on
+from perdure.core.records import AttemptRecord
+from perdure.core.run_notes import DONE_FIRST, Remark
+from perdure.core.values import codec
 from perdure.errors import PerdureError
 
 
@@ -48,6 +51,15 @@ def kind_of(packed: bytes) -> str:
         return capture.decode(packed).name
     except PerdureError:
         return ""
+
+
+def kind_of_note(note: AttemptRecord) -> str:
+    """Of which kind a note of a run is (`core/run_notes.py`).
+
+    Remarks were stored as warnings of another class once; what each is about tells them apart.
+    """
+    of_damage = bool(note.input)  # what was taken out is kept with it
+    return Remark.__name__ if of_damage or note.key == codec.digest(DONE_FIRST) else kind_of(note.error)
 
 
 def message_of(packed: bytes) -> str:

@@ -274,12 +274,12 @@ def left_behind(run: RunRecord, calls: Sequence[tuple[int, str]]) -> None:
 def done_first(resources: Resources, run: RunRecord) -> None:
     """A run was asked to end in its last step, and is done: said, and kept with it."""
     from perdure.core.redaction.printable import one_line
-    from perdure.core.run_notes import Remark
+    from perdure.core.run_notes import DONE_FIRST, Remark
 
     resources.store.done_first.discard(run.rid)
     text = f"run {run.id} was asked to end, and was done before its next safe point: nothing of it is undone"
     fault = capture.encode(capture.to_fault(Remark(text)))
-    resources.store.note(run, codec.digest(b"done first"), fault, resources.world.now())
+    resources.store.note(run, codec.digest(DONE_FIRST), fault, resources.world.now())
     point_out(one_line(text))
 
 

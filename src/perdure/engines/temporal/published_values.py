@@ -12,8 +12,11 @@ from typing import Any
 
 from temporalio import workflow
 
-from perdure.core.records import PROGRESS, RESERVED
+from perdure.core.exceptions import capture
+from perdure.core.records import NOTED, PROGRESS, RESERVED, AttemptRecord
 from perdure.core.redaction.printable import one_line
+from perdure.core.run_notes import Remark
+from perdure.core.values import codec
 from perdure.engines.temporal.awaited_runs import tell
 from perdure.engines.temporal.lockstep_thread import LockstepThread
 from perdure.engines.temporal.messages import PUBLISH
@@ -59,6 +62,13 @@ class PublishedValues:
         self._sizes[field] = len(data)
         workflow.upsert_memo({field: data})
 
+    def remark(self, run: str, text: str) -> None:
+        """Say, and keep, what a person is to know of a run that has ended."""
+        fault = capture.encode(capture.to_fault(Remark(text)))
+        self.put(Published(f"{NOTED}:{run}", fault, workflow.time()))
+        if not workflow.unsafe.is_replaying():
+            logging.getLogger("perdure").warning("%s", one_line(text))
+
     def progress(self, packed: bytes, now: float) -> None:
         """How far the run is; shown a second after the last one at the earliest, and when the run waits or ends."""
         self._pending = Published(PROGRESS, packed, now)
@@ -88,6 +98,18 @@ def published_in(memo: Mapping[str, Any]) -> dict[str, Published]:
     """What a run has published, by the fields of its memo."""
     fields = {name: data for name, data in memo.items() if name.startswith(FIELD) and type(data) is bytes}
     return {name.removeprefix(FIELD): decode(data, Published) for name, data in fields.items()}
+
+
+def remarks_in(published: Mapping[str, Published]) -> tuple[list[AttemptRecord], list[Published]]:
+    """The remarks among what was published, as a state file has notes; and the other values."""
+    remarks, others = list[AttemptRecord](), list[Published]()
+    for one in published.values():
+        if one.name.partition(":")[0] != NOTED:
+            others.append(one)
+            continue
+        about = codec.digest(one.name.encode())
+        remarks.append(AttemptRecord(0, NOTED, about, 0, 1, False, b"", one.value, one.stamp, 0, 0))
+    return remarks, others
 
 
 def fields_of(published: Mapping[str, Published]) -> dict[str, bytes]:

@@ -19,6 +19,7 @@ from perdure.engines.temporal.executions import STATUS, Found, describe, find, m
 from perdure.engines.temporal.history_reader import read_whole
 from perdure.engines.temporal.payloads import Carried, OpenRow, OpenWaitNote, Published
 from perdure.engines.temporal.pending_calls import pending_calls
+from perdure.engines.temporal.published_values import remarks_in
 from perdure.engines.temporal.queued_runs import is_delayed, listed_so, waiting_in_schedule, waiting_in_schedules
 from perdure.engines.temporal.run_records import UNSEALED, attempt_records
 from perdure.errors import DecryptionError, NotFound, RunError
@@ -186,6 +187,7 @@ def _in_full(
         attempts += attempt_records(step, record.tried)
     for call in history.open:
         attempts += _tries(call)
+    remarks, values = remarks_in(shown)
     return ListedRun(
         id=memo.id,
         path=memo.script,
@@ -200,7 +202,7 @@ def _in_full(
         ended=(each.ended or history.last) if status not in ("running", "queued") else None,
         stopped=_stopped(output, attempts, each.ended or history.last) if status == "failed" else None,
         steps=steps,
-        attempts=attempts,
+        attempts=[*attempts, *remarks],
         waits=[_wait(note, place, row) for note in history.waits.values() for place, row in enumerate(note.rows)]
         if status == "running"
         else [],
@@ -209,7 +211,7 @@ def _in_full(
             for one in history.mailbox.letters
         ],
         pending=pending,
-        published=[(one.name, one.value, one.stamp) for one in shown.values()],
+        published=[(one.name, one.value, one.stamp) for one in values],
         queue=memo.queue or None,
         wake=memo.not_before if status == "queued" else None,
     )

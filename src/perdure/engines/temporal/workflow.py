@@ -21,6 +21,7 @@ from perdure.core.execution.run_effects import Begin, Body, End, Forget, Recall,
 from perdure.core.execution.run_refusals import cancelled
 from perdure.core.execution.spec import Call
 from perdure.core.records import Place, RunRecord, RunStatus
+from perdure.core.run_notes import left_behind
 from perdure.engines import registry
 from perdure.engines.interface import here
 from perdure.engines.runtime.deadline import Deadline, earlier
@@ -237,6 +238,8 @@ class _Execution:
                 case End():
                     self._records.add(effect.rows)
                     self._records.drop(effect.forget, effect.aftermath)
+                    if effect.left:
+                        self._published.remark(self._command.id, left_behind(self._command.id, effect.left))
                 case _:
                     raise TypeError(f"an effect that is not known here: {effect!r}")
 
