@@ -204,14 +204,34 @@ def runs():
 
 
 @step(retry=None)
+def loads():
+    use_up()
+    import perdure.failures
+
+
+@step(retry=None)
+def opens():
+    use_up()
+    open("/etc/passwd")
+
+
+@step(retry=None)
 async def aruns():
     use_up()
     await ash(["true"])
 
 
 @workflow
-def plain():
-    runs()
+def plain(name):
+    globals()[name]()
+
+
+@workflow
+def asks():
+    sys.modules.pop("perdure.api.wait_any", None)  # which is loaded already where the process began warm
+    vars(perdure).pop("wait_any", None)
+    use_up()
+    perdure.wait_any
 
 
 @workflow
@@ -220,17 +240,31 @@ async def awaited():
 
 
 if __name__ == "__main__":
-    asyncio.run(awaited()) if sys.argv[1] == "awaited" else plain()
+    if sys.argv[1] == "awaited":
+        asyncio.run(awaited())
+    elif sys.argv[1] == "asks":
+        asks()
+    else:
+        plain(sys.argv[1])
 """
 
 
-@pytest.mark.parametrize("name", ["plain", "awaited"])
-def test_a_program_that_cannot_be_started_says_what_to_do(scripts: Scripts, name: str) -> None:
-    """The step fails with the system's own error, which a handler of the user's sees, and with the way out: how many
+@pytest.mark.parametrize("name", ["runs", "awaited", "loads", "opens"])
+def test_what_cannot_be_opened_says_what_to_do(scripts: Scripts, name: str) -> None:
+    """A program that is started, a module of perdure's that is used for the first time, a file of the step's own: the
+    step fails with the system's own error, which a handler of the user's sees, and with the way out: how many
     files the process may have, and how to raise that. So it stands in the file, for `perdure show`."""
     done = scripts.run(scripts.write(PROGRAM), name)
     assert done.returncode == 1
     assert "Too many open files" in done.stderr
     assert "no more files may be opened, of which the process may have 80" in done.stderr
-    assert "ulimit -n" in done.stderr
+    assert done.stderr.count("ulimit -n") == 1, done.stderr
     assert status_of(scripts) == "failed"
+
+
+def test_a_workflow_that_uses_a_module_of_perdure_for_the_first_time_is_stopped(scripts: Scripts) -> None:
+    """As by any other error of perdure's own files: it has not failed, and goes on when more files may be opened."""
+    done = scripts.run(scripts.write(PROGRAM), "asks")
+    assert done.returncode == 1
+    assert "StateIO: no more files may be opened, of which the process may have 80" in done.stderr
+    assert status_of(scripts) == "running"

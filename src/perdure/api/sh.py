@@ -61,16 +61,14 @@ def _started(command: Words | str, **options: Any) -> Program:
         OSError: it cannot be started; one that no more files may be opened says how many, and what to do.
         UsageError: as `Program` does.
     """
-    from perdure.config.os_errors import is_used_up, used_up
+    from perdure.config.os_errors import note_used_up
 
     try:
         from perdure.engines.runtime.command import Program  # here, since most scripts run no programs
 
         return Program(command, **options)
     except OSError as error:
-        if is_used_up(error):
-            known = used_up("a program is started with three pipes")
-            error.add_note(f"perdure: {known.what}\n  {known.hint}")
+        note_used_up(error, "a program is started with three pipes")
         raise
 
 

@@ -81,6 +81,22 @@ def used_up(where: str) -> StateIO:
     )
 
 
+def note_used_up(error: BaseException, where: str = "") -> None:
+    """Add to an error that no more files may be opened how many the process may have, and what to do; once.
+
+    Args:
+        error: an error of whatever kind.
+        where: what could not be opened; by default what the error says.
+    """
+    if not isinstance(error, OSError) or not is_used_up(error):
+        return
+    named = error.filename if isinstance(error.filename, str | bytes) else "a file or a connection"
+    known = used_up(where or os.fsdecode(named))
+    with suppress(Exception):  # what a class of the user's raises; no module is loaded now
+        if not any(known.hint in str(line) for line in getattr(error, "__notes__", ())):
+            error.add_note(f"perdure: {known.what}\n  {known.hint}")
+
+
 def _limit() -> str:
     try:
         return f"{os.sysconf('SC_OPEN_MAX'):,}"

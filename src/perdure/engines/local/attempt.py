@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 
+from perdure.config.os_errors import note_used_up
 from perdure.core.exceptions.exits import is_exit
 from perdure.core.execution.effects import Execute, Outcome, Wait
 from perdure.core.execution.spec import Call
@@ -96,6 +97,7 @@ class Attempt:
             from perdure.engines.runtime.tracebacks import from_user_code
 
             error = from_user_code(error)
+            note_used_up(error)
         if self._context.lines is not None:
             self._context.lines.end()
         if error is not None:  # here, since most attempts do not fail
