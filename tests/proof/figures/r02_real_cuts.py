@@ -15,6 +15,7 @@ of it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import fcntl
@@ -100,8 +101,11 @@ def command(*argv: str) -> None:
 
 def stopped(pid: int) -> bool:
     """Whether none of its threads runs any more: a signal takes its time to reach another processor."""
-    stats = [task.joinpath("stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
-    return all(stat.rpartition(")")[2].split()[0] in "TtZX" for stat in stats)
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one that ends just now
+            if task.joinpath("stat").read_text().rpartition(")")[2].split()[0] not in "TtZX":
+                return False
+    return True
 
 
 def alone() -> None:
