@@ -228,7 +228,8 @@ def test_a_module_that_another_thread_is_about_to_import_is_none(scripts: Script
 
         class Finder:
             def find_spec(name, path, target=None):
-                spec = next(found for each in sys.meta_path[1:] if (found := each.find_spec(name, path, target)))
+                specs = (each.find_spec(name, path, target) for each in sys.meta_path[1:])
+                spec = next(filter(None, specs), None)
                 if name in NAMES:
                     spec.loader = Slow(spec.loader.name, spec.loader.path)
                 return spec

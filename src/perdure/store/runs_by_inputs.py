@@ -38,6 +38,6 @@ def of_dedup_elsewhere(store: Store, workflow: str, script: str, dedup: str) -> 
     return _all(store, "of_dedup_elsewhere", workflow, script, dedup)
 
 
-def _all(store: Store, query: str, *values: object) -> list[RunRecord]:
+def _all(store: Store, query: str, *values: int | str | bytes) -> list[RunRecord]:
     rows = store.journal.read(lambda connection: connection.execute(_SQL[query], values).fetchall())
     return [checked(RunRecord, row, store.path) for row in rows]
