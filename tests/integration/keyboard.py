@@ -103,8 +103,11 @@ def repaint_everywhere(page: Any, most: int = 2) -> tuple[int, list[str]]:
 def walk(page: Any) -> tuple[int, list[str], list[str]]:
     """Press Tab until all of the page was passed: how many places, which were not met, and where it is not seen."""
     page.evaluate("() => settled()")
-    count = page.evaluate(STEPS)
-    for _ in range(count + 1):
+    pressed, count = 0, page.evaluate(STEPS)
+    while pressed <= count:
         page.keyboard.press("Tab")
+        pressed += 1
+        if pressed > count:  # some may have come since
+            count = page.evaluate("() => reached().length")
     missed = page.evaluate("() => reached().filter(one => !met.has(one)).map(called)")
     return count, missed, page.evaluate("() => hidden")
