@@ -71,8 +71,8 @@ def rows_of(state: Path) -> int:
         return sum(connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for (name,) in tables.fetchall())
 
 
-def doctor(capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
-    code = main(["doctor", "--json"])
+def doctor(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict[str, Any]]:
+    code = main(["doctor", "--json", *options])
     out, err = capsys.readouterr()
     assert err == ""
     found = json.loads(out)
@@ -172,6 +172,30 @@ def test_a_long_journal_and_an_earlier_version_are_named(state: Path, capsys: py
     code, checks = doctor(capsys)
     assert (code, checks["journal"]["verdict"], checks["format"]["verdict"]) == (0, "note", "note")
     assert "grows until the process that reads it has finished" in checks["journal"]["finding"]
+
+
+def test_what_was_moved_or_copied_is_said_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the files are now, in the one object that each command answers with: the deed is done by then."""
+    script = tmp_path / "killed.py"
+    script.write_text(
+        "import os, signal\nfrom perdure import step, workflow\n"
+        "@step\ndef one(n):\n    return n\n"
+        "@workflow\ndef work():\n    [one(n) for n in range(5)]\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "work()\n"
+    )
+    state = tmp_path / ".perdure" / "state.db"
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PERDURE_", "WORKFLOW_"))}
+    warm.run([sys.executable, str(script)], env=env | {"PYTHONPATH": str(SOURCE)}, check=False)
+    with state.with_name("state.db-wal").open("r+b") as journal:
+        journal.write(bytes(512))
+    code, checks = doctor(capsys, "--state", str(state))
+    assert code == 1
+    assert "perdure doctor --skip-damaged" in checks["content"]["hint"]
+    for option in ("--skip-damaged", "--set-aside"):
+        assert main(["doctor", option, "--json", "--state", str(state)]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        assert (Path(json.loads(out)["folder"]) / "state.db").is_file()
 
 
 def test_others_can_read_it(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,10 +133,33 @@ def test_what_a_power_cut_leaves_of_the_last_commit_is_no_damage(killed: Killed)
         assert killed.found_with(log) >= {*STEPS} - {STEPS[-1]}
 
 
+@pytest.mark.parametrize("size", [4, 24, 32, 56, 512, 4096, 8192, 40_000])
+def test_a_journal_whose_beginning_was_lost_is_named(killed: Killed, size: int) -> None:
+    """The header with all that says whose frames those are, and the first ones: a sector, a page, or more."""
+    for lost in (bytes(size), b"\xff" * size, random.Random(size).randbytes(size)):
+        with pytest.raises(StateCorrupt, match="journal of the state file is damaged"):
+            killed.found_with(lost + killed.log[size:])
+
+
+def test_a_header_that_a_power_cut_has_torn_is_no_damage(killed: Killed, tmp_path: Path) -> None:
+    """Where a journal begins anew, all that lies behind its header is in the file."""
+    folder = tmp_path / "again"
+    shutil.copytree(killed.state.parent, folder)
+    (folder / "state.db-wal").write_bytes(killed.log)
+    (folder / "state.db-shm").unlink(missing_ok=True)
+    store = Store(folder / "state.db")
+    store.journal.read(lambda connection: connection.wal_checkpoint("main", 0))
+    left = left_by(store, tmp_path / "left")
+    store.close()
+    for lost in (bytes(HEADER), random.Random(3).randbytes(HEADER)):
+        assert left.found_with(lost + left.log[HEADER:]) == {*STEPS}
+
+
 @pytest.mark.parametrize("fill", [b"\0", b"\xff"])
 def test_a_journal_of_which_nothing_was_written_is_no_damage(killed: Killed, fill: bytes) -> None:
     """Its length was on the disk before its content: a file system fills it."""
     assert killed.found_with(fill * len(killed.log)) == set()
+    assert killed.found_with(bytes(HEADER) + fill * len(killed.log)) == set()
 
 
 def test_commits_that_were_written_over_are_no_damage(killed: Killed, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ _FRAME = struct.Struct(">6I")
 _MAGIC = (0x377F0682, 0x377F0683)
 """The last bit says whether checksums go by big-endian words: https://sqlite.org/fileformat2.html#walformat"""
 _SECTOR = 512
+_AT_ONCE = 1 << 16
+_COMPARED = 1 << 30
+"""Bytes of a file that is compared with its log: it is in memory for that."""
 
 Sums = tuple[int, int]
 T = TypeVar("T")
@@ -97,7 +101,7 @@ def commits_behind_damage(connection: apsw.Connection, path: Path) -> int:
     """
     while True:
         with _journal(path) as log:
-            if log is None or (lost := log.lost_after(_counted(connection))) is None:
+            if log is None or (lost := log.lost_after(_counted(connection), connection)) is None:
                 return 0
             # Another process may have written meanwhile: then SQLite counts the commit, or the log has begun anew.
             if _counted(connection) < lost.number and log.header == log.read_header():
@@ -170,6 +174,7 @@ class _Log:
         self._sums = (one, two)
         self._big = bool(magic & 1)
         self.is_log = magic in _MAGIC and self.page_size >= _SECTOR
+        self._is_whole = self.is_log and self._fits(self.salts)
 
     def read_header(self) -> bytes:
         return os.pread(self._descriptor, _HEADER.size, 0)
@@ -199,20 +204,19 @@ class _Log:
         there = os.stat(path).st_size // self.page_size
         return any(page not in logged for page in range(there + 1, count + 1))
 
-    def lost_after(self, counted: int) -> _Lost | None:
+    def lost_after(self, counted: int, connection: apsw.Connection) -> _Lost | None:
         """What says that SQLite's end of the log, after so many frames, is not where it was written to.
 
         A frame that was written after a commit which SQLite does not count: the commit was on the disk before that.
+
+        Args:
+            counted: how many frames SQLite counts.
+            connection: which has said so.
         """
         if counted < 0 or len(self.header) < _HEADER.size:
             return None
-        if not counted and not (self.is_log and self._fits(self.salts)):
-            # A header is on the disk before the first frame that has its salts is written.
-            first = self._frame(1)
-            if first is None or first.salts[0] == first.salts[1]:  # filled by the file system, with zeros mostly
-                return None
-            is_its_own = first.salts == self.salts or self._fits(first.salts)
-            return _Lost(1, self._commits(1)) if is_its_own else None
+        if not counted and not self._is_whole:
+            return self._behind_damaged_header(connection)
         before = self._sums_of(counted)
         for number, frame in self.frames(counted + 1):
             sums = self._sums_with(number, before)
@@ -222,6 +226,51 @@ class _Log:
                 return None
             before = sums
         return None
+
+    def _behind_damaged_header(self, connection: apsw.Connection) -> _Lost | None:
+        """All of the log: its header is on the disk before the first frame is written, and it is not what was written.
+
+        Where the log begins anew the header is written over, when all that lies behind it is in the file.
+        """
+        self.page_size, self._big = connection.pragma("page_size"), sys.byteorder == "big"
+        self._pace = _FRAME.size + self.page_size
+        if self._is_filled():
+            return None
+        pages = self._committed_pages()
+        if pages and connection.pragma("page_count") * self.page_size <= _COMPARED:
+            stored = connection.serialize("main")  # not read from the file: to close that would drop SQLite's locks
+            places = ((slice((page - 1) * self.page_size, page * self.page_size), pages[page]) for page in pages)
+            if all(stored[place] == self._page(number) for place, number in places):
+                return None
+        salts = [frame.salts for _, frame in self.frames() if frame.salts[0] != frame.salts[1]]
+        self.salts = max(salts, key=salts.count, default=self.salts)
+        return _Lost(1, self._commits(1))
+
+    def _is_filled(self) -> bool:
+        """Is one byte repeated behind the header? A file system has filled what was not written, with zeros mostly."""
+        place, filler = _HEADER.size, os.pread(self._descriptor, 1, _HEADER.size)
+        while found := os.pread(self._descriptor, _AT_ONCE, place):
+            if found.count(filler) != len(found):
+                return False
+            place += len(found)
+        return True
+
+    def _committed_pages(self) -> dict[int, int]:
+        """The last frame of each page, up to the last commit of the frames that follow from the first one."""
+        committed: dict[int, int] = {}
+        pages: dict[int, int] = {}
+        salts, before = None, (0, 0)
+        for number, frame in self.frames():
+            if number > 1 and (frame.salts != salts or self._sums_with(number, before) != frame.sums):
+                break
+            salts, before = frame.salts, frame.sums
+            pages[frame.page] = number
+            if frame.size:
+                committed = {page: last for page, last in pages.items() if page <= frame.size}
+        return committed
+
+    def _page(self, number: int) -> bytes:
+        return os.pread(self._descriptor, self.page_size, _HEADER.size + (number - 1) * self._pace + _FRAME.size)
 
     def _after_damage(self, damaged: int, frame: _Frame, sums: Sums) -> _Lost | None:
         """The first commit from a damaged frame on after which another frame was written.

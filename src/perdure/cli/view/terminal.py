@@ -173,7 +173,7 @@ def stream_listing(name: str, values: Iterable[Any]) -> None:
 def _stream(values: Iterable[Any]) -> None:
     before = "["
     for value in values:
-        sys.stdout.write(before + json_text(msgspec.json.encode(value)))
+        sys.stdout.write(before + value_json(value))
         before = ","
     sys.stdout.write("[]" if before == "[" else "]")
 
@@ -187,7 +187,7 @@ def stream_struct(value: msgspec.Struct, field: str, items: Iterable[Any]) -> No
         if name == field:
             _stream(items)
         else:
-            sys.stdout.write(json_text(msgspec.json.encode(getattr(value, name))))
+            sys.stdout.write(value_json(getattr(value, name)))
     sys.stdout.write("}\n")
 
 
@@ -201,5 +201,5 @@ def as_json(value: msgspec.Struct | Mapping[str, Any]) -> None:
 
 
 def value_json(value: Any) -> str:
-    """Any value as JSON, in the same way."""
-    return json_text(msgspec.json.encode(value))
+    """Any value as JSON, in the same way; a path as text."""
+    return json_text(msgspec.json.encode(value, enc_hook=os.fspath))
