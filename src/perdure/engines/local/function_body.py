@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from sys import exception
 from typing import TYPE_CHECKING, cast
 
 from perdure.config.os_errors import is_used_up, named
@@ -14,7 +15,7 @@ from perdure.engines.local import dead_letters, notices
 from perdure.engines.local.broken_off import broken_off, cause_of_exit
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
-from perdure.engines.runtime.thread_branches import install
+from perdure.engines.runtime.thread_branches import ThreadTask, install
 
 if TYPE_CHECKING:
     from perdure.engines.local.driver_interface import Drivers
@@ -61,8 +62,7 @@ class FunctionBody:
         Nothing may write to the run after it has ended, since another process may go on with it then.
         """
         scope = self.scope
-        scope.closed = scope.shared = True
-        self._let_go_of_loops()
+        self._over()
         if scope.forked or scope.abandoned:
             return  # the threads are the parent's; or a second Ctrl-C is not to wait for them
         try:
@@ -78,8 +78,7 @@ class FunctionBody:
         from perdure.engines.runtime.loop_futures import settle_future
 
         scope = self.scope
-        scope.closed = scope.shared = True
-        self._let_go_of_loops()
+        self._over()
         if scope.forked or scope.abandoned or not scope.holds.held:
             return
         loop = asyncio.get_running_loop()
@@ -96,7 +95,11 @@ class FunctionBody:
             scope.abandoned = True
             raise
 
-    def _let_go_of_loops(self) -> None:
+    def _over(self) -> None:
+        scope = self.scope
+        if (error := exception()) is not None and error is not scope.around:
+            scope.left_by = type(error)
+        scope.closed = scope.shared = True
         self.scope.history.whose = None
         if self.scope.orders and not self.scope.forked:
             from perdure.engines.runtime.branches import let_go_of_loops
@@ -152,6 +155,12 @@ class FunctionBody:
 
     def leave(self) -> None:
         """What is called from here on is not called by the workflow."""
+        if self.scope.left_by is not None and self.scope.main is not None and not self.scope.forked:
+            tasks = [one.task for one in self.scope.main.living if isinstance(one.task, ThreadTask) and not one.done()]
+            if tasks:
+                from perdure.engines.runtime.left_threads import left_behind
+
+                left_behind(tasks)
         if self.scope.tree is not None:
             self.scope.tree.leave(self._run.rid)
         if self.scope in self.scope.kin:

@@ -73,6 +73,7 @@ class BaseScope(ABC):
         self.parked: set[Branch] = set()  # branches that are in durable waits
         self.executing = 0  # steps of async code under way, or waiting for their next attempt
         self.closed = False  # the function is over
+        self.left_by: type[BaseException] | None = None  # and was left by one of these
         self.ident = get_ident()  # the thread that executes it
         self.native = get_native_id()
         self.shared = False  # other threads take part, or did, or loops of the program's own
@@ -307,6 +308,14 @@ class BaseScope(ABC):
         """
         self.refuse_if_forked()
         if self.closed:
+            if self.left_by is not None and not issubclass(self.left_by, Exception) and current(self) is not None:
+                self.check()
+                raise StopRun(  # of a thread that goes on while the run is let go: it ends without a word
+                    UsageError(
+                        f"a step or workflow was called after run {self.id} was interrupted, so nothing can be saved",
+                        "run the script again: the run goes on, and makes that call then",
+                    )
+                )
             raise UsageError(
                 f"a step or workflow was called after the function of run {self.id} had ended, so nothing can be saved",
                 "let the workflow wait for its threads and tasks before it returns: join() or result()",

@@ -160,7 +160,7 @@ def _reason(scope: Any) -> str:
     """What a new call waits for."""
     with scope.deciding:
         idents = {branch.task.ident for branch in scope.main.living if isinstance(branch.task, ThreadTask)}
-    frames = [frame for ident, frame in sys._current_frames().items() if ident in idents and not _waits(frame)]
+    frames = [frame for ident, frame in sys._current_frames().items() if ident in idents and not waits(frame)]
     where = ", ".join(f"{frame.f_code.co_filename}:{frame.f_lineno}" for frame in frames[:SHOWN])
     return (
         f"a thread is between its steps{where and f' ({where})'}, and its next call is compared with the records "
@@ -267,7 +267,7 @@ def _state(scope: Any, branch: Branch, at: _Surroundings) -> State:
         return State.MOVES
     if branch in at.runs_loop and frame.f_code.co_filename.startswith(_LOOP):
         return State.RESTS  # its tasks are branches of their own
-    if not _waits(frame) or is_woken(frame):
+    if not waits(frame) or is_woken(frame):
         return State.MOVES
     times = None if task.native is None else slept(task.native)
     if times is not None and task.native is not None:
@@ -275,7 +275,7 @@ def _state(scope: Any, branch: Branch, at: _Surroundings) -> State:
     return State.MOVES if times == -1 else State.RESTS
 
 
-def _waits(frame: FrameType) -> bool:
+def waits(frame: FrameType) -> bool:
     """Does the thread with this innermost frame wait for another thread, without a bound of its own?"""
     if not frame.f_code.co_filename.startswith(_WAITING):
         return False

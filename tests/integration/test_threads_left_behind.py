@@ -1,0 +1,139 @@
+"""Threads that a run leaves behind do not keep the process from ending, if they only wait for each other."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import warm
+from perdure.engines.runtime import left_threads
+from perdure.engines.runtime.thread_branches import ThreadTask
+
+SCRIPT = """
+import concurrent.futures, os, queue, sys, threading
+from perdure import step, workflow
+
+def note(text):
+    with open("ledger", "a") as file:
+        file.write(text + "\\n")
+
+@step
+def make(n: int) -> int:
+    if n == 2 and not os.path.exists("again"):
+        print("here", flush=True)
+        REACHED.set()
+        sys.stdin.readline()
+    note(f"make {n}")
+    return n
+
+@step
+def use(n: int) -> int:
+    note(f"use {n}")
+    return n
+
+MADE, REACHED = queue.Queue(), threading.Event()
+
+def producer():
+    for n in range(4):
+        MADE.put(use(make(n)))
+    MADE.put(None)
+
+def consumer():
+    while (n := MADE.get()) is not None:
+        use(n + 10)
+
+def of_its_own():
+    threads = [threading.Thread(target=each) for each in (producer, consumer)]
+    for each in threads:
+        each.start()
+    if FAILS:
+        REACHED.wait()
+        raise ValueError("no more")
+    for each in threads:
+        each.join()
+
+def in_a_pool():
+    pool = concurrent.futures.ThreadPoolExecutor(2)
+    jobs = [pool.submit(each) for each in (producer, consumer)]
+    for each in jobs:
+        each.result()
+
+def at_an_event():
+    come = threading.Event()
+    def first():
+        producer()
+        come.set()
+    def second():
+        come.wait()
+        use(100)
+    threads = [threading.Thread(target=each) for each in (first, second)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+
+FAILS = sys.argv[2:] == ["fails"] and not os.path.exists("again")
+
+@workflow
+def main() -> str:
+    globals()[sys.argv[1]]()
+    return "done"
+
+if __name__ == "__main__":
+    print(main())
+"""
+
+
+@pytest.mark.parametrize("arguments", [["of_its_own"], ["in_a_pool"], ["at_an_event"], ["of_its_own", "fails"]])
+def test_the_process_ends_when_its_threads_only_wait_for_each_other(tmp_path: Path, arguments: list[str]) -> None:
+    """After Ctrl-C, or a failure: the step under way is saved, the next call ends its thread, and who waits for that is
+    left as well. The next life makes what is left, once."""
+    (tmp_path / "work.py").write_text(SCRIPT)
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with warm.Popen([sys.executable, "work.py", *arguments], cwd=tmp_path, text=True, **pipes) as process:
+        assert process.stdout.readline() == "here\n"
+        if len(arguments) == 1:
+            process.send_signal(signal.SIGINT)
+        try:
+            _, said = process.communicate("\n", timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode != 0
+    assert ("ValueError: no more" if len(arguments) > 1 else "KeyboardInterrupt") in said
+    assert "is interrupted; run the script again" in said or len(arguments) > 1
+    assert ("after the function of run" in said) is (len(arguments) > 1), said
+    (tmp_path / "again").touch()
+    again = warm.run([sys.executable, "work.py", *arguments], cwd=tmp_path, text=True, **pipes, timeout=60)
+    assert (again.returncode, again.stdout) == (0, "done\n"), again.stderr
+    lines = (tmp_path / "ledger").read_text().splitlines()
+    assert len(lines) == len(set(lines))
+    assert {f"{what} {n}" for what in ("make", "use") for n in range(4)} <= set(lines)
+
+
+def test_what_the_process_waits_for_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A thread that waits in the interpreter's own code is left alone, and a line says where it is."""
+    items: queue.SimpleQueue[int] = queue.SimpleQueue()
+    task = ThreadTask(None)
+    task.thread = threading.Thread(target=items.get)
+
+    def slept(_: float) -> None:
+        items.put(1)
+        task.thread.join()  # type: ignore[union-attr]
+        task.ended = True
+
+    task.thread.start()
+    task.ident = task.thread.ident
+    monkeypatch.setattr(left_threads, "_left", [task])
+    monkeypatch.setattr(left_threads, "SAY_SECONDS", 0.0)
+    monkeypatch.setattr(left_threads.time, "sleep", slept)
+    left_threads._at_exit()
+    assert "the process ends when a thread of its has ended" in capsys.readouterr().err
