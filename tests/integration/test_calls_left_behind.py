@@ -6,11 +6,13 @@ import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import perdure
+import warm
 from conftest import Machine
 from perdure import step, workflow
 from perdure.cli import main
@@ -260,3 +262,46 @@ def test_remarks_that_were_stored_before_they_had_a_class_are_no_unsaved_calls(m
     assert shown.remarks == ["done before it could end"]
     assert sorted(shown.notes) == ["a call that was not saved", "done before it could end"]
     assert RunFacts(store, run, machine.world.now()).notes == ["a call that was not saved"]
+
+
+KILLED = """
+import os, signal, sys
+from perdure import step, workflow
+
+@step
+def notify(text: str) -> str:
+    return text
+
+@step
+def charge(n: int) -> int:
+    return n
+
+@workflow
+def wf() -> int:
+    try:
+        open("needed").close()
+    except FileNotFoundError:
+        notify("missing")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return charge(2)
+
+print(wf())
+"""
+
+
+@pytest.mark.parametrize("how", ["cause", "edit"])
+def test_what_a_killed_process_had_completed_is_said_where_nothing_asks_for_it(tmp_path: Path, how: str) -> None:
+    """No call without a record is of that step, so that the run is not stopped: the cause of the error that the
+    workflow had handled is gone, or an edit has removed the call. One line names it."""
+    (tmp_path / "pay.py").write_text(KILLED)
+    options: dict[str, Any] = {"cwd": tmp_path, "text": True, "capture_output": True}
+    assert warm.run([sys.executable, "pay.py"], **options).returncode == -9
+    if how == "cause":
+        (tmp_path / "needed").touch()
+    else:
+        (tmp_path / "pay.py").write_text(
+            KILLED.replace("os.kill(os.getpid(), signal.SIGKILL)", "pass").replace('notify("missing")', "pass")
+        )
+    again = warm.run([sys.executable, "pay.py"], **options)
+    assert (again.returncode, again.stdout) == (0, "2\n")
+    assert again.stderr.count("did not come to a step that an earlier try had completed: notify (#1)") == 1

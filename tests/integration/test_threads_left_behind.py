@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import warm
+from conftest import replace
 from perdure.engines.runtime import left_threads
 from perdure.engines.runtime.thread_branches import ThreadTask
 
@@ -134,6 +135,6 @@ def test_what_the_process_waits_for_is_said(
     task.ident = task.thread.ident
     monkeypatch.setattr(left_threads, "_left", [task])
     monkeypatch.setattr(left_threads, "SAY_SECONDS", 0.0)
-    monkeypatch.setattr(left_threads.time, "sleep", slept)
+    replace(monkeypatch, left_threads.time, "sleep", slept)
     left_threads._at_exit()
     assert "the process ends when a thread of its has ended" in capsys.readouterr().err

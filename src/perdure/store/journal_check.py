@@ -36,8 +36,8 @@ _MAGIC = (0x377F0682, 0x377F0683)
 """The last bit says whether checksums go by big-endian words: https://sqlite.org/fileformat2.html#walformat"""
 _SECTOR = 512
 _AT_ONCE = 1 << 16
-_COMPARED = 1 << 30
-"""Bytes of a file that is compared with its log: it is in memory for that."""
+_FILE = 0
+"""The file, as `Connection.read` numbers it."""
 
 Sums = tuple[int, int]
 T = TypeVar("T")
@@ -237,11 +237,8 @@ class _Log:
         if self._is_filled():
             return None
         pages = self._committed_pages()
-        if pages and connection.pragma("page_count") * self.page_size <= _COMPARED:
-            stored = connection.serialize("main")  # not read from the file: to close that would drop SQLite's locks
-            places = ((slice((page - 1) * self.page_size, page * self.page_size), pages[page]) for page in pages)
-            if all(stored[place] == self._page(number) for place, number in places):
-                return None
+        if pages and all(self._page(number) == self._stored(connection, page) for page, number in pages.items()):
+            return None
         salts = [frame.salts for _, frame in self.frames() if frame.salts[0] != frame.salts[1]]
         self.salts = max(salts, key=salts.count, default=self.salts)
         return _Lost(1, self._commits(1))
@@ -268,6 +265,11 @@ class _Log:
             if frame.size:
                 committed = {page: last for page, last in pages.items() if page <= frame.size}
         return committed
+
+    def _stored(self, connection: apsw.Connection, page: int) -> bytes:
+        """A page as the file has it, read through SQLite: to close the file would drop its locks."""
+        whole, data = connection.read("main", _FILE, (page - 1) * self.page_size, self.page_size)
+        return data if whole else b""
 
     def _page(self, number: int) -> bytes:
         return os.pread(self._descriptor, self.page_size, _HEADER.size + (number - 1) * self._pace + _FRAME.size)

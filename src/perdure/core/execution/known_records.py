@@ -219,16 +219,14 @@ class KnownRecords:
         """Is that the record of a success?"""
         return seq not in self._not_done
 
-    @property
-    def spares(self) -> bool:
-        """Are there records that are not held against the script?"""
-        return bool(self._exempt)
-
     def left_behind(self) -> list[tuple[int, str]]:
-        """Number and step of the completed calls, in order, that are not held against the script and not made again.
+        """Number and step of the completed calls, in order, that were not made again.
 
-        Nobody is told of them otherwise. What perdure's own steps only answer (`perdure.now`) or wait for is not meant.
+        Nobody is told of them otherwise: whether they are held against the script is asked only where a call has no
+        record. What perdure's own steps only answer (`perdure.now`) or wait for is not meant.
         """
+        if not self.open and not self._exempt:
+            return []
         self.read_all()
         unlike = self._not_done | self._abandoned | self._uncounted
         return sorted(
@@ -236,7 +234,7 @@ class KnownRecords:
             for name, step in self._steps.items()
             if step.left and begun_by(name)[0] != RESERVED
             for seq in step.numbers()
-            if seq not in unlike and self.is_exempt(seq)
+            if seq not in unlike
         )
 
     def has_failed(self, seq: int) -> bool:

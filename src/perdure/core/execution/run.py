@@ -154,7 +154,7 @@ def _execute(call: Call, run: RunRecord, history: History) -> Life:
                 error = refusal
             else:
                 yield from _put_away(Unwind(run, history, ok=True, final=True))
-                left = tuple(history.left_behind()) if history.spares else ()
+                left = tuple(history.left_behind())
                 trouble = yield End(run, "done", payload, rows=history.with_notes(()), left=left)
                 if trouble is not None:
                     raise trouble
