@@ -159,6 +159,26 @@ def test_a_long_journal_is_played_into_the_file(path: Path) -> None:
     assert not path.with_name("state.db-wal").exists()
 
 
+def test_what_sqlite_cuts_off_is_not_taken_for_a_loss(path: Path, tmp_path: Path) -> None:
+    """A copy whose journal was copied first has a file that is longer than the journal says: the first checkpoint cuts
+    off the rest, and the process goes on."""
+    store = Store(path)
+    taken = begin(store)
+    step(store, taken, 1)
+    copy = tmp_path / "copy" / "state.db"
+    shutil.copytree(path.parent, copy.parent)
+    store.close()
+    copy.with_name("state.db-shm").unlink()
+    length = copy.stat().st_size
+    os.truncate(copy, length + 4096 * CHECKPOINT * 4)
+    store = Store(copy)
+    taken = begin(store, "b")
+    for number in range(1, 2 * CHECKPOINT):
+        step(store, taken, number, output=bytes(4000))
+    assert length < copy.stat().st_size < length + 4096 * CHECKPOINT * 4
+    store.close()
+
+
 def test_a_journal_that_is_emptied_is_noticed(path: Path) -> None:
     """SQLite writes on behind a hole: what it held is lost, and nothing more is said to be saved."""
     store = Store(path)

@@ -68,7 +68,7 @@ class Watch:
             self._journal = _identity(journal)
         if _identity(journal) != self._journal:
             return self._exchanged()
-        if found.st_size < self._size and not self._vacuumed():
+        if found.st_size < self._size and not self._vacuumed() and not self._is_as_long_as_known(found.st_size):
             return self._shortened(self._path, found.st_size)
         self._size = found.st_size
         if (
@@ -86,6 +86,14 @@ class Watch:
             return False
         self._cookie = cookie
         return True
+
+    def _is_as_long_as_known(self, size: int) -> bool:
+        """Has SQLite cut off what lay behind the pages that it knows, as a checkpoint does?"""
+        try:
+            known: int = self._connection.pragma("page_count") * self._connection.pragma("page_size")
+        except apsw.Error:
+            return False
+        return size == known
 
     def _read(self, which: int, offset: int, amount: int) -> bytes:
         """Bytes of the file as they lie there; empty if it is too short."""
