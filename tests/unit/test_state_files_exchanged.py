@@ -12,6 +12,10 @@ from typing import Any
 import apsw
 import pytest
 
+from conftest import replace
+from perdure import step, workflow
+from perdure.alerts import unusable_state
+from perdure.alerts.watchdog.client import Watchdog, describe_exception
 from perdure.core.execution.run_effects import Begin, Start, Taken
 from perdure.core.records import sealed_row
 from perdure.errors import StateCorrupt, StateReplaced
@@ -41,7 +45,7 @@ def begin(store: Store, name: str = "a") -> Taken:
     return taken
 
 
-def step(store: Store, taken: Taken, *numbers: int, output: bytes = b"out") -> None:
+def save(store: Store, taken: Taken, *numbers: int, output: bytes = b"out") -> None:
     rows = [
         (taken.run.rid, seq, "step", bytes(16), seq, "done", b"in", output, 0.0, 0, 1, 0, "step") for seq in numbers
     ]
@@ -53,7 +57,7 @@ def test_a_file_that_is_gone_is_noticed_at_the_next_commit(path: Path, tmp_path:
     """A named error, again and again: nothing is acknowledged that no one will ever read."""
     store = Store(path)
     taken = begin(store)
-    step(store, taken, 1)
+    save(store, taken, 1)
     match how:
         case "removed":
             path.unlink()
@@ -64,7 +68,11 @@ def test_a_file_that_is_gone_is_noticed_at_the_next_commit(path: Path, tmp_path:
             (tmp_path / "other.db").replace(path)
         case _:
             path.with_name("state.db-wal").unlink()
-    for attempt in (lambda: step(store, taken, 2), lambda: begin(store, "b"), lambda: step(store, taken, 2)):
+    for attempt in (
+        lambda: save(store, taken, 2),
+        lambda: begin(store, "b"),
+        lambda: save(store, taken, 2),
+    ):
         with pytest.raises(StateReplaced):
             attempt()
     store.close()
@@ -73,11 +81,11 @@ def test_a_file_that_is_gone_is_noticed_at_the_next_commit(path: Path, tmp_path:
 def test_closing_the_file_that_was_there_leaves_the_new_one_alone(path: Path, tmp_path: Path) -> None:
     """SQLite removes the journal by its name, which is that of the new file by now."""
     first = Store(path)
-    step(first, begin(first), 1)
+    save(first, begin(first), 1)
     aside = tmp_path / "aside"
     path.parent.rename(aside)
     second = Store(path)
-    step(second, begin(second), 1)
+    save(second, begin(second), 1)
     first.close()
     shutil.copytree(path.parent, tmp_path / "as it would be found")
     second.close()
@@ -91,10 +99,10 @@ def test_a_file_that_is_emptied_is_not_written_any_more(path: Path, size: int) -
     """Named at the next commit; neither then nor at the end is the journal played into it: it is all that is left."""
     store = Store(path)
     taken = begin(store)
-    step(store, taken, *PLAYED, output=bytes(4000))
+    save(store, taken, *PLAYED, output=bytes(4000))
     os.truncate(path, size)
     journal = path.with_name("state.db-wal").read_bytes()
-    for attempt in (lambda: step(store, taken, 1), lambda: begin(store, "b")):
+    for attempt in (lambda: save(store, taken, 1), lambda: begin(store, "b")):
         with pytest.raises(StateReplaced, match="shortened" if size else "emptied"):
             attempt()
     store.close()
@@ -105,7 +113,7 @@ def test_a_file_that_is_emptied_is_not_written_any_more(path: Path, size: int) -
 def test_the_journal_of_an_emptied_file_is_kept_by_those_who_come_next(path: Path) -> None:
     """The next start refuses the file, and says where what was saved last is."""
     store = Store(path)
-    step(store, begin(store), 1)
+    save(store, begin(store), 1)
     os.truncate(path, 0)
     store.close()
     journal = path.with_name("state.db-wal").read_bytes()
@@ -122,7 +130,7 @@ def test_a_file_that_is_cut_short_after_the_last_commit_is_not_made_into_half_a_
 ) -> None:
     """No commit finds it: closing does, says so, and keeps the journal."""
     store = Store(path)
-    step(store, begin(store), *PLAYED, output=bytes(4000))
+    save(store, begin(store), *PLAYED, output=bytes(4000))
     os.truncate(path, 65_536)
     store.close()
     assert "shortened" in caplog.text
@@ -135,13 +143,13 @@ def test_a_checkpoint_looks_first(path: Path, monkeypatch: pytest.MonkeyPatch) -
     store = Store(path)
     taken = begin(store)
     monkeypatch.setattr(watch, "LOOK_AGAIN", 1e9)
-    step(store, taken, 1)
-    step(store, taken, 2)  # looked a moment ago: not again
+    save(store, taken, 1)
+    save(store, taken, 2)  # looked a moment ago: not again
     os.truncate(path, 0)
-    step(store, taken, *range(3, 3 + CHECKPOINT), output=bytes(4000))  # saved, in the journal
+    save(store, taken, *range(3, 3 + CHECKPOINT), output=bytes(4000))  # saved, in the journal
     assert path.stat().st_size == 0
     with pytest.raises(StateReplaced, match="emptied"):
-        step(store, taken, 4 + CHECKPOINT)
+        save(store, taken, 4 + CHECKPOINT)
     store.close()
     assert path.with_name("state.db-wal").stat().st_size > 4096 * CHECKPOINT
 
@@ -152,7 +160,7 @@ def test_a_long_journal_is_played_into_the_file(path: Path) -> None:
     taken = begin(store)
     before = path.stat().st_size
     for first in range(1, 6 * CHECKPOINT, CHECKPOINT // 2):
-        step(store, taken, *range(first, first + CHECKPOINT // 2), output=bytes(4000))
+        save(store, taken, *range(first, first + CHECKPOINT // 2), output=bytes(4000))
     assert path.stat().st_size > before + 4 * 4096 * CHECKPOINT
     assert path.with_name("state.db-wal").stat().st_size < 4096 * CHECKPOINT * 2
     store.close()
@@ -183,11 +191,11 @@ def test_a_journal_that_is_emptied_is_noticed(path: Path) -> None:
     """SQLite writes on behind a hole: what it held is lost, and nothing more is said to be saved."""
     store = Store(path)
     taken = begin(store)
-    step(store, taken, 1)
+    save(store, taken, 1)
     os.truncate(path.with_name("state.db-wal"), 0)
-    step(store, taken, 2)  # a checkpoint may have emptied it: what is written now shows that none has
+    save(store, taken, 2)  # a checkpoint may have emptied it: what is written now shows that none has
     with pytest.raises(StateReplaced, match=r"state\.db-wal"):
-        step(store, taken, 3)
+        save(store, taken, 3)
     store.close()
 
 
@@ -199,12 +207,12 @@ def test_a_file_that_sqlite_has_shortened_is_used_on(path: Path) -> None:
     other.execute("CREATE TABLE junk (x); INSERT INTO junk VALUES (zeroblob(900000)); DROP TABLE junk").fetchall()
     for seq in (1, 2):
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        step(store, taken, seq)
+        save(store, taken, seq)
     before = path.stat().st_size
     other.execute("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     assert path.stat().st_size < before
     for seq in (3, 4):
-        step(store, taken, seq)
+        save(store, taken, seq)
     other.close()
     store.close()
     found = Store(path)
@@ -219,10 +227,10 @@ def test_a_backup_that_is_copied_over_the_file_is_not_used_with_a_later_journal(
     """Refused, and the journal is kept: played into the backup, it makes one file of parts of two. Without it: fine."""
     store = Store(path)
     taken = begin(store)
-    step(store, taken, 1)
+    save(store, taken, 1)
     shutil.copytree(path.parent, tmp_path / "backup")
     for first in range(2, 4 * CHECKPOINT, CHECKPOINT // 2):
-        step(store, taken, *range(first, first + CHECKPOINT // 2), output=bytes(4000))
+        save(store, taken, *range(first, first + CHECKPOINT // 2), output=bytes(4000))
     shutil.copytree(path.parent, tmp_path / "killed")
     store.close()
     found = tmp_path / "killed" / "state.db"
@@ -239,7 +247,7 @@ def test_a_backup_that_is_copied_over_the_file_is_not_used_with_a_later_journal(
 def test_a_journal_that_all_of_the_file_is_in_belongs_to_it(path: Path, tmp_path: Path) -> None:
     """As a killed process leaves it: the file has grown, and is still as it was made."""
     store = Store(path)
-    step(store, begin(store), *PLAYED, output=bytes(4000))
+    save(store, begin(store), *PLAYED, output=bytes(4000))
     shutil.copytree(path.parent, tmp_path / "killed")
     store.close()
     found = Store(tmp_path / "killed" / "state.db")
@@ -317,3 +325,26 @@ def test_a_file_that_is_shorter_than_its_journal_builds_on(
     journal_check.refuse_stale_journal(path)
     assert looks == []
     assert len(os.listdir("/dev/fd")) == opened
+
+
+def test_a_run_that_it_stops_is_alerted_as_that_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its watchdog process alerts the run with what to do; the file is not alerted besides."""
+    state = tmp_path / "state.db"
+    monkeypatch.setenv("PERDURE_STATE", str(state))
+    heard: list[object] = []
+    replace(monkeypatch, Watchdog, "began", lambda self, *given, **more: None)
+    replace(monkeypatch, Watchdog, "stopped", lambda self, run, error: heard.append(describe_exception(error).hint))
+    replace(monkeypatch, unusable_state, "alert_unusable_state", lambda spec, error: heard.append(error))
+
+    @step
+    def move() -> None:
+        state.rename(tmp_path / "moved.db")
+
+    @workflow(alert="exec:/bin/true")
+    def job() -> None:
+        move()
+
+    with pytest.raises(StateReplaced):
+        job()
+    (hint,) = heard
+    assert str(hint).startswith("end what still runs")
