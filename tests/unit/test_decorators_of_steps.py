@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from conftest import Machine
 from perdure import Breaker, Rate, retry, step, workflow
 from perdure.core.execution.spec import spec_of
 from perdure.engines.local import engine as local
-from perdure.errors import OptionError, UsageError
+from perdure.errors import NotStorable, OptionError, UsageError
 
 
 @step
@@ -111,3 +112,66 @@ def test_the_map_of_a_wrapper_is_refused() -> None:
     for own in (charge, Client().fetch):
         with pytest.raises(UsageError, match="outside a workflow"):
             own.map([1])  # type: ignore[attr-defined]
+
+
+def logged(fn: Any) -> Any:
+    """What a user's own decorator does: it stands in the class instead of the step."""
+
+    @functools.wraps(fn)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        return fn(*args, **kwargs)
+
+    return inner
+
+
+class Account:
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.connection = object()
+
+    def __perdure_key__(self) -> int:
+        return self.number
+
+    @logged
+    @step(retry=None)
+    def balance(self, day: str) -> str:
+        calls.append(self.number)
+        return f"{day}: {self.number}"
+
+    @staticmethod
+    @step(retry=None)
+    def rate(day: str) -> str:
+        return day
+
+
+class Nameless:
+    @logged
+    @step(retry=None)
+    def balance(self, day: str) -> str:
+        return day
+
+
+class Saving(Account):
+    pass
+
+
+calls: list[int] = []
+
+
+def test_a_decorator_above_a_step_that_is_a_method(machine: Machine) -> None:
+    """The instance is known as of any method: by what it goes by, also one of a class below; else it is refused."""
+
+    @workflow(once=True)
+    def job() -> list[str]:
+        return [Account(1).balance("mon"), Account(2).balance("mon"), Saving(3).balance("mon"), Account.rate("mon")]
+
+    assert job() == job() == ["mon: 1", "mon: 2", "mon: 3", "mon"]
+    assert calls == [1, 2, 3]
+
+    @workflow
+    def nameless() -> str:
+        return str(Nameless().balance("mon"))
+
+    with pytest.raises(NotStorable, match="is a method, and its instance cannot be stored") as refused:
+        nameless()
+    assert "__perdure_key__" in refused.value.hint

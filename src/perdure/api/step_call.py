@@ -49,6 +49,8 @@ class BoundStep(KeptHere, Generic[P, R_co]):
             Exception: what the function raises, once its retries are used up.
         """
         spec, given = self._spec, (*self._first, *args) if self._first else args
+        if spec.in_class and not spec.is_method and given:
+            spec.find_receiver(given[0])
         scope: Any = here.get()
         result: R_co
         if scope is None or type(scope) is StepContext or spec.is_async:

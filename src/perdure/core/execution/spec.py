@@ -84,8 +84,9 @@ class Spec:
         isolate: run each attempt in a process of its own.
         key: takes the arguments and returns what identifies the call, instead of the arguments themselves.
 
-    `is_method` and `receiver` (the class) are set when it is found in a class, `locals` (names that annotations may
-    use) when it is defined in a function, `unknown` (what its function is bound to and no record distinguishes)
+    `is_method` and `receiver` (the class) are set when it is found in a class, or called on an instance of the
+    class that its name says it is defined in (`in_class`: a decorator may hide it there), `locals` (names that
+    annotations may use) when it is defined in a function, `unknown` (what its function is bound to and no record distinguishes)
     when it is made in one. `record_kind` is that of the records of its calls. `park`: a call that fails for good
     becomes a dead letter; `undo`: the step that reverts a call; `rules`: the options of a workflow; `guard`: what
     its calls have to pass; `schedules`: when a workflow runs by itself; `failures`: the rules that classify its
@@ -148,6 +149,15 @@ class Spec:
         self.file = code.co_filename if code is not None else ""
         self.module = str(getattr(fn, "__module__", None) or "__main__")
         self.qualname = str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)
+        around = self.qualname.rpartition(".")[0]
+        self.in_class = around != "" and not around.endswith("<locals>")
+
+    def find_receiver(self, first: Any) -> None:
+        """Is it a method, called on this instance of the class that its name says it is defined in?"""
+        around = self.qualname.rpartition(".")[0]
+        for base in type(first).__mro__:
+            if base.__qualname__ == around and base.__module__ == self.fn.__module__:
+                self.is_method, self.receiver = True, base
 
     @property
     def place(self) -> Place:
