@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
+from conftest import replace
 from perdure.cli.private_file import private_file
+from perdure.config import settings
 from perdure.errors import UsageError
 from perdure.store.dead_letter_file import LetterFile
 from perdure.store.runs import Store
@@ -80,6 +83,25 @@ def test_dead_letters_through_a_link(tmp_path: Path, letters: LetterFile) -> Non
     with pytest.raises(OSError, match="it is a link"):
         letters.catch_up()
     assert not (tmp_path / "target").exists()
+
+
+def test_dead_letters_through_a_link_into_a_closed_folder(
+    tmp_path: Path, letters: LetterFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends no run: that they are appended later is said, as of any file that cannot be written."""
+    out, look = tmp_path / "out", os.stat
+    out.symlink_to(tmp_path / "target")
+
+    def closed(path: object, *rest: object, **more: bool) -> os.stat_result:
+        if path in (out, str(out)) and more.get("follow_symlinks", True):
+            raise PermissionError(errno.EACCES, "Permission denied", str(out))
+        return look(path, *rest, **more)  # type: ignore[arg-type]
+
+    replace(monkeypatch, os, "stat", closed)
+    monkeypatch.setenv("WORKFLOW_DLQ_PATH", str(out))
+    assert settings.dead_letter_file() == out
+    with pytest.raises(OSError, match="it is a link"):
+        letters.catch_up()
 
 
 @as_root

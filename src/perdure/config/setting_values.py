@@ -115,7 +115,7 @@ def file(value: Any, where: str) -> Path:
         OptionError: it is a folder.
     """
     path = Path(text(value, where)).absolute()
-    if path.is_dir():
+    if os.path.isdir(path):  # `Path.is_dir` fails where the path leads into a folder that is closed
         raise OptionError(f"{where} is a folder: {path}", "give the path of a file in it")
     return path
 

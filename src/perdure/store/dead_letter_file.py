@@ -92,11 +92,11 @@ def letter_details(store: Store, letter: LetterRecord) -> LetterDetails:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
-    made = not path.exists()
+    made = not os.path.exists(path)
     try:
         descriptor = make_file(path, os.O_RDWR | os.O_APPEND)
     except OSError as error:
-        if path.is_symlink():  # where it leads may be another user's choice
+        if os.path.islink(path):  # where it leads may be another user's choice
             raise OSError(errno.ELOOP, f"it is a link, to {os.readlink(path)}: name the file itself") from error
         raise
     try:

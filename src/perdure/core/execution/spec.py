@@ -86,18 +86,18 @@ class Spec:
 
     `is_method` and `receiver` (the class) are set when it is found in a class, or called on an instance of the
     class that its name says it is defined in (`in_class`: a decorator may hide it there), `locals` (names that
-    annotations may use) when it is defined in a function, `unknown` (what its function is bound to and no record distinguishes)
-    when it is made in one. `record_kind` is that of the records of its calls. `park`: a call that fails for good
-    becomes a dead letter; `undo`: the step that reverts a call; `rules`: the options of a workflow; `guard`: what
-    its calls have to pass; `schedules`: when a workflow runs by itself; `failures`: the rules that classify its
-    failures, asked for at the first one; `ensure` looks at a result before it is saved; `max_repeats`: so often at
-    most it is called with the same inputs in a run; `input_kept`: what of the inputs is kept once a call is done;
-    results of more bytes than `artifact_above` lie in files of their own; `workers`: the processes of a map, which
-    make its attempts; `on_unlike` is told of results that are not what is declared; `stub`: what a test executes
-    instead, which may say `NOT_STUBBED`; `in_place`: only the process of the workflow has what they need. `module`
-    is the name that its module has when it is imported, `file` the source file; config/module_names.py sets both.
-    `place` says whose function it is. A clean-up has another `name` in the journal than the step that it calls is
-    `defined_as`.
+    annotations may use) when it is defined in a function, `unknown` (what its function is bound to and no record
+    distinguishes) when it is made in one. `record_kind` is that of the records of its calls. `park`: a call that
+    fails for good becomes a dead letter; `undo`: the step that reverts a call; `rules`: the options of a workflow;
+    `guard`: what its calls have to pass; `schedules`: when a workflow runs by itself; `failures`: the rules that
+    classify its failures, asked for at the first one; `ensure` looks at a result before it is saved; `max_repeats`:
+    so often at most it is called with the same inputs in a run; `input_kept`: what of the inputs is kept once a
+    call is done; results of more bytes than `artifact_above` lie in files of their own; `workers`: the processes of
+    a map, which make its attempts; `on_unlike` is told of results that are not what is declared; `stub`: what a
+    test executes instead, which may say `NOT_STUBBED`; `in_place`: only the process of the workflow has what they
+    need. `module` is the name that its module has when it is imported, `file` the source file;
+    config/module_names.py sets both. `place` says whose function it is. A clean-up has another `name` in the
+    journal than the step that it calls is `defined_as`.
     """
 
     def __init__(
