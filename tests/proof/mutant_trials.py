@@ -28,7 +28,7 @@ from tests.proof import measured
 from tests.proof.mutant_types import Types
 from tests.proof.mutants import ROOT, Functions, Mutant, Tree, changed, sample
 
-TESTS_SECONDS = 10.0
+TESTS_SECONDS = 6.0
 """So much of a processor the tests of a mutant took, together, when they were measured; what takes more is not run."""
 CPU_SECONDS = 45
 """A mutant that computes for longer hangs, which is noticed."""

@@ -193,3 +193,16 @@ def test_an_older_program_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(database, "SCHEMA_VERSION", 1)
     with pytest.raises(StateNewer, match=f"format {SCHEMA_VERSION}, this one knows 1"):
         connect(tmp_path / "state.db")
+
+
+def test_what_came_after_an_undone_call_is_not_held_against_the_script_in_files_of_before() -> None:
+    """From the first number that is missing, which was the undone call's, to the last; of runs without one, nothing."""
+    connection = apsw.Connection(":memory:")
+    connection.execute("CREATE TABLE step (run, seq, kind, status)")
+    connection.execute("CREATE TABLE exempt (run, first, last, crc)")
+    numbers = {1: (1, 2, 4, 6, 7), 2: (1, 2, 3), 3: (1, 3)}
+    for run, seqs in numbers.items():
+        connection.executemany("INSERT INTO step VALUES (?, ?, 'step', 'done')", [(run, seq) for seq in seqs])
+    connection.execute("UPDATE step SET kind = 'undone' WHERE run < 3 AND seq = 3 OR run = 1 AND seq = 7")
+    migration._exempt_what_was_undone(connection)
+    assert connection.execute("SELECT run, first, last FROM exempt").fetchall() == [(1, 4, 7)]
