@@ -199,6 +199,17 @@ def test_an_answer_that_comes_after_the_wait_is_refused(machine: Machine) -> Non
         answer(machine, topic)
 
 
+@pytest.mark.parametrize("column", ["value = x'05'", "stamp = stamp - 1", "stamp = -9e99"])
+def test_a_signal_that_was_changed_from_outside_is_not_taken(machine: Machine, column: str) -> None:
+    """The run stops with a named error; nothing is made of what the signal says."""
+    begin(machine, paid)
+    assert send(machine, 1)
+    write(machine, lambda connection: connection.execute(f"UPDATE signal SET {column}") and None)
+    with pytest.raises(StateCorrupt):
+        begin(machine, paid)
+    assert machine.engine.store.run("r-1").status != "done"
+
+
 def test_a_wait_or_a_question_that_was_changed_from_outside_is_named(machine: Machine) -> None:
     """It is neither shown nor answered."""
     begin(machine, asks)

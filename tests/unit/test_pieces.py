@@ -281,7 +281,7 @@ def test_a_manifest_of_manifests_is_whole_piece_by_piece(store: Store) -> None:
 @pytest.mark.parametrize("kind", [bytes, cutting.Large])
 @pytest.mark.parametrize("size", [INLINE, INLINE + 1])
 def test_what_fits_into_a_row_stays_there(kind: type[bytes], size: int) -> None:
-    """Also what is to lie in a file if it is large; the rest lies in pieces, or in that file, and a manifest says so."""
+    """Also what is to lie in a file if it is large; the rest lies in pieces or in that file, and a manifest says so."""
     data = kind(text(1, 20_000)[:size])
     assert len(data) == size
     row: Any = (1, 1, "step", bytes(16), 0, "done", b"\x90", data, 1.0, 5, 1, 0, "step")
