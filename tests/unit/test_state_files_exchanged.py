@@ -172,7 +172,7 @@ def test_what_sqlite_cuts_off_is_not_taken_for_a_loss(path: Path, tmp_path: Path
     off the rest, and the process goes on."""
     store = Store(path)
     taken = begin(store)
-    step(store, taken, 1)
+    save(store, taken, 1)
     copy = tmp_path / "copy" / "state.db"
     shutil.copytree(path.parent, copy.parent)
     store.close()
@@ -182,7 +182,7 @@ def test_what_sqlite_cuts_off_is_not_taken_for_a_loss(path: Path, tmp_path: Path
     store = Store(copy)
     taken = begin(store, "b")
     for number in range(1, 2 * CHECKPOINT):
-        step(store, taken, number, output=bytes(4000))
+        save(store, taken, number, output=bytes(4000))
     assert length < copy.stat().st_size < length + 4096 * CHECKPOINT * 4
     store.close()
 
