@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import apsw
 
 from perdure.core.execution.known_records import IndexPage
 from perdure.store.group_commit import Journal
-from perdure.store.rows import checked_index
+from perdure.store.rows import checked_index, corrupt, is_found
 from perdure.store.statements import load
 
 _SQL = load("record_index.sql")
@@ -30,6 +30,9 @@ def pages(journal: Journal, rid: int, path: Path) -> Iterator[IndexPage]:
     while (found := page(journal, rid, path, after)) is not None:
         yield found
         after = found[0][-1]
+    (last,) = journal.read(lambda connection: connection.execute(_SQL["last"], (rid,)).fetchone())
+    if last is not None and last != after:  # looked for from behind
+        raise corrupt(path)
 
 
 def page(journal: Journal, rid: int, path: Path, after: int) -> IndexPage | None:
@@ -46,6 +49,37 @@ def page_in(connection: apsw.Connection, rid: int, path: Path, after: int = -1, 
     """The same inside a transaction, and up to that many rows; all: -1."""
     rows: list[Any] = connection.execute(_SQL["step_index"], (rid, after, most)).fetchall()
     return checked_index(rows, path) if rows else None
+
+
+def refuse_misplaced(journal: Journal, rid: int, path: Path) -> None:
+    """Make sure that no record of a run lies among those of another one, where none of the run's is found behind it.
+
+    A flipped bit in the number of its run takes a record out of the order in which the table is searched, and with it
+    those that follow: they would be done again.
+
+    Raises:
+        StateCorrupt: one does.
+    """
+
+    def question(connection: apsw.Connection) -> bool:
+        for query, order in (("before", 1), ("behind", -1)):
+            nearest, further = [*connection.execute(_SQL[query], (rid,)).fetchall(), None, None][:2]
+            if nearest is None or is_found(nearest):
+                continue
+            # A damaged row that is in its place is for its own run to name.
+            if is_found((rid, *nearest[1:])) or _is_out_of_order(rid, nearest, further, order):
+                return True
+        return False
+
+    if journal.read(question):
+        raise corrupt(path)
+
+
+def _is_out_of_order(rid: int, nearest: Sequence[Any], further: Sequence[Any] | None, order: int) -> bool:
+    try:
+        return (rid - nearest[0]) * order <= 0 or (further is not None and (nearest[0] - further[0]) * order < 0)
+    except TypeError:
+        return True
 
 
 def last_of_calls(journal: Journal, rid: int) -> int | None:

@@ -170,6 +170,15 @@ def checked_index(rows: Sequence[Sequence[Any]], path: Path) -> IndexPage:
     return columns[1:]
 
 
+def is_found(row: Sequence[Any]) -> bool:
+    """Does a row as in `checked_index` match the half of its checksum that is about what finds it?"""
+    *columns, crc = row
+    try:
+        return step_identities(*zip(columns)) == [crc >> 32]
+    except UNREADABLE:
+        return False
+
+
 def sound(row: Sequence[Any]) -> bool:
     """Does a row match the checksum that it ends with? For tables whose rows are no records of the core's."""
     *values, crc = row

@@ -24,11 +24,18 @@ _OF_CALLS = frozenset({"step", "builtin"})
 
 
 class RecordReader:
-    """The records of one run, asked for nearly in order: branches that ran side by side finished nearly so."""
+    """The records of one run, asked for nearly in order: branches that ran side by side finished nearly so.
 
-    def __init__(self, store: Store, rid: int) -> None:
+    Args:
+        store: the state file.
+        rid: of the run.
+        last: the number of the last record that earlier lives have left.
+    """
+
+    def __init__(self, store: Store, rid: int, last: int = -1) -> None:
         self._store = store
         self._rid = rid
+        self._last = last
         self._ahead: dict[int, StepRecord] = {}
         self._known = -1  # the number of the last record that `next_page` or `next_rows` has told of
         self._lock = threading.Lock()
@@ -46,6 +53,8 @@ class RecordReader:
             else:
                 page = record_index.page(self._store.journal, self._rid, self._store.path, self._known)
             if page is None:
+                if self._known < self._last:  # looked for from behind, there were more
+                    raise corrupt(self._store.path)
                 return None
             _, _, _, _, statuses, kinds = page
             if "abandoned" in statuses or not _OF_CALLS.issuperset(kinds):

@@ -185,6 +185,7 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
         history = History(run.rid, run.id, epoch=run.epoch, uniform=uniform, largest=store.largest)
         history.undoes_children = history.notes_endings = True
         return history
+    record_index.refuse_misplaced(store.journal, run.rid, store.path)
     exempt = store.exempted(run.rid)
     last = None if exempt else record_index.last_of_calls(store.journal, run.rid)
     from perdure.core.execution.recorded_inputs import InputsOfBefore

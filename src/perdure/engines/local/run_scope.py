@@ -87,7 +87,7 @@ class RunScope(BaseScope):
         self.spec = spec
         self.parent = parent
         self.caller: Any = None  # the run that has called this one under its id
-        self.records = RecordReader(resources.store, run.rid)
+        self.records = RecordReader(resources.store, run.rid, int(history.last) if history.unread else -1)
         if history.unread:
             history.read_when_needed(self.records)
         self.commit: LoopWrites | None = None  # of the loop that the run executes on
