@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from perdure.cli.view.terminal import Printer, as_json
+from perdure.core import commands
 from perdure.core.redaction.printable import json_text, one_line, printable
 from perdure.engines.events import RunWaits
 from perdure.engines.observers.fanout import FanOut
@@ -136,3 +137,13 @@ def test_commands_that_are_printed_are_quoted() -> None:
                         found.append(f"{path.relative_to(PACKAGE)}: {ast.unparse(node)[:100]}")
     assert found == []
     assert shlex.quote("x; touch pwned #") == "'x; touch pwned #'"
+
+
+@pytest.mark.parametrize("name", ["x; touch pwned #", "$(touch pwned)", "a b", "it's"])
+def test_a_command_names_its_run_whatever_it_is_called(name: str) -> None:
+    """A shell passes it on as one word."""
+    of_a_run = (commands.show, commands.resume, commands.approve, commands.reject, commands.accept, commands.dlq)
+    for command in (*of_a_run, commands.redrive, commands.cancel_damaged):
+        assert shlex.split(command(name)).count(name) == 1
+    assert shlex.split(commands.fork(name, name))[2:] == [name, "--from", name]
+    assert shlex.split(commands.signal(name, name)).count(name) == 2

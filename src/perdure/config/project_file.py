@@ -88,13 +88,18 @@ def _read_trusted(path: Path, on_the_way: list[Path], owner: int | None) -> str 
     if not why:
         why = next((f"all users can write {place}" for place in on_the_way if _open_to_all(place)), "")
     if why:
-        if b"tool.perdure" in data:
+        if b"tool.perdure" in data and (path, why) not in _ignored:
             import logging
 
+            _ignored.add((path, why))
             advice = "make it yours and not writable by others (chown, chmod go-w), or set the PERDURE_ variables"
             logging.getLogger("perdure").warning("the settings in %s are ignored: %s; %s", path, why, advice)
         return None
     return data.decode("utf-8", "replace")
+
+
+_ignored: set[tuple[Path, str]] = set()
+"""Files of which it was said that they do not count, and why: for a script they are looked at more than once."""
 
 
 def _open_to_all(folder: Path) -> bool:

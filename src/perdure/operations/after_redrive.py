@@ -31,8 +31,9 @@ def follow(store: Store, resolved: Iterable[tuple[int, bool]]) -> dict[int, str]
         seq: int | None = letter.seq
         if not letter.seq or store.record(run.rid, letter.seq).kind in CLEAN_UPS:
             continue  # the run has ended with that, or nothing consumes it
-        while run.parent is not None and seq is not None:
-            parent = store.run_by_number(run.parent)
+        for parent in store.parents(run):
+            if seq is None:
+                break
             run, seq = parent, record_of(store, parent, run)
         top = _top(store, run)
         tops[top.rid] = top
@@ -75,6 +76,4 @@ def _kept(store: Store, run: RunRecord, forked: set[str]) -> str:
 
 
 def _top(store: Store, run: RunRecord) -> RunRecord:
-    while run.parent is not None:
-        run = store.run_by_number(run.parent)
-    return run
+    return [run, *store.parents(run)][-1]

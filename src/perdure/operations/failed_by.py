@@ -95,9 +95,8 @@ def failed_by(store: Store, run: RunRecord) -> list[FailedBy]:
 def undone_with(store: Store, run: RunRecord) -> RunRecord | None:
     """The run that has failed by itself, if a child run was only undone with it: then it has ended with that error."""
     found = None
-    while run.parent is not None and run.output is not None:
-        parent = store.run_by_number(run.parent)
-        if parent.output != run.output or parent.status not in ("failed", "parked"):
+    for parent in store.parents(run):
+        if run.output is None or parent.output != run.output or parent.status not in ("failed", "parked"):
             break
         found = run = parent
     return found

@@ -293,11 +293,8 @@ def _letters(store: RunRows, connection: apsw.Connection, rid: int, status: str)
 
 def _cancelled_with(store: RunRows, connection: apsw.Connection, run: RunRecord) -> RunRecord | None:
     """Of the run itself and those that it is a child of, the topmost that was cancelled; None if none was."""
-    found = run if run.status == "cancelled" else None
-    while run.parent is not None:
-        run = store.run_in(connection, run.parent)
-        found = run if run.status == "cancelled" else found
-    return found
+    line = (run, *store.parents_in(connection, run))
+    return next((one for one in reversed(line) if one.status == "cancelled"), None)
 
 
 def _undoes(store: RunRows, connection: apsw.Connection, letter: LetterRecord) -> int:

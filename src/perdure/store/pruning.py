@@ -208,7 +208,7 @@ def _stay(related: list[_Member], before: float, why: Needed, needed: _Member) -
     """Why each of those stays that has ended long enough ago itself; a child run speaks for the run that it is of."""
     by_number = {one.rid: one for one in related}
     while needed.parent in by_number:
-        needed = by_number[needed.parent]
+        needed = by_number.pop(needed.parent)  # each once, should they be a circle
     for one in related:
         if one.parent is None and one.status in ("done", "cancelled") and one.holder is None and one.ended < before:
             yield why if one is needed or why in ("unfinished", "recent") else "related"

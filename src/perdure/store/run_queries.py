@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -14,7 +16,7 @@ from perdure.core.records import (
 from perdure.errors import NotFound, StateCorrupt
 from perdure.store import pieces
 from perdure.store.record_queries import RecordQueries
-from perdure.store.rows import checked, here
+from perdure.store.rows import checked, corrupt, here
 
 if TYPE_CHECKING:
     from perdure.core.policies.verdicts import Stop
@@ -156,9 +158,32 @@ class RunQueries(RecordQueries):
     def root_in(self, connection: apsw.Connection, rid: int) -> RunRecord:
         """The run that the one of that row number is a child of, however deep; itself if it stands for itself."""
         run = self._run(connection, rid)
+        return [run, *self.parents_in(connection, run)][-1]
+
+    def parents_in(self, connection: apsw.Connection, run: RunRecord) -> Iterator[RunRecord]:
+        """The run that a run is a child of, the one that this is a child of, and so on to the top.
+
+        Raises:
+            StateCorrupt: they are a circle, which perdure has not written, whatever the checksums say.
+        """
+        return self._above(run, partial(self._run, connection))
+
+    def parents(self, run: RunRecord) -> Iterator[RunRecord]:
+        """The same outside of a transaction.
+
+        Raises:
+            StateError: the file cannot be read, or they are a circle.
+        """
+        return self._above(run, self.run_by_number)
+
+    def _above(self, run: RunRecord, read: Callable[[int], RunRecord]) -> Iterator[RunRecord]:
+        seen = {run.rid}
         while run.parent is not None:
-            run = self._run(connection, run.parent)
-        return run
+            run = read(run.parent)
+            if run.rid in seen:
+                raise corrupt(self.path)
+            seen.add(run.rid)
+            yield run
 
     def family_in(self, connection: apsw.Connection, rid: int) -> list[int]:
         """The numbers of a run and of all its child runs, however deep."""

@@ -60,8 +60,9 @@ def fork_of(store: Store, run: RunRecord, records: list[int]) -> str:
 def _record_in(store: Store, top: RunRecord, rid: int, seq: int) -> int | None:
     """The number of the record by which a run has what came of a record of its child run, or of one of that one's."""
     run, at = store.run_by_number(rid), seq
-    while run.rid != top.rid and run.parent is not None:
-        parent = store.run_by_number(run.parent)
+    for parent in store.parents(run):
+        if run.rid == top.rid:
+            break
         found = record_of(store, parent, run)
         if found is None:
             return None

@@ -97,9 +97,7 @@ def _exists(store: Store, id: str) -> bool:
 
 def _is_done(store: Store, run: RunRecord) -> bool:
     """Is a run done, or the one that it is a child of, however deep? What that did is never undone."""
-    while run.parent is not None:
-        run = store.run_by_number(run.parent)
-    return run.status == "done"
+    return [run, *store.parents(run)][-1].status == "done"
 
 
 def _place_in_source(store: Store, line: list[RunRecord], child: RunRecord) -> float:

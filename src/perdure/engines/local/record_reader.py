@@ -99,8 +99,8 @@ class RecordReader:
         from perdure.core import commands
 
         step, run = f"#{record.seq}", self._store.run_by_number(self._rid)
-        while run.parent is not None:
-            step, run = run.workflow, self._store.run_by_number(run.parent)
+        for parent in self._store.parents(run):
+            step, run = run.workflow, parent
         return commands.fork(run.id, step)
 
     def _read(self, seq: int) -> StepRecord:

@@ -226,8 +226,8 @@ def history_of(resources: Resources, run: RunRecord, *, resumed: bool) -> Histor
 def top_of(store: Store, run: RunRecord) -> tuple[str, str]:
     """The id of the run that a run is a child of, however deep, and the workflow that it has called to come here."""
     called = ""
-    while run.parent is not None:
-        called, run = run.workflow, store.run_by_number(run.parent)
+    for parent in store.parents(run):
+        called, run = run.workflow, parent
     return run.id, called
 
 
