@@ -106,6 +106,31 @@ def test_what_lies_in_a_class_that_was_not_imported_is_read_as_before() -> None:
     assert "fields" not in vars(Refused(4))
 
 
+@pytest.mark.parametrize(
+    ("errors", "other", "opened"), [("lib", "lib.errors", True), ("lib.errors", "lib", True), ("lib.a", "lib.b", False)]
+)
+def test_what_a_property_gives_is_opened_if_it_belongs_to_the_errors(errors: str, other: str, opened: bool) -> None:
+    """A library shows its errors under a name above the module in which they are. Objects of other parts may work when
+    they are read, as a client's."""
+
+    class Client:
+        def __init__(self) -> None:
+            self._id = 3
+
+        @property
+        def number(self) -> int:
+            return self._id
+
+    class Failed(Exception):
+        @property
+        def source(self) -> Client:
+            return Client()
+
+    Failed.__module__, Client.__module__ = errors, other
+    source: Any = elsewhere(Failed()).source  # type: ignore[attr-defined]
+    assert getattr(source, "number", None) == (3 if opened else None)
+
+
 def test_it_is_kept_over_several_processes() -> None:
     """An isolated step's error is recorded where it was raised, and again where the run is."""
     back = elsewhere(elsewhere(Refused(3)))

@@ -122,7 +122,7 @@ def _tried(read: Callable[[], Any] | None) -> Iterator[Any]:
 def _opened(value: Any, modules: set[str]) -> Any:
     """The value; of an object that the library has for its errors alone, what can be read of it."""
     kind: Any = type(value)
-    if rebuild.label(kind)[0] not in modules or record_of(kind) is not None:
+    if not _are_near(rebuild.label(kind)[0], modules) or record_of(kind) is not None:
         return value
     content = dict(attributes(value))
     for each in rebuild.own_classes(type(value)):
@@ -131,6 +131,11 @@ def _opened(value: Any, modules: set[str]) -> Any:
                 for one in _tried(partial(member.__get__, value, type(value))):
                     content[name] = one
     return RecordedObject(content, rebuild.label(type(value))[1])
+
+
+def _are_near(module: str, modules: set[str]) -> bool:
+    """Is it one of the modules, or below one, or above? A library shows its errors under another module's name."""
+    return any(f"{one}.".startswith(f"{module}.") or f"{module}.".startswith(f"{one}.") for one in modules)
 
 
 def _called(cls: type) -> Iterator[str]:
