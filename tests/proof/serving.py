@@ -109,6 +109,12 @@ def waited(pids: Iterable[int]) -> dict[str, float]:
     return found
 
 
+def starved(workers: Iterable[subprocess.Popen[bytes]]) -> int:
+    """How often their threads, and those of their executors, have been ready for ten seconds more without a processor.
+    Who waits for one does not stand still (`while_moving`)."""
+    return int(sum(waited(pid for worker in workers for pid in (worker.pid, *children(worker.pid))).values()) / 10)
+
+
 class Unserved:
     """For how long threads that wait for each other were ready, and had no processor, since this was made.
 

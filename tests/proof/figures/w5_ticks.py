@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.proof.form import Figures, Proof
-from tests.proof.serving import Place, children, until, while_moving
+from tests.proof.serving import Place, children, starved, until, while_moving
 
 WORKERS = 3
 PERIODS = {"two": 2, "three": 3, "five": 5}
@@ -65,8 +65,12 @@ def run(part: int, seed: int, cases: int, *, control: bool = False) -> Figures:
             time.sleep(rng.uniform(0.5, 4.0))
         _write(place, f"VERSION = {cases + 1}{SCRIPT}")
         seen = len(place.lines("ledger"))
-        if not while_moving(lambda: len(place.lines("ledger")) > seen + 3, lambda: len(place.lines("ledger"))):
-            found.failures.append(f"nothing is served in the end: {label}")
+        if not while_moving(
+            lambda: len(place.lines("ledger")) > seen + 3, lambda: (len(place.lines("ledger")), starved(workers))
+        ):
+            found.failures.append(
+                f"nothing is served in the end: {label}; the workers say: {place.said.read_text()[-500:]}"
+            )
         for worker in workers:
             worker.terminate()
         for worker in workers:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.proof.form import Figures, Proof
-from tests.proof.serving import NOTE, Place, until, while_moving
+from tests.proof.serving import NOTE, Place, starved, until, while_moving
 
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 """Of Debian's package faketime; the clock that nobody sets is left alone."""
@@ -82,13 +82,15 @@ def _jumped(jump: int, found: Figures, while_it_runs: bool, *, control: bool) ->
         clock.write_text(f"+{jump}")
         if not while_it_runs:
             worker = place.worker("--slots", "8")
-        ended = while_moving(lambda: _is_over(place, time.time() + jump), lambda: len(place.lines("ledger")))
+        ended = while_moving(
+            lambda: _is_over(place, time.time() + jump), lambda: (len(place.lines("ledger")), starved([worker]))
+        )
         worker.terminate()
         try:
             worker.wait(60)
         except subprocess.TimeoutExpired:
             return ["the worker does not end"]
-        wrong = [] if ended else ["not all runs end"]
+        wrong = [] if ended else [f"not all runs end; the worker says: {place.said.read_text()[-500:]}"]
         if while_it_runs and "clock-jump" not in place.said.read_text():
             wrong.append("the worker does not say that its clock has jumped")
         return wrong + _judged(place, time.time() + jump, found)
