@@ -101,7 +101,7 @@ async def shared(numbers, seen):
     def one(n):
         order.append(call(n))
         order.append(call(100 * n))
-    await gather(*(to_thread(one, n) for n in numbers), *(acall(10_000 * n) for n in numbers))
+    await gather(*(to_thread(one, n) for n in numbers), *(acall(1_000_000 * n) for n in numbers))
     for n in order:
         await seen(n)
 
@@ -152,7 +152,7 @@ async def threads(numbers, seen):
     some = [threading.Thread(target=lambda n=n: out.put(call(n))) for n in numbers]
     for thread in some:
         thread.start()
-    side = asyncio.ensure_future(acall(1000 * numbers[0]))
+    side = asyncio.ensure_future(acall(10_000 * numbers[0]))
     for _ in numbers:
         await seen(await to_thread(out.get))
     for thread in some:
@@ -178,7 +178,7 @@ async def kept(numbers, seen):
 async def direct(numbers, seen):
     order, tasks = [], [asyncio.ensure_future(to_thread(lambda n=n: order.append(call(n)))) for n in numbers]
     for n in numbers:
-        order.append(call(1000 * n))  # keeps the loop
+        order.append(call(100_000_000 * n))  # keeps the loop
         await asyncio.sleep(0)
     await gather(*tasks)
     for n in order:

@@ -26,6 +26,8 @@ LOCKED_SECONDS = 0.001
 """So long a thread that waits for a lock without a bound may be about to hand the interpreter's lock over."""
 ASLEEP_SECONDS = 0.015
 """So long a thread that sleeps may be waiting for the interpreter's lock: that wakes up every 5 ms."""
+UNSEEN_LOOKS = 20
+"""So many looks as well, where the system does not say whether a thread sleeps: who looks has run as often."""
 
 
 def slept(native: int) -> int | None:
@@ -117,7 +119,7 @@ class Sleepers:
     """
 
     def __init__(self) -> None:
-        self._since: dict[int, tuple[object, float]] = {}  # what each was seen in, and when first
+        self._since: dict[int, tuple[object, float, int]] = {}  # what each was seen in, when first, how often since
 
     def sleeps(self, native: int, frame: FrameType) -> bool:
         """Does the thread sleep, and not wait for the interpreter's lock?"""
@@ -128,12 +130,13 @@ class Sleepers:
         # Where the system says nothing, a thread that does not get any further is taken to sleep.
         seen: object = (id(frame), frame.f_lasti) if times is None else times
         now = time.monotonic()
-        known, since = self._since.get(native, (None, now))
+        known, since, looks = self._since.get(native, (None, now, 0))
         if known != seen:
-            self._since[native] = (seen, now)
+            self._since[native] = (seen, now, 0)
             return False
+        self._since[native] = (seen, since, looks + 1)
         if now - since >= max(ASLEEP_SECONDS, 3 * sys.getswitchinterval()):
-            return True
+            return times is not None or looks >= UNSEEN_LOOKS
         return times is not None and now - since >= LOCKED_SECONDS and _waits_for_a_lock(native)
 
     def naps(self, native: int) -> bool:

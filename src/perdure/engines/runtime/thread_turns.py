@@ -76,6 +76,7 @@ class _Moving:
         self._native = native
         self._at = time.monotonic()  # threads run in real time, whatever the clock of the runs is
         self._run: float | None = None
+        self._all_run = 0.0
         self._measured = False
         self._looks = self._naps = 0
 
@@ -86,17 +87,16 @@ class _Moving:
             return True
         if in_call or self._native is None or now - self._at < MEASURED_SECONDS:
             return False
+        run, all_run = processor_seconds(self._native), time.process_time()
         if not self._measured:
-            self._run, self._measured = self._processor_seconds(), True
+            self._run, self._all_run, self._measured = run, all_run, True
         self._looks += 1
         self._naps += sleepers.naps(self._native)
         if now - self._at >= NAPPING_SECONDS and self._naps >= max(NAPS, self._looks / 10):
             return True
-        run = self._processor_seconds()
-        return (now - self._at if run is None or self._run is None else run - self._run) >= MOVING_SECONDS
-
-    def _processor_seconds(self) -> float | None:
-        return None if self._native is None else processor_seconds(self._native)
+        # Where the system does not say what the thread has had, it is not more than all of them together.
+        had = all_run - self._all_run if run is None or self._run is None else run - self._run
+        return had >= MOVING_SECONDS
 
 
 Seen = dict[ThreadTask | int, _Moving]
