@@ -316,9 +316,10 @@ class ThreadTurns:
     def _moving(self, seq: float, but: ThreadTask) -> dict[ThreadTask | int, int]:
         moving: dict[ThreadTask | int, int] = {}
         inside: set[int | None] = {but.ident}
-        # In this order: a job that begins meanwhile is seen in one of the two, and by the frame that it has then.
+        # Threads go on meanwhile. What takes part is looked at before the frames, so that a job that begins has the
+        # frame of that, and after them, for what a thread has started that rests by now.
         under_way = {pool: self._is_under_way(pool, jobs) for pool, jobs in list(self._jobs.items())}
-        tasks = list(self.threads)
+        tasks = set(self.threads)
         frames = sys._current_frames()
         for task in tasks:
             if task is but:
@@ -330,7 +331,9 @@ class ThreadTurns:
                 self.threads.discard(task)
             elif not self._rests(task, seq, frames):
                 moving[task] = task.called
-        for pool, has_jobs in under_way.items():
+        moving |= {task: task.called for task in list(self.threads) if task not in tasks}
+        for pool, jobs in list(self._jobs.items()):
+            has_jobs = under_way.get(pool, True) or self._is_under_way(pool, jobs)
             self._look_at_pool(pool, has_jobs, frames, inside, moving)
         return moving
 
@@ -338,9 +341,9 @@ class ThreadTurns:
         """Is the thread over, so that those who wait for its end go on by themselves?"""
         if task.ident is None or task.calls:
             return False
-        if task.thread is not None and task.ended:
-            return not task.thread.is_alive()
-        return task.ident not in frames
+        if task.thread is not None:
+            return task.ended and not task.thread.is_alive()
+        return task.ident not in frames and task.ident not in sys._current_frames()  # it may have begun since
 
     def _rests(self, task: ThreadTask, seq: float, frames: Mapping[int, FrameType]) -> bool:
         if task.calls and (task.turns or task.blocked or task.place > seq):

@@ -1,0 +1,86 @@
+"""Threads go on while it is looked whether they rest: none that is on its way is missed because of that."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from perdure.engines.runtime import thread_turns
+from perdure.engines.runtime.thread_branches import ThreadTask
+from perdure.engines.runtime.thread_turns import ThreadTurns
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """One with an idle thread."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()
+        yield pool
+
+
+@pytest.fixture
+def turns() -> ThreadTurns:
+    """Those of a run whose only thread is this one."""
+    line = ThreadTask(None)
+    line.ident = threading.get_ident()
+    return ThreadTurns(SimpleNamespace(order=None), line)
+
+
+def moving_if(monkeypatch: pytest.MonkeyPatch, turns: ThreadTurns, meanwhile: Callable[[], None]) -> set[Any]:
+    """What is on its way, if that happens as soon as the frames are taken."""
+
+    def frames() -> Any:
+        taken = sys._current_frames()
+        monkeypatch.setattr(thread_turns, "sys", sys)
+        meanwhile()
+        return taken
+
+    monkeypatch.setattr(thread_turns, "sys", SimpleNamespace(_current_frames=frames))
+    return {*turns.moving(math.inf, {})}
+
+
+def test_a_job_that_begins_meanwhile_is_on_its_way(
+    monkeypatch: pytest.MonkeyPatch, turns: ThreadTurns, pool: ThreadPoolExecutor
+) -> None:
+    """Its thread is idle by the frame that it had before."""
+    job = ThreadTask(None, pool=pool)
+    turns.add(job)
+    assert moving_if(monkeypatch, turns, lambda: turns.job_begins(job))
+
+
+def test_what_is_started_meanwhile_is_on_its_way(
+    monkeypatch: pytest.MonkeyPatch, turns: ThreadTurns, pool: ThreadPoolExecutor
+) -> None:
+    """The thread that has started it may rest by now."""
+    job, thread = ThreadTask(None, pool=pool), ThreadTask(None)
+    assert moving_if(monkeypatch, turns, lambda: turns.add(job))
+    turns._jobs.clear()
+    assert moving_if(monkeypatch, turns, lambda: turns.add(thread)) == {thread}
+
+
+def test_a_thread_that_begins_meanwhile_is_not_taken_to_have_ended(
+    monkeypatch: pytest.MonkeyPatch, turns: ThreadTurns
+) -> None:
+    """It has no frame yet among those that were taken before."""
+    goes_on = threading.Event()
+    task = ThreadTask(None)
+    task.thread = thread = threading.Thread(target=goes_on.wait)
+    turns.add(task)
+
+    def begin() -> None:
+        thread.start()
+        task.ident = thread.ident
+
+    try:
+        assert moving_if(monkeypatch, turns, begin) == {task}
+        assert task in turns.threads
+    finally:
+        goes_on.set()
+        thread.join()
