@@ -212,8 +212,11 @@ def opened_for_change(location: Location) -> Iterator[Store]:
 def _check_that_it_exists(location: Location) -> None:
     if not location.supports(Feature.STATE_FILE):
         return
+    missing = False
     try:
-        missing = not location.path.exists()
+        location.path.stat()  # from Python 3.14 on, Path.exists() says "no" of what it may not look at
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        missing = True
     except OSError as error:
         raise refused(
             f"the state file cannot be opened: {location.path} ({error.strerror})",
