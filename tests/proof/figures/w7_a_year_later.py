@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.proof.form import Figures, Proof
-from tests.proof.serving import NOTE, Place, starved, until, while_moving
+from tests.proof.serving import NOTE, Place, starved, while_moving
 
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 """Of Debian's package faketime; the clock that nobody sets is left alone."""
@@ -74,8 +74,11 @@ def _jumped(jump: int, found: Figures, while_it_runs: bool, *, control: bool) ->
         clock.write_text("+0")
         place.env |= {**env, "FAKETIME_TIMESTAMP_FILE": str(clock)}
         worker = place.worker("--slots", "8")
-        if not until(lambda: len(_ask(place, "SELECT name FROM schedule WHERE last IS NOT NULL")) == 12):
-            return ["the schedules are not declared"]
+        if not while_moving(
+            lambda: len(_ask(place, "SELECT name FROM schedule WHERE last IS NOT NULL")) == 12,
+            lambda: (place.said.stat().st_size, starved([worker])),
+        ):
+            return [f"the schedules are not declared; the worker says: {place.said.read_text()[-500:]}"]
         if not while_it_runs:
             worker.terminate()
             worker.wait(60)
