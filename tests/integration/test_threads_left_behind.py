@@ -137,4 +137,4 @@ def test_what_the_process_waits_for_is_said(
     monkeypatch.setattr(left_threads, "SAY_SECONDS", 0.0)
     replace(monkeypatch, left_threads.time, "sleep", slept)
     left_threads._at_exit()
-    assert "the process ends when a thread of its has ended" in capsys.readouterr().err
+    assert "the process waits for a thread of a run that was left" in capsys.readouterr().err

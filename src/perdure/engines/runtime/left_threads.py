@@ -29,6 +29,8 @@ SAY_SECONDS = 2.0
 SHOWN = 3
 
 _left: list[ThreadTask] = []
+_registered: list[bool] = []
+"""Not empty: the end of the process looks at those."""
 
 
 class _Left(StopRun):
@@ -40,11 +42,13 @@ class _Left(StopRun):
 
 def left_behind(tasks: Collection[ThreadTask]) -> None:
     """See that the end of the process does not wait for these for ever, which belong to a run that was left."""
-    if not _left and (register := getattr(threading, "_register_atexit", None)) is not None:
-        with suppress(RuntimeError):  # the process ends already
-            register(_at_exit)
     started = (task for task in tasks if task.thread is not None or task.pool is not None)
     _left[:] = [task for task in (*_left, *started) if not task.done()]
+    register = getattr(threading, "_register_atexit", None)
+    if _left and not _registered and register is not None:
+        with suppress(RuntimeError):  # the process ends already
+            register(_at_exit)
+        _registered.append(True)
 
 
 def _at_exit() -> None:
@@ -81,8 +85,10 @@ def _leave(task: ThreadTask, frame: FrameType) -> bool:
     waiter: Any = frame.f_locals.get("waiter")
     if task.ident is None or not hasattr(waiter, "release"):
         return False
-    import ctypes
-
+    try:
+        import ctypes
+    except ImportError:  # Python was built without it
+        return False
     left = ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(task.ident), ctypes.py_object(_Left))
     with suppress(RuntimeError):  # it has been notified meanwhile
         waiter.release()
@@ -91,8 +97,8 @@ def _leave(task: ThreadTask, frame: FrameType) -> bool:
 
 def _say(at: list[tuple[ThreadTask, FrameType]]) -> None:
     where = ", ".join(_place(frame) for _, frame in at[:SHOWN])
-    many = "a thread of its has" if len(at) == 1 else f"{len(at)} threads of its have"
-    point_out(f"the run was left, and the process ends when {many} ended ({where}); Ctrl-C ends it now")
+    many = "a thread" if len(at) == 1 else f"{len(at)} threads"
+    point_out(f"the process waits for {many} of a run that was left ({where}); Ctrl-C ends it now")
 
 
 def _place(frame: FrameType) -> str:
