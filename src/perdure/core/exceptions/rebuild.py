@@ -75,8 +75,9 @@ class Restored:
         lost, label = type(self)._perdure_lost, type(self).__name__
         if name in lost:
             raise NotRecorded(
-                f"{name!r} of this {label} is not available: it held a value that could not be stored, and the "
-                "exception was read back from its record. Keep what you need of it in an attribute of a plain type.",
+                f"{name!r} of this {label} is not available: it held a value that could not be stored, or one of over "
+                "100,000 bytes, and the exception was read back from its record. Keep what you need of it in a short "
+                "attribute of a plain type.",
                 name=name,
                 obj=self,
             )
