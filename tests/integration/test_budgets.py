@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -191,6 +193,50 @@ def test_maps_in_threads_and_tasks(machine: Machine) -> None:
 
     assert threads() == (7, 13, 7)
     assert asyncio.run(tasks()) == (7, 13, 7)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_threads_of_the_workflow_spend_of_the_budget_that_they_are_started_in(machine: Machine, pooled: bool) -> None:
+    """Their own and those of a pool, also in a later life; a thread of the pool does not keep it for its next job."""
+
+    @step(retry=None)
+    def ask(number: int) -> int:
+        perdure.spend(tokens=1)
+        return number
+
+    def asked(number: int) -> object:
+        try:
+            return ask(number)
+        except BudgetExceeded:
+            return "over"
+
+    died = dying(machine)
+
+    @workflow
+    def agent() -> tuple[list[object], int]:
+        found: list[object] = []
+
+        def on_a_thread(pool: ThreadPoolExecutor, number: int) -> None:
+            if pooled:
+                found.append(pool.submit(asked, number).result())
+                return
+            thread = threading.Thread(target=lambda: found.append(asked(number)))
+            thread.start()
+            thread.join()
+
+        with ThreadPoolExecutor(1) as pool:
+            with perdure.budget(calls=3) as b:
+                for number in range(5):
+                    on_a_thread(pool, number)
+                spent = b.spent.tokens
+            on_a_thread(pool, 9)
+        died()
+        return found, spent
+
+    with pytest.raises(Died):
+        agent()
+    machine.boot()
+    assert agent() == ([0, 1, 2, "over", "over", 9], 3)
 
 
 @pytest.mark.parametrize(

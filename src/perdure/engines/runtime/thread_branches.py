@@ -18,6 +18,7 @@ from sys import exception
 from typing import Any, Protocol
 
 from perdure.core.execution.branch import Branch
+from perdure.core.execution.spending import ledgers
 from perdure.engines.interface import StepContext, here
 from perdure.errors import StopRun
 
@@ -63,7 +64,7 @@ class ThreadTask:
 
     __slots__ = (
         *("blocked", "branch", "called", "calls", "drawing", "ended", "future", "ident", "maps", "native", "place"),
-        *("pool", "scope", "thread", "turns", "visiting"),
+        *("budgets", "pool", "scope", "thread", "turns", "visiting"),
     )
 
     def __init__(self, scope: Any, *, pool: Any = None, visiting: bool = False) -> None:
@@ -82,6 +83,7 @@ class ThreadTask:
         self.thread: threading.Thread | None = None
         self.ended = False
         self.future: Any = None
+        self.budgets = ledgers.get()  # that it is started in: a thread has no context of who starts it
         self.branch: Branch
 
     def done(self) -> bool:
@@ -97,10 +99,11 @@ class ThreadTask:
         if turns is not None and self.pool is not None:
             turns.job_begins(self)
         before, _thread.task = _thread.task, self
-        token = here.set(self.scope)
+        token, around = here.set(self.scope), ledgers.set(self.budgets)
         try:
             return function(*args, **kwargs)
         finally:
+            ledgers.reset(around)
             here.reset(token)
             _thread.task = before
             self.ended = True
