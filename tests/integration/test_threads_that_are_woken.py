@@ -90,10 +90,10 @@ def test_a_thread_that_sleeps_is_told_from_one_that_runs() -> None:
     waiting.start()
     try:
         begun.wait()
-        assert thread_rest._waits(_frame(spinning.ident or 0))
+        assert thread_rest.waits(_frame(spinning.ident or 0))
         found = {thread_states.slept(spinning.native_id or 0) for _ in range(200)}
         assert -1 in found or len(found) > 1
-        while not thread_rest._waits(_frame(waiting.ident or 0)) or thread_states.slept(waiting.native_id or 0) == -1:
+        while not thread_rest.waits(_frame(waiting.ident or 0)) or thread_states.slept(waiting.native_id or 0) == -1:
             pass
     finally:
         over.append(True)
