@@ -73,7 +73,7 @@ class WhichStateFile:
     def locate_for_runs(self, *, also_missing: bool = False) -> Location:
         """The same for what is about runs: that those of the cluster are not meant is said."""
         location = self.locate()
-        if location.aside and (also_missing or location.path.exists()):
+        if location.aside and (also_missing or location.is_there()):
             Printer(sys.stderr).line(f"this is about {location.path}: {location.aside}")
         return location
 

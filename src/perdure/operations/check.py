@@ -53,7 +53,7 @@ def check(
     """
     if state is not None:
         where = locate(state, engine=engine)
-        if not where.path.exists():
+        if not where.is_there():
             raise NotFound(f"there is no state file: {state}", "name another: --state PATH")
         recorded = [_recorded(where)]
     found = check_sources(
@@ -81,7 +81,7 @@ def _beside(script: Path) -> _Recorded:
     """What the state file of a script has, if there is one; one that cannot be read is a line, and no more."""
     location = locate_state_file(None, script)
     try:
-        return _recorded(location) if location.path.exists() else []
+        return _recorded(location) if location.is_there() else []
     except (PerdureError, OSError) as error:
         what = error.what if isinstance(error, PerdureError) else str(error)
         raise Unreadable(f"whether steps were renamed: {what}") from None

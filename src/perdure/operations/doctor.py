@@ -124,7 +124,7 @@ def _engine(location: Location) -> Iterator[Check]:
 def _state(location: Location) -> Iterator[Check]:
     yield Check("path", "ok", f"{location.path} (by {location.source})")
     try:
-        if not location.path.exists():
+        if not location.is_there():
             if left := orphans(location.path):
                 finding = f"there is none, but its journal is still there, with what was saved last: {left[0]}"
                 yield Check("file", "wrong", finding, f"put {location.path.name} back beside it; or {SET_ASIDE}")

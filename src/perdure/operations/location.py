@@ -50,6 +50,18 @@ class Location(msgspec.Struct, frozen=True):
             return ""
         return f"the settings name a cluster, {shown(self.cluster)}, whose runs are not in a state file"
 
+    def is_there(self) -> bool:
+        """Is there such a state file? From Python 3.14 on, `Path.exists` says no of one that it may not look at.
+
+        Raises:
+            OSError: that cannot be looked at.
+        """
+        try:
+            self.path.stat()
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return False
+        return True
+
     def supports(self, feature: Feature) -> bool:
         """Whether the engine of this location has that feature; the engine is not loaded for that.
 
@@ -158,7 +170,7 @@ def locate_run(state: Path | None, script: Path | None, engine: str | None = Non
     A script that has moved may lie where its state file is not, so the working directory counts first.
     """
     here = locate(state, engine=engine)
-    if state is not None or script is None or not here.supports(Feature.STATE_FILE) or here.path.exists():
+    if state is not None or script is None or not here.supports(Feature.STATE_FILE) or here.is_there():
         return here
     return locate(None, script)
 
@@ -212,11 +224,8 @@ def opened_for_change(location: Location) -> Iterator[Store]:
 def _check_that_it_exists(location: Location) -> None:
     if not location.supports(Feature.STATE_FILE):
         return
-    missing = False
     try:
-        location.path.stat()  # from Python 3.14 on, Path.exists() says "no" of what it may not look at
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        missing = True
+        missing = not location.is_there()
     except OSError as error:
         raise refused(
             f"the state file cannot be opened: {location.path} ({error.strerror})",
