@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -17,9 +19,11 @@ from conftest import replace
 from perdure.engines.runtime import left_threads
 from perdure.engines.runtime.thread_branches import ThreadTask
 
+PIPES: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+
 SCRIPT = """
-import concurrent.futures, os, queue, sys, threading
-from perdure import step, workflow
+import asyncio, concurrent.futures, itertools, os, queue, sys, threading
+from perdure import step, wait_for, workflow
 
 def note(text):
     with open("ledger", "a") as file:
@@ -42,8 +46,10 @@ def use(n: int) -> int:
 MADE, REACHED = queue.Queue(), threading.Event()
 
 def producer():
-    for n in range(4):
-        MADE.put(use(make(n)))
+    for n in itertools.count() if "cancelled" in sys.argv else range(4):
+        if n == 2 and "waits" in sys.argv:
+            wait_for("go", timeout="5h")
+        MADE.put(use(make(n) + 1000 * ("drifts" in sys.argv)))
     MADE.put(None)
 
 def consumer():
@@ -80,6 +86,11 @@ def at_an_event():
     for each in threads:
         each.join()
 
+def in_a_loop():
+    async def both():
+        await asyncio.gather(*(asyncio.to_thread(each) for each in (producer, consumer)))
+    asyncio.run(both())
+
 FAILS = sys.argv[2:] == ["fails"] and not os.path.exists("again")
 
 @workflow
@@ -97,8 +108,7 @@ def test_the_process_ends_when_its_threads_only_wait_for_each_other(tmp_path: Pa
     """After Ctrl-C, or a failure: the step under way is saved, the next call ends its thread, and who waits for that is
     left as well. The next life makes what is left, once."""
     (tmp_path / "work.py").write_text(SCRIPT)
-    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with warm.Popen([sys.executable, "work.py", *arguments], cwd=tmp_path, text=True, **pipes) as process:
+    with warm.Popen([sys.executable, "work.py", *arguments], cwd=tmp_path, text=True, **PIPES) as process:
         assert process.stdout.readline() == "here\n"
         if len(arguments) == 1:
             process.send_signal(signal.SIGINT)
@@ -111,11 +121,65 @@ def test_the_process_ends_when_its_threads_only_wait_for_each_other(tmp_path: Pa
     assert "is interrupted; run the script again" in said or len(arguments) > 1
     assert ("after the function of run" in said) is (len(arguments) > 1), said
     (tmp_path / "again").touch()
-    again = warm.run([sys.executable, "work.py", *arguments], cwd=tmp_path, text=True, **pipes, timeout=60)
+    again = warm.run([sys.executable, "work.py", *arguments], cwd=tmp_path, text=True, **PIPES, timeout=60)
     assert (again.returncode, again.stdout) == (0, "done\n"), again.stderr
     lines = (tmp_path / "ledger").read_text().splitlines()
     assert len(lines) == len(set(lines))
     assert {f"{what} {n}" for what in ("make", "use") for n in range(4)} <= set(lines)
+
+
+WAYS = ["of_its_own", "in_a_pool", "at_an_event", "in_a_loop"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_cancelled_run_whose_threads_wait_for_each_other_ends(tmp_path: Path, way: str) -> None:
+    """One thread is left at its next call, and who waits for what that was to bring is left as well: the run is over,
+    and so is its process."""
+    (tmp_path / "work.py").write_text(SCRIPT)
+    with warm.Popen([sys.executable, "work.py", way, "cancelled"], cwd=tmp_path, text=True, **PIPES) as process:
+        assert process.stdout.readline() == "here\n"
+        cancel = [sys.executable, "-m", "perdure", "cancel", "last"]
+        asked = warm.run(cancel, cwd=tmp_path, text=True, **PIPES, timeout=60)
+        assert asked.returncode == 0, asked.stderr
+        try:
+            _, said = process.communicate("\n", timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    assert "[cancelled]" in said
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_edit_in_a_thread_that_others_wait_for_is_told(tmp_path: Path, way: str) -> None:
+    """Nothing is executed, and the process ends with the error, though the other thread and the function wait."""
+    (tmp_path / "work.py").write_text(SCRIPT)
+    with warm.Popen([sys.executable, "work.py", way], cwd=tmp_path, text=True, **PIPES) as process:
+        assert process.stdout.readline() == "here\n"
+        process.kill()
+    before = (tmp_path / "ledger").read_text()
+    edited = warm.run([sys.executable, "work.py", way, "drifts"], cwd=tmp_path, text=True, **PIPES, timeout=60)
+    assert edited.returncode == 1
+    assert "[code-drift]" in edited.stderr
+    assert (tmp_path / "ledger").read_text() == before
+
+
+@pytest.mark.parametrize("way", WAYS[:3])  # a loop of the workflow's own keeps the run in its process
+def test_a_run_whose_threads_wait_for_one_that_waits_for_a_signal_is_suspended(tmp_path: Path, way: str) -> None:
+    """The process ends with exit code 75, and the run goes on from the signal in the next one."""
+    (tmp_path / "work.py").write_text(SCRIPT)
+    (tmp_path / "again").touch()
+    waits: dict[str, Any] = {**PIPES, "cwd": tmp_path, "text": True, "timeout": 60}
+    at_once = {**os.environ, "PERDURE_SUSPEND_AFTER": "0"}
+    first = warm.run([sys.executable, "work.py", way, "waits"], env=at_once, **waits)
+    assert first.returncode == 75, first.stderr
+    run = re.search(r"run (\S+) is suspended", first.stderr)
+    assert run is not None
+    sent = warm.run([sys.executable, "-m", "perdure", "signal", run[1], "go"], **waits)
+    assert sent.returncode == 0, sent.stderr
+    second = warm.run([sys.executable, "work.py", way, "waits"], env=at_once, **waits)
+    assert (second.returncode, second.stdout) == (0, "done\n"), second.stderr
+    lines = (tmp_path / "ledger").read_text().splitlines()
+    assert len(lines) == len(set(lines))
 
 
 def test_what_the_process_waits_for_is_said(

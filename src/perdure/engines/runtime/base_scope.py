@@ -100,7 +100,12 @@ class BaseScope(ABC):
 
     def stop(self, stop: StopRun) -> StopRun:
         """The run cannot go on: every further call says so again, if the workflow should swallow the first time."""
-        self._stopped = self._stopped or stop
+        if self._stopped is None:
+            self._stopped = stop
+            if self.turns is not None:
+                from perdure.engines.runtime.left_threads import leave_waiting
+
+                leave_waiting(self)
         return stop
 
     def stop_for(self, error: StateError | StopRun) -> NoReturn:

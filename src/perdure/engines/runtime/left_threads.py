@@ -1,23 +1,27 @@
-"""Threads that a run leaves behind when it is broken off or fails: the process does not wait for them for ever.
+"""Threads that only wait for what a run that is over was to bring: neither the run nor its process waits for them.
 
-Their next call of the run is refused, which ends them. One that waits for what another was to bring (in a queue, at an
-event) would wait for ever then, and so would the process, which ends when its threads have. When they do nothing but
-wait, as the process ends, they are left as the run was.
+What stops a run (it is cancelled or suspended, its time is over, its script was edited) reaches each thread at its next
+call, and what it is broken off by or fails with refuses that call. Either ends the thread. One that waits for what that
+thread was to bring (in a queue, at an event) would wait for ever then. When all of them do nothing but wait, they are
+left where they do: at once if the run was stopped, else as the process ends.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Collection
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from perdure.config.script_identity import point_out
-from perdure.engines.runtime.thread_branches import ThreadTask
-from perdure.engines.runtime.thread_rest import waits
+from perdure.engines.runtime import thread_branches
+from perdure.engines.runtime.thread_branches import OURS, ThreadTask
+from perdure.engines.runtime.thread_rest import in_loop, waits
 from perdure.engines.runtime.thread_states import is_woken, takes_jobs, waits_for_another
 from perdure.errors import StopRun, UsageError
 
@@ -38,6 +42,48 @@ class _Left(StopRun):
 
     def __init__(self) -> None:
         super().__init__(UsageError("the run that this thread belongs to was left", "run the script again to go on"))
+
+
+def leave_waiting(scope: Any) -> None:
+    """The run was stopped: see that its threads do not wait for each other for ever, nor its function for them."""
+    name = f"{OURS}-stopped-{scope.id}"
+    threading.Thread(target=_watch, args=(scope,), name=name, daemon=True).start()
+
+
+def _watch(scope: Any) -> None:
+    looks = 0
+    while tasks := _undone(scope):
+        at = _waiting(tasks)
+        looks = looks + 1 if at else 0
+        if looks >= LOOKS:
+            looks = 0
+            for task, frame in at:
+                _leave(task, frame)
+        time.sleep(LOOK_SECONDS)
+
+
+def _undone(scope: Any) -> list[ThreadTask]:
+    """The threads that execute code of a run, that of its function among them until it is over."""
+    with scope.deciding:
+        tasks = {each.task for each in scope.main.living if isinstance(each.task, ThreadTask) and not each.done()}
+    return [*(tasks - {scope.line}), *([] if scope.closed else [scope.line])]
+
+
+def _waiting(tasks: Collection[ThreadTask]) -> list[tuple[ThreadTask, FrameType]]:
+    """Where they are, if each of them waits in its own code for another one; else nothing."""
+    frames = sys._current_frames()
+    begun = [task for task in tasks if task.ident is not None or task.pool is None]
+    at = [(task, frames.get(task.ident or 0)) for task in begun]
+    found = [(task, frame) for task, frame in at if frame is not None and not task.calls and not _is_ours(frame)]
+    waiting = len(found) == len(begun) and all(_is_stuck(frame) or in_loop(frame) for _, frame in found)
+    return found if waiting else []
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Is it perdure that waits there? Then it goes on by itself."""
+    name = _caller(frame).f_code.co_filename
+    # Below what a thread executes stands what carries it: there is nothing of the user's between, as in Thread(q.get).
+    return not in_loop(frame) and name.startswith(_PERDURE) and name != thread_branches.__file__
 
 
 def left_behind(tasks: Collection[ThreadTask]) -> None:
@@ -103,11 +149,17 @@ def _say(at: list[tuple[ThreadTask, FrameType]]) -> None:
 
 def _place(frame: FrameType) -> str:
     """Where in code of the user's a thread is."""
-    at: FrameType | None = frame
-    while at is not None and at.f_code.co_filename.startswith(_LIBRARY):
-        at = at.f_back
-    found = at or frame
+    found = _caller(frame)
     return f"{found.f_code.co_filename}:{found.f_lineno}"
 
 
+def _caller(frame: FrameType) -> FrameType:
+    """What has called the functions of the standard library that it is in."""
+    at: FrameType | None = frame
+    while at is not None and at.f_code.co_filename.startswith(_LIBRARY):
+        at = at.f_back
+    return at or frame
+
+
 _LIBRARY = threading.__file__.rpartition("threading.py")[0]
+_PERDURE = f"{Path(__file__).parents[2]}{os.sep}"

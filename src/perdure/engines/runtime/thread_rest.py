@@ -265,7 +265,7 @@ def _state(scope: Any, branch: Branch, at: _Surroundings) -> State:
     frame = at.frames.get(task.ident)
     if frame is None:
         return State.MOVES
-    if branch in at.runs_loop and frame.f_code.co_filename.startswith(_LOOP):
+    if branch in at.runs_loop and in_loop(frame):
         return State.RESTS  # its tasks are branches of their own
     if not waits(frame) or is_woken(frame):
         return State.MOVES
@@ -273,6 +273,11 @@ def _state(scope: Any, branch: Branch, at: _Surroundings) -> State:
     if times is not None and task.native is not None:
         at.asleep[task.native] = times
     return State.MOVES if times == -1 else State.RESTS
+
+
+def in_loop(frame: FrameType) -> bool:
+    """Does the thread with this innermost frame run an event loop, which has nothing to do?"""
+    return frame.f_code.co_filename.startswith(_LOOP)
 
 
 def waits(frame: FrameType) -> bool:
