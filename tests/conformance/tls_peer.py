@@ -6,6 +6,7 @@ It reads the headers of HTTP/2 (RFC 9113, RFC 7541), and answers calls without t
 from __future__ import annotations
 
 import datetime
+import inspect
 import ipaddress
 import logging
 import select
@@ -32,7 +33,7 @@ LOG = logging.getLogger(__name__)
 
 
 class Authority:
-    """A certificate authority of the moment.
+    """A certificate authority of the moment, with the extensions that RFC 5280 asks for, as Python 3.13 does.
 
     Args:
         folder: where its certificate, and those that it signs, are written.
@@ -43,8 +44,12 @@ class Authority:
         self._folder, self._name = folder, name
         self._key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self._certificate = self._builder(subject, subject, self._key).add_extension(
-            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        signs = dict.fromkeys(inspect.signature(x509.KeyUsage).parameters, False) | {"key_cert_sign": True}
+        self._certificate = (
+            self._builder(subject, subject, self._key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(x509.KeyUsage(**signs), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
         )
         self._signed = self._certificate.sign(self._key, hashes.SHA256())
         self.file = folder / f"{name}.pem"
@@ -68,7 +73,9 @@ class Authority:
         """The files of a certificate for these hosts (names or addresses), and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = self._builder(subject, self._signed.subject, key)
+        builder = self._builder(subject, self._signed.subject, key).add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+        )
         names = [
             x509.IPAddress(ipaddress.ip_address(host)) if host[:1].isdigit() else x509.DNSName(host) for host in hosts
         ]
