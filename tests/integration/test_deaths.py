@@ -232,7 +232,8 @@ def test_what_cannot_be_interrupted_is_alerted_while_it_hangs(option: str, folde
     while not said:  # a busy machine: the deadline had passed before the call began
         process.communicate(timeout=PATIENCE)
         assert all_gone(folder)
-        assert (seconds := 4 * seconds) < PATIENCE
+        seconds *= 4
+        assert seconds < PATIENCE
         folder = folder / "again"
         folder.mkdir()
         process, said = begin("cannot be interrupted", folder, sink, f"timeout={seconds}")

@@ -26,6 +26,8 @@ from perdure.engines.runtime.thread_states import is_woken, takes_jobs, waits_fo
 from perdure.errors import StopRun, UsageError
 
 LOOK_SECONDS = 0.02
+LONGEST_LOOK_SECONDS = 0.5
+"""Between two looks at threads that go on by themselves: one may do so for as long as the process lives."""
 LOOKS = 3
 """In so many looks in a row all of them wait: one that has been woken up may not have come to run yet."""
 SAY_SECONDS = 2.0
@@ -51,15 +53,15 @@ def leave_waiting(scope: Any) -> None:
 
 
 def _watch(scope: Any) -> None:
-    looks = 0
+    looks, pause = 0, LOOK_SECONDS
     while tasks := _undone(scope):
         at = _waiting(tasks)
-        looks = looks + 1 if at else 0
+        looks, pause = (looks + 1, LOOK_SECONDS) if at else (0, min(pause * 1.1, LONGEST_LOOK_SECONDS))
         if looks >= LOOKS:
             looks = 0
             for task, frame in at:
                 _leave(task, frame)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(pause)
 
 
 def _undone(scope: Any) -> list[ThreadTask]:
