@@ -102,6 +102,7 @@ class Ground:
         self._folder = Path(
             tempfile.mkdtemp(prefix="perdure-crash-", dir=MEMORY if memory and MEMORY.is_dir() else None)
         )
+        self._cases = itertools.count()
         self.nursery = Nursery()
 
     def __enter__(self) -> Self:
@@ -129,7 +130,8 @@ class Ground:
     def case(self, shape: Shape, case: str) -> Outcome:
         """Run one case; its folder is gone afterwards."""
         expected, lines = self._measured(shape)
-        folder = self._folder / "case"
+        # Never one of before: a worker that a case has left behind goes on there, where nothing is judged any more.
+        folder = self._folder / f"case{next(self._cases)}"
         try:
             if case.startswith("power:"):
                 rng = random.Random(f"{self._seed}/{shape.name}/{case}")
