@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from perdure.core.execution.run_effects import Begin, Start, Taken
@@ -18,6 +19,8 @@ from perdure.errors import NotFound, StateBusy, StateCorrupt
 from perdure.operations.doctor import examine
 from perdure.operations.location import Location
 from perdure.operations.skip_damaged_journal import skip_damaged_journal
+from perdure.store.connection import open_connection
+from perdure.store.journal_check import commits_behind_damage
 from perdure.store.runs import Store
 
 HEADER, FRAME, PAGE, SECTOR = 32, 24, 4096, 512
@@ -215,6 +218,33 @@ def test_a_journal_that_is_being_written_is_no_damage(tmp_path: Path) -> None:
     assert ended[1] == 0
     assert number > 1
     store.close()
+
+
+def test_an_index_that_is_being_written_is_looked_at_again(killed: Killed) -> None:
+    """SQLite refuses at once to say how long the log is while another process writes that down."""
+
+    class Refused:
+        def __init__(self, connection: Any) -> None:
+            self.refusals = 1
+            self._connection = connection
+
+        def wal_checkpoint(self, *given: Any) -> Any:
+            self.refusals -= 1
+            if self.refusals >= 0:
+                raise apsw.BusyError("database is locked")
+            return self._connection.wal_checkpoint(*given)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._connection, name)
+
+    connection = open_connection(killed.state, "FULL", read_only=True)
+    try:
+        connection.pragma("user_version")
+        refused: Any = Refused(connection)
+        assert commits_behind_damage(refused, killed.state) == 0
+        assert refused.refusals < 0
+    finally:
+        connection.close()
 
 
 def test_a_damaged_journal_is_given_up_by_a_command_and_kept(killed: Killed, tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import apsw
+
+T = TypeVar("T")
 
 BUSY_MS = 30_000
 STEPS = 1_000_000
@@ -47,6 +51,22 @@ def open_unlocked(path: Path, vfs: str | None = None) -> apsw.Connection:
 
     name = f"file:{quote(str(path))}?immutable=1"
     return _set_up(name, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, vfs, None)
+
+
+def patiently(act: Callable[[], T]) -> T:
+    """Do what SQLite refuses at once, and waits for nothing, while another connection is at the same.
+
+    Raises:
+        apsw.BusyError: it is at that for longer than `BUSY_MS`.
+    """
+    until = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            return act()
+        except apsw.BusyError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.01)
 
 
 def temporary_connection(name: str = "") -> apsw.Connection:

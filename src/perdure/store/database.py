@@ -10,7 +10,6 @@ import errno
 import os
 import stat
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,10 +27,10 @@ from perdure.errors import (
     StateUntrusted,
 )
 from perdure.store.connection import (
-    BUSY_MS,
     keep_journal,
     open_connection,
     open_unlocked,
+    patiently,
     refuse_foreign_schema,
     run_script,
 )
@@ -223,25 +222,13 @@ def _use_journal(connection: apsw.Connection, path: Path) -> None:
     Raises:
         StateIO: they do not.
     """
-    mode = _write_ahead(connection)
+    mode = str(patiently(lambda: connection.pragma("journal_mode", "WAL")))
     waits = connection.pragma("synchronous")
     if mode != "wal" or waits != FULL:
         raise StateIO(
             f"SQLite does not keep a write-ahead log beside the state file: {path} (it answers {mode}, {waits})",
             "check the disk (dmesg) and run again; or set PERDURE_STATE to a path on a local disk",
         )
-
-
-def _write_ahead(connection: apsw.Connection) -> str:
-    """Have a write-ahead log. If another connection is at that too, SQLite says so at once, and waits for nothing."""
-    until = time.monotonic() + BUSY_MS / 1000
-    while True:
-        try:
-            return str(connection.pragma("journal_mode", "WAL"))
-        except apsw.BusyError:
-            if time.monotonic() >= until:
-                raise
-            time.sleep(0.01)
 
 
 def _verify(path: Path, vfs: str | None, shown: Path) -> int:

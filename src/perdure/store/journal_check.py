@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 import apsw
 
 from perdure.errors import StateCorrupt
-from perdure.store.connection import keep_journal, open_connection
+from perdure.store.connection import keep_journal, open_connection, patiently
 from perdure.store.sqlite_errors import translated
 from perdure.store.state_files import SET_ASIDE
 
@@ -142,7 +142,8 @@ def _opened(path: Path, look: Callable[[apsw.Connection], T]) -> T:
 
 def _counted(connection: apsw.Connection) -> int:
     """The frames up to the last commit, as SQLite knows them; -1 of a file that has no log."""
-    counted, _ = connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_NOOP)
+    # Refused while another process writes the index of the log.
+    counted, _ = patiently(lambda: connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_NOOP))
     return counted
 
 
