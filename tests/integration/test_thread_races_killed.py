@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
-import random
-
 import pytest
+from killed_races import judge
 
 from conftest import Scripts
 
@@ -175,21 +173,4 @@ def test_programs_of_threads_that_race_go_the_same_way_in_each_life(scripts: Scr
     """Whatever the threads of an unedited script race for: killed anywhere, it resumes, sees the order that it saw, and
     makes no call again whose result it has seen.
     """
-    rng = random.Random(seed)
-    script = scripts.write(PROGRAM)
-    ledger = script.parent / "ledger"
-    ledger.touch()
-    seen: set[str] = set()
-    orders: list[list[int]] = []
-    for kill_at in (rng.randint(1, 20), rng.randint(1, 10), 0):
-        before = len(ledger.read_text().splitlines())
-        done = scripts.run(script, KILL_AT=str(kill_at), SEED=str(seed), PERDURE_CRASH_LIMIT="1000")
-        lines = [line.split(" ", 1) for line in ledger.read_text().splitlines()[before:]]
-        assert not seen & {n for what, n in lines if what == "did"}, done.stderr
-        seen |= {n for what, n in lines if what == "saw"}
-        orders += [ast.literal_eval(order) for what, order in lines if what == "order"]
-        if done.returncode == 0:
-            break
-        assert done.returncode == -9, done.stderr
-    assert done.returncode == 0, done.stderr
-    assert all(order == orders[-1][: len(order)] for order in orders), orders
+    judge(scripts, PROGRAM, seed)
