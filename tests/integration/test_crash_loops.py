@@ -131,6 +131,36 @@ if __name__ == "__main__":
     asyncio.run(chosen()) if sys.argv[1] == "tasks" else chosen()
 '''
 
+COMPANY = """
+import os, signal, sys, threading
+from pathlib import Path
+from perdure import step, workflow
+
+numbers = [int(word) for word in sys.argv[1:]]
+together = threading.Barrier(len(numbers))
+
+
+@step
+def part(n):
+    together.wait()
+    if n == 0 and not Path("cured").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    if not Path("cured").exists():
+        threading.Event().wait()
+    return n
+
+
+@workflow
+def order(n):
+    return part(n)
+
+
+if __name__ == "__main__":
+    started = [order.with_options(id=f"order-{n}").start(n) for n in numbers]
+    print([one.result() for one in started])
+"""
+"""Each number is a run; they are executed in one process, as a web application does. The first kills it."""
+
 INNOCENT = str([n for n in range(24) if n != 5])
 
 
@@ -174,6 +204,44 @@ def test_a_poison_step_fails_the_run_and_is_tried_again_when_asked(way: str, pat
     (scripts.folder / "cured").touch()
     ended = scripts.run(path, "alone", WAY=way)
     assert ended.stdout == "through\n", ended.stderr
+
+
+def test_runs_that_die_with_another_one_are_not_blamed(scripts: Scripts) -> None:
+    """Four runs in one process, which dies five times before any gets on: then all of them are done."""
+    path = scripts.write(COMPANY, "company.py")
+    for _ in range(5):
+        assert scripts.run(path, "0", "1", "2", "3").returncode == -signal.SIGKILL
+    (scripts.folder / "cured").touch()
+    ended = scripts.run(path, "0", "1", "2", "3")
+    assert ended.stdout == "[0, 1, 2, 3]\n", ended.stderr
+
+
+def test_a_run_that_dies_alone_after_it_died_in_company_is_blamed(scripts: Scripts) -> None:
+    """Two deaths beside three others and one without: the third time it was that run. Nothing is said of the others."""
+    path = scripts.write(COMPANY, "company.py")
+    for numbers in ("0123", "0123", "0"):
+        assert scripts.run(path, *numbers).returncode == -signal.SIGKILL
+    ended = scripts.run(path, "0")
+    assert "CrashLoop: step 'part' was in flight at 3 crashes in a row" in ended.stderr
+    assert ended.stderr.count("; it executed 3 other runs too)") == 2
+    (scripts.folder / "cured").touch()
+    ended = scripts.run(path, "1", "2", "3")
+    assert ended.stdout == "[1, 2, 3]\n", ended.stderr
+
+
+def test_a_loop_of_two_runs_in_one_process_ends(scripts: Scripts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can tell which of two ends their process: each bears half, so they are given up after twice as many."""
+    path = scripts.write(COMPANY, "company.py")
+    for _ in range(4):
+        assert scripts.run(path, "0", "1", PERDURE_CRASH_LIMIT="2").returncode == -signal.SIGKILL
+    why = _perdure(scripts, "why", "order-1").stdout
+    assert "it is tried again until that has happened more often, since the process executed other runs too" in why
+    monkeypatch.setenv("PERDURE_CRASH_LIMIT", "2")
+    why = _perdure(scripts, "why", "order-1").stdout
+    assert "part was in flight at 4 crashes in a row, so it is not tried again" in why
+    ended = scripts.run(path, "0", "1", PERDURE_CRASH_LIMIT="2")
+    assert ended.returncode == 1
+    assert "CrashLoop: step 'part' was in flight at 4 crashes in a row" in ended.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM])

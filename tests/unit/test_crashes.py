@@ -186,7 +186,7 @@ def test_deaths_between_calls_count_until_the_run_has_a_new_record(fate: Fate) -
     store = Store(fate.state)
     lines = crashes.deaths_of(store, fate.rid)
     assert len(lines) == 2
-    assert all(line.startswith("its process died at ") and line.endswith(" UTC (SIGKILL)") for line in lines)
+    assert all(line.text.startswith("its process died at ") and line.text.endswith(" UTC (SIGKILL)") for line in lines)
     assert crashes.list_of(store, fate.rid) == []
     store.close()
 

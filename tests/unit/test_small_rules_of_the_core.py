@@ -39,13 +39,25 @@ class Carrier:
 
 def test_a_run_is_stuck_after_so_many_deaths_that_no_call_explains() -> None:
     """Each death is a note; where one call was in flight at all of them, that one is given up instead."""
-    deaths = ("killed at 10:00", "killed at 10:01", "killed at 10:02")
+    deaths = tuple(CrashLine(f"killed at 10:0{n}", 1.0) for n in range(3))
     assert stuck("r-1", deaths[:2], {}, 3) is None
     assert stuck("r-1", deaths, {("one", b"", 0): deaths}, 3) is None
     found = stuck("r-1", deaths, {("one", b"", 0): deaths[:2]}, 3)
     assert isinstance(found, CrashLoop)
     assert "run r-1 died 3 times" in found.what
-    assert found.__notes__ == [f"perdure: {death}" for death in deaths]
+    assert found.__notes__ == [f"perdure: killed at 10:0{n}" for n in range(3)]
+
+
+def test_a_death_counts_as_its_share_among_the_runs_that_the_process_executed() -> None:
+    """Three deaths beside three others make no loop, twelve do; one that was executed alone is blamed at once."""
+    beside, alone = CrashLine("beside three", 1.0, 3), CrashLine("alone", 1.0)
+    assert not crash_loop.blames([beside] * 11, 3)
+    assert crash_loop.blames([beside] * 12, 3)
+    assert not crash_loop.blames([beside, alone], 3), "not before the limit"
+    assert crash_loop.blames([beside, beside, alone], 3)
+    assert not crash_loop.blames([alone, alone, beside], 3)
+    assert stuck("r-1", [beside] * 3, {}, 3) is None
+    assert stuck("r-1", [alone] * 3, {("one", b"", 0): (beside,) * 3}, 3) is not None
 
 
 def test_crashes_are_found_by_call() -> None:

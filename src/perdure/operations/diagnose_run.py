@@ -12,6 +12,7 @@ import msgspec
 from perdure.config import secrets, settings
 from perdure.core.commands import commands_in
 from perdure.core.durations import show
+from perdure.core.execution.crash_loop import CrashLine, blames
 from perdure.core.execution.run_refusals import STAYS
 from perdure.core.policies.classify import Assessment
 from perdure.core.policies.failure_rules import Confidence
@@ -185,17 +186,19 @@ def _damage(facts: RunFacts) -> Iterator[Finding]:
 
 def _deaths(facts: RunFacts) -> Iterator[Finding]:
     for one in facts.suspects:
-        if one.crashes >= one.limit:
+        if one.given_up:
             text = f"{one.step}{one.inputs} was in flight at {one.crashes} crashes in a row ({one.cause})"
             evidence = Evidence(text, step=one.step, attempt=one.attempt, at=one.last)
             yield finding(facts, "crash-loop", "certain", text, [evidence], ["perdure show RUN", *_ways_on(facts)])
     if facts.status == "interrupted":
         dead = facts.process is not None and not facts.process.alive and not facts.process.in_flight
-        deaths = len(crashes.deaths_of(facts.store, facts.run.rid)) + dead  # the last one is not counted yet
-        if deaths >= settings.crash_limit(facts.run.path):
+        deaths = list(crashes.deaths_of(facts.store, facts.run.rid))
+        if dead:  # which is not counted yet
+            deaths.append(CrashLine("", 0.0, crashes.others_beside(facts.store, facts.run.rid)))
+        if blames(deaths, settings.crash_limit(facts.run.path)):
             last = facts.store.last_record(facts.run.rid)
             after = "before its first record" if last is None else f"after #{last.seq} {last.name}, in no step"
-            text = f"its process died {deaths} times in a row {after}"
+            text = f"its process died {len(deaths)} times in a row {after}"
             evidence = Evidence(text, last.seq if last is not None else None)
             yield finding(facts, "crash-loop", "certain", text, [evidence], ["perdure show RUN", *_ways_on(facts)])
     process = facts.process

@@ -14,7 +14,7 @@ import msgspec
 
 from perdure.config import secrets, settings
 from perdure.core import exit_causes
-from perdure.core.execution.crash_loop import fitted
+from perdure.core.execution.crash_loop import blames, fitted
 from perdure.core.execution.run_effects import HolderInfo
 from perdure.core.records import RunRecord
 from perdure.core.timestamps import moment
@@ -106,7 +106,8 @@ class ProcessView(msgspec.Struct, frozen=True):
 class Suspect(msgspec.Struct, frozen=True):
     """A call that was in flight when processes died: at how many `crashes` in a row, the last one `last` by `cause`.
 
-    At `limit` crashes it is not tried again.
+    At `limit` crashes it is not tried again, at more if the process executed other runs too; `given_up` says whether
+    that has come.
     """
 
     step: str
@@ -116,6 +117,7 @@ class Suspect(msgspec.Struct, frozen=True):
     limit: int
     last: datetime | None
     cause: str
+    given_up: bool
 
 
 def process_of(store: Store, run: RunRecord) -> ProcessView | None:
@@ -140,24 +142,37 @@ def suspects_of(store: Store, run: RunRecord) -> list[Suspect]:
     Raises:
         StateError: the file cannot be read.
     """
-    known = [((one.name, one.key, one.n), one.attempt, one.died, one.cause) for one in crashes.list_of(store, run.rid)]
+    known = crashes.list_of(store, run.rid)
     holder = _holder(store, run)
     if holder is not None and not seems_alive(store.path, holder.token):
         record = flight_record.read(flight_record.record_of(store.path, holder.token))
         if record is not None and not deaths.is_asked(record.cause):
-            counted = {died for _, _, died, _ in known}
+            counted = {one.died for one in known}
             mine = [call for call in record.calls if call.run == fitted(run.id) and record.seen not in counted]
-            known += [((one.name, one.key, one.n), one.attempt, record.seen, record.cause) for one in mine]
+            others = crashes.others_beside(store, run.rid) if mine else 0
+            known += [
+                crashes.Crash(one.name, one.key, one.n, one.attempt, one.started, record.seen, record.cause, others)
+                for one in mine
+            ]
     if not known:
         return []
-    given, limit = _inputs(store, run, {identity for identity, *_ in known}), settings.crash_limit(run.path)
-    found: dict[Identity, Suspect] = {}
-    for identity, attempt, died, cause in known:
-        before = found[identity].crashes if identity in found else 0
-        found[identity] = Suspect(
-            identity[0], given.get(identity, ""), attempt, before + 1, limit, moment(died), cause or "unseen"
+    found: dict[Identity, list[crashes.Crash]] = {}
+    for one in known:
+        found.setdefault((one.name, one.key, one.n), []).append(one)
+    given, limit = _inputs(store, run, set(found)), settings.crash_limit(run.path)
+    return [
+        Suspect(
+            identity[0],
+            given.get(identity, ""),
+            died[-1].attempt,
+            len(died),
+            limit,
+            moment(died[-1].died),
+            died[-1].cause or "unseen",
+            blames([one.line() for one in died], limit),
         )
-    return list(found.values())
+        for identity, died in found.items()
+    ]
 
 
 def _holder(store: Store, run: RunRecord) -> HolderInfo | None:

@@ -253,7 +253,7 @@ class _Answer(FailureInquiry):
         for one in suspects:
             if process is None or one.crashes > 1:
                 self._say(suspicion(one))
-        if any(one.crashes >= one.limit for one in suspects):
+        if any(one.given_up for one in suspects):
             self.code = "crash-loop"
         self._locks()
         if self.run.parent is None and not self.stays:

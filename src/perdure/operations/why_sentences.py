@@ -241,10 +241,13 @@ def _clock(moment: datetime | None) -> str:
 def suspicion(one: Suspect) -> str:
     """What speaks against a call that was in flight at crashes."""
     call = f"{one.step}{one.inputs}"
-    if one.crashes >= one.limit:
+    if one.given_up:
         return (
             f"{call} was in flight at {one.crashes} crashes in a row, so it is not tried again: in a map its "
             "item becomes a dead letter, else the run fails with a crash loop"
         )
     times = "at this crash" if one.crashes == 1 else f"at {one.crashes} crashes in a row"
-    return f"{call} was in flight {times}; it is tried again until that has happened {one.limit} times"
+    until = f"{one.limit} times"
+    if one.crashes >= one.limit:
+        until = "more often, since the process executed other runs too"
+    return f"{call} was in flight {times}; it is tried again until that has happened {until}"

@@ -2,9 +2,9 @@
 
 A row of the crash table says that a call was in flight when a process died. It goes when the call comes to an end, well
 or badly: then it is not what kills processes. A row under the name BETWEEN says that a process died while it executed
-the run, in a step or in none, and how far the run had come (`n`): it counts until there is a new record. What is
-counted is what may be the program's doing; a process that was ended with SIGTERM, say at a deploy, speaks against
-nothing.
+the run, in a step or in none, how far the run had come (`n`), and how many other runs it executed (`attempt`): it
+counts until there is a new record. What is counted is what may be the program's doing; a process that was ended with
+SIGTERM, say at a deploy, speaks against nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ LOOK = 0.01
 
 
 class Crash(msgspec.Struct, frozen=True):
-    """A call that was in flight when a process died. Times in seconds since the epoch."""
+    """A call that was in flight when a process died, which executed so many `others` runs.
+
+    Times in seconds since the epoch.
+    """
 
     name: str
     key: bytes
@@ -50,6 +53,15 @@ class Crash(msgspec.Struct, frozen=True):
     started: float
     died: float
     cause: str
+    others: int
+
+    def line(self, more: str = "") -> CrashLine:
+        """As the core takes it; `more` ends what is said about it."""
+        how = self.cause or "the cause is not known"
+        if self.others:
+            how += f"; it executed {self.others} other {'run' if self.others == 1 else 'runs'} too"
+        text = f"its process died at {_moment(self.died)} ({how}){more}"
+        return CrashLine(text, max(self.died - self.started, 0.0), self.others)
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -136,21 +148,16 @@ def crashes_of(store: Store, rid: int) -> Crashes:
     found: Crashes = {}
     for crash in list_of(store, rid):
         call = crash.name, crash.key, crash.n
-        found[call] = (*found.get(call, ()), CrashLine(_line(crash), max(crash.died - crash.started, 0.0)))
+        into = f", {show(max(crash.died - crash.started, 0.0))} into attempt {crash.attempt}"
+        found[call] = (*found.get(call, ()), crash.line(into))
     return found
-
-
-def _line(crash: Crash) -> str:
-    how = crash.cause or "the cause is not known"
-    length = show(max(crash.died - crash.started, 0.0))
-    return f"its process died at {_moment(crash.died)} ({how}), {length} into attempt {crash.attempt}"
 
 
 def _moment(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def deaths_of(store: Store, rid: int) -> tuple[str, ...]:
+def deaths_of(store: Store, rid: int) -> tuple[CrashLine, ...]:
     """The deaths of a run since its last new record, a line each; for `core.execution.crash_loop.stuck`.
 
     Raises:
@@ -160,11 +167,7 @@ def deaths_of(store: Store, rid: int) -> tuple[str, ...]:
     if not rows:
         return ()
     progress = _all(store, "progress", rid)[0][0]
-    return tuple(
-        f"its process died at {_moment(one.died)} ({one.cause or 'the cause is not known'})"
-        for one in rows
-        if one.n == progress
-    )
+    return tuple(one.line() for one in rows if one.n == progress)
 
 
 def list_of(store: Store, rid: int) -> list[Crash]:
@@ -182,13 +185,23 @@ def _read(store: Store, rid: int) -> list[Crash]:
     Raises:
         StateCorrupt: what the file says of one is not what was written.
     """
-    found = []
-    for row in _all(store, "list", rid):
-        _, name, key, n, _, attempt, started, died, cause, _ = row
-        if not sound(row) or not is_time(started) or not is_time(died):
-            raise corrupt(store.path)
-        found.append(Crash(name, key, n, attempt, started, died, cause))
-    return found
+    rows = _all(store, "list", rid)
+    if not rows:
+        return []
+    company = _all(store, "company", rid)
+    if not all(sound(row) and is_time(row[6]) and is_time(row[7]) for row in (*rows, *company)):
+        raise corrupt(store.path)
+    others = {token: count for *_, token, count, _, _, _, _ in company}
+    return [
+        Crash(name, key, n, attempt, started, died, cause, max(others.get(token, 0), 0))
+        for _, name, key, n, token, attempt, started, died, cause, _ in rows
+    ]
+
+
+def others_beside(store: Store, rid: int) -> int:
+    """How many other runs are held by the process that holds the run."""
+    found: int = _all(store, "beside", rid)[0][0]
+    return max(found, 0)
 
 
 def deaths_in_a_row(store: Store, rid: int) -> int:

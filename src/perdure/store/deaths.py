@@ -51,7 +51,7 @@ def count(connection: apsw.Connection, flights: Sequence[Flight]) -> None:
         runs = [] if asked else connection.execute(_SQL["runs_of"], (one.token,)).fetchall()
         for rid, progress, started in runs:
             times = (float(cast(float, started)), float(one.seen))
-            death = (rid, BETWEEN, NO_KEY, progress, one.token, 0, *times, one.cause)
+            death = (rid, BETWEEN, NO_KEY, progress, one.token, len(runs) - 1, *times, one.cause)
             connection.execute(_SQL["add"], sealed(*death))
         for call in one.calls:
             found = connection.execute(_SQL["run_of"], (call.run, one.token)).fetchone()

@@ -175,7 +175,8 @@ def _label(label: str) -> str:
 def suspect_line(one: Suspect) -> str:
     """A call that crashes speak against."""
     times = f"{one.crashes} crashes in a row" if one.crashes > 1 else "the last crash"
-    verdict = "is not tried again" if one.crashes >= one.limit else f"at {one.limit} it is not tried again"
+    later = f"at {one.limit}" if one.crashes < one.limit else "at more, since other runs were executed beside it,"
+    verdict = "is not tried again" if one.given_up else f"{later} it is not tried again"
     return one_line(f"{one.step}{one.inputs} was in flight at {times} ({one.cause}); {verdict}")
 
 

@@ -117,7 +117,7 @@ def attempts(call: Call, history: History, parked: bool = False, first_outcome: 
     crashes = crash_loop.against(history.crashes, call) if history.crashes else ()
     cut = crash_loop.lives_cut(history.lives, call) if history.lives else 0
     crashed, alone = len(crashes), crash_loop.alone_for(crashes)
-    if crashed and crashed >= history.crash_limit:
+    if crashed and crash_loop.blames(crashes, history.crash_limit):
         not_made(call, history)
         return Failed(_crash_loop(call, crashes), None, number)
     while True:

@@ -18,10 +18,17 @@ MARGIN = 5.0
 
 
 class CrashLine(msgspec.Struct, frozen=True):
-    """A crash at which a call was in flight: a line about it, and for how many seconds it had been in flight."""
+    """The death of a process in the middle of a run, or of a call that was in flight.
+
+    Attributes:
+        text: a line about it.
+        seconds: for how long the run, or the call, had been executed.
+        others: how many other runs the process executed.
+    """
 
     text: str
     seconds: float
+    others: int = 0
 
 
 Crashes = dict[tuple[str, bytes, int], tuple[CrashLine, ...]]
@@ -29,6 +36,17 @@ Crashes = dict[tuple[str, bytes, int], tuple[CrashLine, ...]]
 
 Lives = dict[tuple[str, bytes, int], int]
 """Name (as `fitted`), key and occurrence of a call: how many lives of the run ended in its middle, however they did."""
+
+
+def blames(deaths: Sequence[CrashLine], limit: int) -> bool:
+    """Do so many deaths in a row speak against what was executed at each of them?
+
+    Where the process executed other runs too, any of them may have ended it. Such a death counts against each as its
+    share (of four runs, a quarter), until one dies that was executed alone.
+    """
+    if len(deaths) < limit:
+        return False
+    return not deaths[-1].others or sum(1 / (1 + one.others) for one in deaths) >= limit
 
 
 def alone_for(crashes: Sequence[CrashLine]) -> float:
@@ -40,19 +58,19 @@ def alone_for(crashes: Sequence[CrashLine]) -> float:
     return max(one.seconds for one in crashes) + MARGIN if crashes else 0.0
 
 
-def stuck(run: str, deaths: Sequence[str], crashes: Crashes, limit: int) -> CrashLoop | None:
+def stuck(run: str, deaths: Sequence[CrashLine], crashes: Crashes, limit: int) -> CrashLoop | None:
     """The error of a run whose process has died so many times in a row without a new record; None if it has not.
 
     Where one call was in flight at all of them, that is given up, and the run goes on.
     """
-    if len(deaths) < limit or any(len(lines) >= limit for lines in crashes.values()):
+    if not blames(deaths, limit) or any(blames(lines, limit) for lines in crashes.values()):
         return None
     error = CrashLoop(
         f"the process of run {run} died {len(deaths)} times in a row, and no step was saved between",
         "find out what it does to its process between the steps (memory, native code), then run it again",
     )
     for line in deaths:
-        error.add_note(f"perdure: {line}")
+        error.add_note(f"perdure: {line.text}")
     return error
 
 

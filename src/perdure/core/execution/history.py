@@ -17,7 +17,7 @@ from perdure.core import records
 from perdure.core.checksums import marked, step_checksum, with_spent
 from perdure.core.exceptions import capture
 from perdure.core.execution.call_extras import NOTHING
-from perdure.core.execution.crash_loop import Crashes, Lives
+from perdure.core.execution.crash_loop import Crashes, CrashLine, Lives
 from perdure.core.execution.known_records import IndexPage, IndexRow, page_of
 from perdure.core.execution.record_matching import Claims
 from perdure.core.execution.spec import Call
@@ -99,7 +99,7 @@ class History(Claims):
         self.largest = largest
         # The run that users go on with or fork, and which call of it has led to this one, if it is a child run.
         self.top: Callable[[], tuple[str, str]] = lambda: (id, "")
-        self.deaths: tuple[str, ...] = ()  # of its process, since its last new record
+        self.deaths: tuple[CrashLine, ...] = ()  # of its process, since its last new record
         self.resumed = False  # an earlier process, or an earlier call, has begun the run
         self.lives = lives or {}
         self.has_children = False  # a workflow was called, or may have been

@@ -19,6 +19,18 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: list
 SELECT run, name, key, n, token, attempt, started, died, cause, crc FROM crash WHERE run = ? ORDER BY died, name
 
+-- name: company
+WITH RECURSIVE up (rid, parent) AS (
+    SELECT rid, parent FROM run WHERE rid = ?
+    UNION SELECT r.rid, r.parent FROM run r JOIN up ON r.rid = up.parent
+)
+SELECT c.run, c.name, c.key, c.n, c.token, c.attempt, c.started, c.died, c.cause, c.crc
+FROM crash c JOIN up ON c.run = up.rid WHERE c.name = 'perdure.between'
+
+-- name: beside
+SELECT count(*) - 1 FROM run INDEXED BY run_running
+WHERE status = 'running' AND parent IS NULL AND holder = (SELECT holder FROM run WHERE rid = ?)
+
 -- name: forget
 DELETE FROM crash WHERE run = ? AND name = ? AND key = ? AND n = ?
 
