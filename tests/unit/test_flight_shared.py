@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from test_flight import KEY, begin, names
 
+from conftest import replace
 from perdure.core.execution.crash_loop import WIDTH
 from perdure.store import flight_record
 from perdure.store.flight_record import MORE_OF_CALL, RECORD, RUNNING, SLOT, SLOTS_AT, TAIL, WAITING
@@ -241,3 +242,32 @@ def test_the_start_of_the_machine_is_named_by_sixteen_bytes(monkeypatch: pytest.
 
         monkeypatch.setattr(Path, "read_bytes", read)
         assert flight_record.boot_id() == bytes(16)
+
+
+@pytest.mark.parametrize("take", ["of a watchdog process", "at the next start"])
+def test_a_look_that_takes_long_takes_the_right_from_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, take: str
+) -> None:
+    """On a busy machine a look may last; a death would not be reported, or only by the start after the next."""
+    import fcntl
+
+    path = flight_record.stand_in(tmp_path, "7-abc", 5, 1000.0)
+    look = [os.open(path, os.O_RDWR)]
+    fcntl.flock(look[0], fcntl.LOCK_SH)
+    assert not flight_record.is_watched(path)  # two looks see no holder in each other
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 20:
+            os.close(look.pop())
+
+    replace(monkeypatch, flight_record.time, "sleep", wait)
+    if take == "at the next start":
+        with flight_record.reporting(path) as ours:
+            assert ours
+    else:
+        descriptor = flight_record.locked_for_reporting(path)
+        assert descriptor >= 0
+        os.close(descriptor)
+    assert len(waits) == 20

@@ -34,7 +34,7 @@ def test_a_lock_that_cannot_be_looked_at(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(liveness, "_is_free", fails)
+        patch.setattr(liveness, "is_free", fails)
         supervisor._look_at_runs()
     assert said[0].startswith("the state file cannot be used, it is tried again"), said
     other.close()

@@ -39,6 +39,22 @@ def lock_descriptor(descriptor: int) -> bool:
     return True
 
 
+def is_free(descriptor: int) -> bool:
+    """Does nobody hold the lock of that file?
+
+    Looked at with a shared lock, which two that look at the same moment can both have. `lock_descriptor` may find it.
+    """
+    if not POSIX:
+        return lock_descriptor(descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in HELD:
+            return False
+        raise
+    return True
+
+
 def unlock_descriptor(descriptor: int) -> None:
     """Let go of the lock.
 

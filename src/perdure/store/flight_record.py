@@ -24,7 +24,7 @@ from pathlib import Path
 
 import msgspec
 
-from perdure.config.file_locks import lock_descriptor
+from perdure.config.file_locks import is_free, lock_descriptor, unlock_descriptor
 from perdure.config.os_errors import named
 from perdure.config.ownership import NO_LINK, make_file, make_folder
 from perdure.core.execution.crash_loop import WIDTH
@@ -226,9 +226,9 @@ def _is_dead(lock: Path) -> bool:
         return False
 
 
-TRIES = 3
+TRIES = 400
 TRY = 0.005
-"""Seconds. A look whether the lock is free holds it for a moment itself."""
+"""Seconds. A look whether the lock is free shares it for a moment, which is a long one on a busy machine."""
 
 
 def locked_for_reporting(path: Path) -> int:
@@ -268,7 +268,7 @@ def is_watched(path: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _locked(descriptor)
+        return not is_free(descriptor)
     finally:
         os.close(descriptor)
 
@@ -338,8 +338,12 @@ def read_at(descriptor: int, at: int, size: int) -> bytes:
 
 
 def _locked(descriptor: int) -> bool:
-    for _ in range(TRIES - 1):
+    """Take the lock, unless another process has it: who only looks has it for a moment, and is waited for."""
+    for _ in range(TRIES):
         if lock_descriptor(descriptor):
             return True
+        if not is_free(descriptor):
+            return False
+        unlock_descriptor(descriptor)  # of the look
         time.sleep(TRY)
     return lock_descriptor(descriptor)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from perdure.config.file_locks import lock_descriptor
+from perdure.config.file_locks import is_free, lock_descriptor
 from perdure.config.os_errors import is_refused, named, refused, remove
 from perdure.config.ownership import NO_LINK, make_file, make_folder
 from perdure.config.script_identity import point_out
@@ -194,19 +194,6 @@ def _flock(descriptor: int) -> bool:
     return lock_descriptor(descriptor)
 
 
-def _is_free(descriptor: int) -> bool:
-    # A shared lock: two that look at the same moment must not take each other for the holder.
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return _flock(descriptor)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def is_held(path: Path, *, clear: bool = True) -> bool:
     """Is the process that made this lock file alive? A dead one's file is removed (`clear`).
 
@@ -229,7 +216,7 @@ def is_held(path: Path, *, clear: bool = True) -> bool:
             f"remove the lock if that process has ended: rm -f {shlex.quote(str(path))}; else run as that user",
         ) from error
     try:
-        if not _is_free(descriptor):
+        if not is_free(descriptor):
             return True
         if clear:
             remove(path)  # a token is never used twice, so no process can be about to lock it
