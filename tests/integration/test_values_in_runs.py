@@ -326,3 +326,95 @@ def test_a_call_by_key_with_the_same_content_in_another_order_is_no_drift(script
     again = scripts.run(script)
     assert "GOT 1" in again.stdout, again.stdout + again.stderr
     assert (script.parent / "ledger").read_text() == "store\n"
+
+
+LONG_ERRORS = """
+    import asyncio, os
+    from perdure import step, workflow
+
+    class Refused(Exception):
+        def __init__(self, message: str, body: dict) -> None:
+            super().__init__(message)
+            self.body = body
+
+    def text(size: int) -> str:
+        return ("some words " * (size // 11 + 1))[:size] + "END"
+
+    @step(retry=None)
+    def ask(size: int) -> None:
+        error = Refused(text(size), {"answer": text(size // 2)})
+        error.add_note(text(size // 8))
+        raise error
+
+    @step(retry=None, isolate=True)
+    def ask_elsewhere(size: int) -> None:
+        raise ValueError(text(size))
+
+    @step(retry=None)
+    async def ask_later(size: int) -> None:
+        raise ValueError(text(size))
+
+    @step
+    def note(what: str, more: int) -> int:
+        return len(what)
+
+    @step
+    def die(flag: str) -> None:
+        if not os.path.exists(flag):
+            open(flag, "x").close()
+            os._exit(9)
+
+    @workflow
+    def w(size: int) -> list[int]:
+        seen = []
+        try:
+            ask(size)
+        except Refused as error:
+            seen.append(note(str(error), len(error.args[0])))
+            seen.append(note("\\n".join(each for each in error.__notes__ if "words" in each), 0))
+            try:
+                seen.append(note(error.body["answer"], len(error.body)))
+            except AttributeError:
+                seen.append(note("lost", 0))
+        try:
+            ask_elsewhere(size)
+        except ValueError as error:
+            seen.append(note(str(error), len(error.args[0])))
+        die("first")
+        return seen
+
+    @workflow
+    async def later(size: int) -> list[int]:
+        try:
+            await ask_later(size)
+        except ValueError as error:
+            seen = note(str(error), len(error.args[0]))
+        die("second")
+        return [seen]
+
+    if __name__ == "__main__":
+        print("GOT", w(SIZE), asyncio.run(later(SIZE)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "seen"),
+    [
+        pytest.param(300_000, [300_003, 37_503, 150_003, 300_003, 300_003], id="kept-whole"),
+        pytest.param(2_500_000, None, id="shortened"),
+    ],
+)
+def test_what_a_handler_reads_of_a_very_long_error_is_the_same_in_every_life(
+    scripts: Scripts, size: int, seen: list[int] | None
+) -> None:
+    """It passes on the message, an attribute, a note: whole up to a million characters, and shortened in the first life
+    too if there are more. Neither is taken for an edit by a later life.
+    """
+    script = scripts.write(LONG_ERRORS.replace("SIZE", str(size)), name="long_errors.py")
+    assert [scripts.run(script).returncode for _ in range(2)] == [9, 9]
+    again = scripts.run(script)
+    assert again.returncode == 0, again.stderr
+    if seen is None:
+        assert "2500003" not in again.stdout
+    else:
+        assert again.stdout.strip() == f"GOT {seen[:4]} {seen[4:]}"

@@ -63,6 +63,23 @@ def test_an_exception(error: Exception, looked_at: list[int]) -> None:
     assert max(looked_at) < redaction.LONGEST + 200
 
 
+def test_what_later_lives_are_given(looked_at: list[int]) -> None:
+    """Of a failure, texts of over 100,000 characters are looked through whole as far as a million together, each once."""
+    whole = "w" * 600_000
+    fault, kept = capture.to_record(Attributed(whole), "")
+    assert capture.decode(fault).message == "refused"
+    assert looked_at.count(600_000) == 1
+    assert vars(kept)["body"] == whole
+
+    error = ValueError(whole, whole, MESSAGE)
+    looked_at.clear()
+    _, given = capture.to_record(error, "")
+    assert looked_at.count(600_000) == 1  # one argument as the other; the message, of all three, has no room any more
+    assert sum(each for each in looked_at if each > redaction.LONGEST + 200) <= 1_000_000
+    assert given is not error
+    assert str(given) == capture.decode(capture.encode(capture.to_fault(given))).message
+
+
 @pytest.mark.parametrize("show", [secrets.conceal, lambda text: error_line(ValueError(text))])
 def test_what_is_shown(show: Callable[[str], str], looked_at: list[int]) -> None:
     """So are lines of the log and what commands print."""

@@ -157,10 +157,13 @@ def _failure(one: AttemptRecord, parked: float, hide: Hide) -> Failure:
 
 def _fault(packed: bytes | None, hide: Hide) -> tuple[str, str, list[str], str] | None:
     """Class, message, notes and traceback; a fault that cannot be read is described as such."""
+    from perdure.core.redaction.text import bounded
+
     if packed is None:
         return None
     try:
         fault = capture.decode(packed)
     except PerdureError as unreadable:
         return "unreadable", unreadable.what, [], ""
-    return fault.name, hide(fault.message), [hide(note) for note in fault.notes], hide(fault.traceback)
+    notes = [hide(bounded(note)) for note in fault.notes]
+    return fault.name, hide(bounded(fault.message)), notes, hide(fault.traceback)

@@ -223,5 +223,5 @@ def error_view(data: bytes) -> ErrorView:
         fault = capture.decode(data)
     except PerdureError as unreadable:
         return ErrorView("unreadable", unreadable.what, [], "")
-    hide = secrets.redactor()  # what was stored by an earlier version, or before a value was known to be secret
+    hide = secrets.conceal  # what was stored by an earlier version, or before a value was known to be secret
     return ErrorView(fault.name, hide(fault.message), list(map(hide, fault.notes)), hide(fault.traceback))

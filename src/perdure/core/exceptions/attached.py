@@ -31,13 +31,17 @@ Hide = Callable[[str], str]
 
 _MOST = 40
 """Attributes kept of an object whose class has no fields."""
-_LONGEST = 100_000
-"""Bytes kept of such an object."""
+LONGEST = 100_000
+"""Bytes kept of such an object, and of any value for people."""
 _DEEPEST = 20
 
 
 class NotKept(Exception):
     """The value cannot be kept."""
+
+
+class TooLong(NotKept):
+    """It is too long."""
 
 
 class _Member(msgspec.Struct, eq=False):
@@ -57,7 +61,7 @@ class _Instance(msgspec.Struct, eq=False):
     named_tuple: bool = False
 
 
-def pack(value: Any, hide: Hide, name: str = "", *, objects: bool = False) -> bytes:
+def pack(value: Any, hide: Hide, name: str = "", *, objects: bool = False, longest: int = LONGEST) -> bytes:
     """The bytes of a value, without the credentials in it.
 
     Args:
@@ -65,31 +69,30 @@ def pack(value: Any, hide: Hide, name: str = "", *, objects: bool = False) -> by
         hide: takes the credentials out of a text.
         name: of the value; the text under a name such as "password" is hidden whatever it is.
         objects: of an object that is no data, keep the attributes that are.
+        longest: bytes that are kept.
 
     Raises:
+        TooLong: it has more bytes.
         Exception: of whatever kind: it cannot be kept.
     """
-    from perdure.core.redaction.text import LONGEST
-
     try:
-        return pack_builtins(value, hide, name)
+        return pack_builtins(value, hide, name, longest)
     except errors.NotStorable:
         kept = _kept(value, hide, name, 0, objects)
         data = _write(kept)
     of_http = type(kept) is _Instance and http_objects.is_label(kept.label)
-    if len(data) > (http_objects.LONGEST if of_http else LONGEST):
-        raise NotKept
+    if len(data) > (max(http_objects.LONGEST, longest) if of_http else longest):
+        raise TooLong
     return data
 
 
-def pack_builtins(value: Any, hide: Hide, name: str = "") -> bytes:
+def pack_builtins(value: Any, hide: Hide, name: str = "", longest: int = LONGEST) -> bytes:
     """The same for builtins alone."""
     from perdure.core.redaction.nested import redact_nested
-    from perdure.core.redaction.text import LONGEST
 
     data = VALUES.pack(value)
-    if len(data) > LONGEST:
-        raise NotKept  # looking through all of it for credentials would take too long
+    if type(value) is not str and len(data) > longest:  # a text is shortened by `hide`
+        raise TooLong  # looking through all of it for credentials would take too long
     safe = redact_nested(value, hide, name)
     return data if safe is value else VALUES.pack(safe)
 
@@ -160,7 +163,7 @@ def _value_of(member: enum.Enum, hide: Hide) -> Any:
 def _object(value: Any, hide: Hide, depth: int, within: int) -> _Instance:
     """An object of a class without fields: the attributes that can be kept."""
     kept: dict[str, Any] = {}
-    room = _LONGEST
+    room = LONGEST
     known = value._perdure_kind if type(value) is RecordedObject else None
     for name, item in recorded_objects.attributes(value):
         if len(kept) >= _MOST:

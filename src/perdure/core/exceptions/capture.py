@@ -1,6 +1,7 @@
 """An exception as data, and back: what is kept of a failure, and the exception that a resumed run raises again.
 
-`fault` is the data, `to_fault` takes an exception apart, `from_fault` puts one together, `rebuild` makes the instances.
+`fault` is the data, `to_fault` and `to_record` take an exception apart, `from_fault` puts one together, `rebuild` makes
+the instances.
 
 Credentials are taken out of everything that is kept of it (docs/decisions/0009-secrets.md).
 
@@ -19,7 +20,7 @@ from perdure.core.exceptions.fault import Fault, decode, encode
 if TYPE_CHECKING:
     from perdure.core.exceptions.to_fault import Hide
 
-__all__ = ["Fault", "add_output", "decode", "encode", "hide_with", "restore", "to_fault"]
+__all__ = ["Fault", "add_output", "decode", "encode", "hide_with", "restore", "to_fault", "to_record"]
 
 
 def _by_shape() -> Hide:
@@ -42,10 +43,31 @@ def hide_with(source: Callable[[], Hide]) -> None:
 
 
 def to_fault(exc: Exception) -> Fault:
-    """What is kept of `exc`, without the credentials in it. Never raises, however odd the exception."""
+    """What people are shown of `exc`, without the credentials in it. Never raises, however odd the exception.
+
+    Of texts of more than 100,000 characters the middle is left out.
+    """
     from perdure.core.exceptions.to_fault import record  # here, since most runs never fail
 
     return record(exc, _hiding())
+
+
+def to_record(exc: Exception, main: str) -> tuple[bytes, Exception]:
+    """What later lives of the run are given of `exc`, without credentials, and what this life is to be given.
+
+    That is `exc`, unless it holds more text than is kept: then it is what later lives are given. A handler that passes
+    the message on, or decides by it, goes the same way in each of them.
+
+    Args:
+        exc: what a step has failed with for good.
+        main: as in `restore`.
+    """
+    from perdure.core.exceptions.to_fault import MOST_TEXT, record  # as above
+
+    fault = record(exc, _hiding(), MOST_TEXT)
+    if fault.shortened:
+        exc = restore(fault, main=main).with_traceback(exc.__traceback__)
+    return encode(fault), exc
 
 
 def add_output(exc: Exception) -> None:

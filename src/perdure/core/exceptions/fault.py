@@ -13,6 +13,9 @@ from perdure.core.values import codec
 VALUES = codec.plan(Any, owner="an exception")
 
 
+_LONGEST_LINE = 20_000
+
+
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is kept of an exception.
 
@@ -38,6 +41,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         traceback: the formatted traceback, the causes included; for people only.
         cause, context, suppressed: how it came from another exception; `suppressed` is `__suppress_context__`.
         members: the exceptions in an ExceptionGroup.
+        shortened: it says less than the exception did, since that held more text than is kept (`to_fault`).
     """
 
     module: str
@@ -64,11 +68,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     context: Fault | None = None
     suppressed: bool = False
     members: list[Fault] = []
+    shortened: bool = False
 
     @property
     def line(self) -> str:
         """The class and the first line of the message."""
-        first = self.message.partition("\n")[0]
+        first = self.message.partition("\n")[0][:_LONGEST_LINE]
         return f"{self.name}: {first}" if first else self.name
 
     @property

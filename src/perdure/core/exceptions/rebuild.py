@@ -22,8 +22,6 @@ from perdure.core.module_aliases import MAIN, known_as, scripts
 Label = tuple[str, str]
 """Module and qualified name of a class: something to compare with, never to look up."""
 
-LONGEST_TEXT = 1_000_000
-
 FAILURES = "__perdure_failures__"
 """Where an exception in this process says which failures of steps it is (core/execution/failures.py)."""
 _NOT_ITS_OWN = frozenset(("__notes__", FAILURES))
@@ -75,9 +73,9 @@ class Restored:
         lost, label = type(self)._perdure_lost, type(self).__name__
         if name in lost:
             raise NotRecorded(
-                f"{name!r} of this {label} is not available: it held a value that could not be stored, or one of over "
-                "100,000 bytes, and the exception was read back from its record. Keep what you need of it in a short "
-                "attribute of a plain type.",
+                f"{name!r} of this {label} is not available: it held a value that could not be stored, or of "
+                "more than 1,000,000 characters, and the exception is as its record gives it. Keep what you need of it "
+                "in a short attribute of a plain type.",
                 name=name,
                 obj=self,
             )
@@ -173,7 +171,7 @@ def notes(contents: dict[Any, Any]) -> list[str]:
 def message(exc: Exception) -> str:
     """What str() gives, or a word about it where str() fails."""
     try:
-        return text(str(exc))[:LONGEST_TEXT]
+        return text(str(exc))
     except Exception:  # noqa: BLE001  a __str__ that fails must not hide the failure
         return f"<str() of this {label(type(exc))[1]} failed>"
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import structs
+
 from perdure.core.exceptions import attached, class_contents, http_objects, rebuild, validation_errors
+from perdure.core.exceptions.attached import LONGEST
 from perdure.core.exceptions.attempt_notes import cut
 from perdure.core.exceptions.fault import VALUES, Fault
 
 Hide = Callable[[str], str]
 """Takes a text, and hides the credentials in it."""
+
+MOST_TEXT = 1_000_000
+"""Characters of a failure that later lives are given, of texts and values above 100,000: looking through them for
+credentials takes up to two seconds."""
 
 _LONGEST_TRACEBACK = 20_000
 _LONGEST_REPR = 200
@@ -27,15 +34,19 @@ _LONGEST_OF_CLASSES = 20_000
 _CHAIN = ("__cause__", "__context__", "__suppress_context__")
 
 
-def record(exc: Exception, hide: Hide) -> Fault:
+def record(exc: Exception, hide: Hide, most: int = 0) -> Fault:
     """What is kept of `exc`. Never raises, however odd the exception.
 
     Args:
         exc: the exception.
         hide: takes the credentials out of a text.
+        most: characters that are kept in texts and values of more than 100,000. Of those for which that does not do,
+            the middle is left out, or they are lost.
     """
     try:
-        return _Recorder(hide).record(exc, 0)
+        recorder = _Recorder(hide, most)
+        fault = recorder.record(exc, 0)
+        return structs.replace(fault, shortened=True) if recorder.shortened else fault
     except Exception:  # noqa: BLE001  an exception that cannot be looked at is still a failure to be kept
         module, qualname = rebuild.label(type(exc))
         message = hide(rebuild.message(exc)[:_LONGEST_TRACEBACK])
@@ -45,13 +56,33 @@ def record(exc: Exception, hide: Hide) -> Fault:
 class _Recorder:
     """One exception and what hangs on it, read without running more of the user's code than str() and repr()."""
 
-    def __init__(self, hide: Hide) -> None:
-        from perdure.core.redaction.text import bounded
-
-        self._hide: Hide = lambda text: hide(bounded(text))
+    def __init__(self, hide: Hide, room: int) -> None:
+        self._look = hide
+        self._room = room
+        self._looked: dict[str, str] = {}
+        self.shortened = False
         self._left = _MOST
         self._whole = _MOST_WHOLE
         self._seen: set[int] = set()
+
+    def _hide(self, text: str) -> str:
+        if len(text) <= LONGEST:
+            return self._look(text)
+        known = self._looked.get(text)  # the message is an argument too, as a rule
+        if known is None:
+            if len(text) <= self._room:
+                self._room -= len(text)
+                known = self._look(text)
+            else:
+                self.shortened = True
+                known = self._brief(text)
+            self._looked[text] = known
+        return known
+
+    def _brief(self, text: str) -> str:
+        from perdure.core.redaction.text import bounded
+
+        return self._look(bounded(text))
 
     def record(self, exc: Exception, depth: int) -> Fault:
         self._seen.add(id(exc))
@@ -88,7 +119,7 @@ class _Recorder:
             slots=self._packed(rebuild.slots(exc), lost),
             members=self._members(exc, depth) if group else [],
             lost=list(dict.fromkeys(lost)),
-            notes=[cut(self._hide(each), _LONGEST_TRACEBACK) for each in rebuild.notes(contents)],
+            notes=[self._hide(each) for each in rebuild.notes(contents)],
             cause=cause_fault,
             context=context_fault,
             suppressed=suppressed,
@@ -134,10 +165,22 @@ class _Recorder:
         return {name: data for name, data in packed.items() if data is not None}
 
     def _bytes(self, value: Any, name: str = "", objects: bool = False) -> bytes | None:
+        return self._counted(value, lambda most: attached.pack(value, self._hide, name, objects=objects, longest=most))
+
+    def _plain_bytes(self, name: str, value: Any) -> bytes | None:
+        return self._counted(value, lambda most: attached.pack_builtins(value, self._hide, name, most))
+
+    def _counted(self, value: Any, pack: Callable[[int], bytes]) -> bytes | None:
         try:
-            return attached.pack(value, self._hide, name, objects=objects)
+            data = pack(max(self._room, LONGEST))
+        except attached.TooLong:
+            self.shortened = True
+            return None
         except Exception:  # noqa: BLE001  whatever the reason, the value is not storable
             return None
+        if len(data) > LONGEST and type(value) is not str:
+            self._room = max(self._room - len(data), 0)
+        return data
 
     def _of_classes(self, exc: Exception, attributes: dict[str, Any], kept: set[str]) -> dict[str, Any]:
         """What of it lies in its classes, as the arguments of a `Fault`."""
@@ -157,15 +200,17 @@ class _Recorder:
         ):
             packed[what] = {}
             for name, value in values.items():
-                data = self._bytes(value, name, objects=what == "properties")
+                data = self._short(value, name, objects=what == "properties")
                 if data is not None and len(data) <= room and left > 0:
                     packed[what][name] = data
                     left, room = left - 1, room - len(data)
         return packed
 
-    def _plain_bytes(self, name: str, value: Any) -> bytes | None:
+    def _short(self, value: Any, name: str, objects: bool) -> bytes | None:
+        if type(value) is str and len(value) > _LONGEST_OF_CLASSES:
+            return None
         try:
-            return attached.pack_builtins(value, self._hide, name)
+            return attached.pack(value, self._hide, name, objects=objects, longest=_LONGEST_OF_CLASSES)
         except Exception:  # noqa: BLE001  as above
             return None
 
@@ -178,7 +223,7 @@ class _Recorder:
 
     def _repr(self, value: Any) -> str:
         try:
-            return cut(self._hide(rebuild.text(repr(value))), _LONGEST_REPR)
+            return cut(self._brief(rebuild.text(repr(value))), _LONGEST_REPR)
         except Exception:  # noqa: BLE001  as above
             return f"<{rebuild.label(type(value))[1]}>"
 
@@ -192,7 +237,7 @@ class _Recorder:
         # What is looked through for credentials reaches further than what is kept: none is cut in two.
         from perdure.core.redaction.text import bounded
 
-        return bounded(self._hide(text), _LONGEST_TRACEBACK)
+        return bounded(self._brief(text), _LONGEST_TRACEBACK)
 
 
 def _labels(exc: Exception) -> list[rebuild.Label]:

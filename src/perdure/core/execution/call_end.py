@@ -176,11 +176,10 @@ def fail(call: Call, history: History, end: Failed) -> Generator[Effect, Any, No
 
 
 def ended_row(call: Call, history: History, status: StepStatus, end: Failed) -> Row:
-    """The record of a call that has failed for good."""
+    """The record of a call that has failed for good; its error is what later lives are given, too."""
     last = end.last or Outcome(None, end.error, 0.0, 0.0)
-    return history.row(
-        call, status, capture.encode(capture.to_fault(end.error)), last.started, last.seconds, end.attempts
-    )
+    fault, end.error = capture.to_record(end.error, call.spec.module)
+    return history.row(call, status, fault, last.started, last.seconds, end.attempts)
 
 
 def parked(call: Call, history: History, end: Failed) -> Decision:

@@ -261,7 +261,7 @@ class History(Claims):
 
         It becomes history with the next commit of the run, and none if the run is left by it.
         """
-        fault = capture.encode(capture.to_fault(cast(Exception, error)))
+        fault, _ = capture.to_record(cast(Exception, error), "")
         row = self.row(call, "failed", fault, started, seconds, attempts)
         self.unsaved.append(row)
         self.failed(error, row[records.SEQ])

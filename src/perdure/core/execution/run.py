@@ -177,7 +177,7 @@ def _execute(call: Call, run: RunRecord, history: History) -> Life:
 
             notes.add(error, f"perdure: {handled(history)}")
         capture.add_output(error)
-        fault = capture.encode(capture.to_fault(error))
+        fault, _ = capture.to_record(error, call.spec.module)
         status = _how(error, call.spec.rules, run)
         now = outcome.started + outcome.seconds
         verdict = cause.verdict or pack_verdict(assess(error, now, call.spec.failures()))

@@ -140,8 +140,11 @@ def _until_decided(call: Call, history: History, wait: Wait) -> Generator[Any, A
                 came = wait.result(end, found)
             else:
                 came = wait.late(end)
-            error = came if isinstance(came, Exception) else None
-            output = capture.encode(capture.to_fault(came)) if isinstance(came, Exception) else came
+            error = None
+            if isinstance(came, Exception):
+                output, error = capture.to_record(came, call.spec.module)
+            else:
+                output = came
             history.refuse_oversized(call.spec.owner, call.input, output)
         except (NotDecodable, ValueError, TypeError) as misfit:
             if not isinstance(found, Letter):

@@ -152,7 +152,7 @@ class Steps:
             from perdure.engines.runtime.error_bodies import keep_bodies
 
             keep_bodies(error)
-            return Answer(False, capture.encode(capture.to_fault(error)), suspicion(error))
+            return Answer(False, capture.to_record(error, "")[0], suspicion(error))
         finally:
             if token is not None:
                 forwarded_logs.end_line()
