@@ -64,7 +64,7 @@ def test_an_exception(error: Exception, looked_at: list[int]) -> None:
 
 
 def test_what_later_lives_are_given(looked_at: list[int]) -> None:
-    """Of a failure, texts of over 100,000 characters are looked through whole as far as a million together, each once."""
+    """Of texts of over 100,000 characters a million in all are looked through, each text once."""
     whole = "w" * 600_000
     fault, kept = capture.to_record(Attributed(whole), "")
     assert capture.decode(fault).message == "refused"
