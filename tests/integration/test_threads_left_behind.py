@@ -128,6 +128,53 @@ def test_the_process_ends_when_its_threads_only_wait_for_each_other(tmp_path: Pa
     assert {f"{what} {n}" for what in ("make", "use") for n in range(4)} <= set(lines)
 
 
+ASYNC = SCRIPT.replace(
+    """@workflow
+def main() -> str:
+    globals()[sys.argv[1]]()
+    return "done"
+""",
+    """def fails():
+    if FAILS:
+        REACHED.wait()
+        raise ValueError("no more")
+
+@workflow
+async def main_in_a_loop() -> str:
+    await asyncio.gather(*(asyncio.to_thread(each) for each in (producer, consumer, fails)))
+    return "done"
+
+def main() -> str:
+    return asyncio.run(main_in_a_loop())
+""",
+)
+"""The threads are those of the loop, which waits for them as it ends."""
+
+
+@pytest.mark.parametrize("how", ["interrupted", "fails"])
+def test_the_loop_of_a_run_that_was_left_ends_when_its_threads_only_wait_for_each_other(
+    tmp_path: Path, how: str
+) -> None:
+    """After one Ctrl-C, or a failure: `asyncio.run` ends, and with it the process. The next life makes what is left."""
+    (tmp_path / "work.py").write_text(ASYNC)
+    with warm.Popen([sys.executable, "work.py", "main", how], cwd=tmp_path, text=True, **PIPES) as process:
+        assert process.stdout.readline() == "here\n"
+        if how == "interrupted":
+            process.send_signal(signal.SIGINT)
+        try:
+            _, said = process.communicate("\n", timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode != 0
+    assert ("ValueError: no more" if how == "fails" else "KeyboardInterrupt") in said, said
+    (tmp_path / "again").touch()
+    again = warm.run([sys.executable, "work.py", "main", how], cwd=tmp_path, text=True, **PIPES, timeout=60)
+    assert (again.returncode, again.stdout) == (0, "done\n"), again.stderr
+    lines = (tmp_path / "ledger").read_text().splitlines()
+    assert len(lines) == len(set(lines))
+    assert {f"{what} {n}" for what in ("make", "use") for n in range(4)} <= set(lines)
+
+
 WAYS = ["of_its_own", "in_a_pool", "at_an_event", "in_a_loop"]
 
 

@@ -160,7 +160,7 @@ class FunctionBody:
             if tasks:
                 from perdure.engines.runtime.left_threads import left_behind
 
-                left_behind(tasks)
+                left_behind(self.scope, tasks)
         if self.scope.tree is not None:
             self.scope.tree.leave(self._run.rid)
         if self.scope in self.scope.kin:

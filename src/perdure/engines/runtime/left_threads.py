@@ -2,8 +2,9 @@
 
 What stops a run (it is cancelled or suspended, its time is over, its script was edited) reaches each thread at its next
 call, and what it is broken off by or fails with refuses that call. Either ends the thread. One that waits for what that
-thread was to bring (in a queue, at an event) would wait for ever then. When all of them do nothing but wait, they are
-left where they do: at once if the run was stopped, else as the process ends.
+thread was to bring (in a queue, at an event) would wait for ever then, and so would who waits for that thread: the run
+itself if it was stopped, a loop that ends its executor, the end of the process. When all of them do nothing but wait,
+they are left where they do.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ LONGEST_LOOK_SECONDS = 0.5
 """Between two looks at threads that go on by themselves: one may do so for as long as the process lives."""
 LOOKS = 3
 """In so many looks in a row all of them wait: one that has been woken up may not have come to run yet."""
+LOOKS_AFTER_A_FAILURE = 50
+"""As many where the run is not waited for: they may tidy up with the help of threads that are none of the run's."""
 SAY_SECONDS = 2.0
 """After so long a line says which threads the process waits for."""
 SHOWN = 3
@@ -48,16 +51,20 @@ class _Left(StopRun):
 
 def leave_waiting(scope: Any) -> None:
     """The run was stopped: see that its threads do not wait for each other for ever, nor its function for them."""
-    name = f"{OURS}-stopped-{scope.id}"
-    threading.Thread(target=_watch, args=(scope,), name=name, daemon=True).start()
+    _start_watching(scope, LOOKS)
 
 
-def _watch(scope: Any) -> None:
+def _start_watching(scope: Any, most: int) -> None:
+    name = f"{OURS}-left-{scope.id}"
+    threading.Thread(target=_watch, args=(scope, most), name=name, daemon=True).start()
+
+
+def _watch(scope: Any, most: int) -> None:
     looks, pause = 0, LOOK_SECONDS
     while tasks := _undone(scope):
         at = _waiting(tasks)
         looks, pause = (looks + 1, LOOK_SECONDS) if at else (0, min(pause * 1.1, LONGEST_LOOK_SECONDS))
-        if looks >= LOOKS:
+        if looks >= most:
             looks = 0
             for task, frame in at:
                 _leave(task, frame)
@@ -88,8 +95,11 @@ def _is_ours(frame: FrameType) -> bool:
     return not in_loop(frame) and name.startswith(_PERDURE) and name != thread_branches.__file__
 
 
-def left_behind(tasks: Collection[ThreadTask]) -> None:
-    """See that the end of the process does not wait for these for ever, which belong to a run that was left."""
+def left_behind(scope: Any, tasks: Collection[ThreadTask]) -> None:
+    """See that nothing waits for ever for these threads of a run that was left: no loop, and no end of a process."""
+    if scope.stopped is None:  # else it is seen to already
+        with suppress(RuntimeError):  # the process ends, or can have no more threads
+            _start_watching(scope, LOOKS_AFTER_A_FAILURE)
     started = (task for task in tasks if task.thread is not None or task.pool is not None)
     _left[:] = [task for task in (*_left, *started) if not task.done()]
     register = getattr(threading, "_register_atexit", None)
