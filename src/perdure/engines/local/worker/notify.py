@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import suppress
 
 
 class Notify:
@@ -17,6 +16,7 @@ class Notify:
         address = os.environ.pop("NOTIFY_SOCKET", "")
         usec, pid = os.environ.pop("WATCHDOG_USEC", ""), os.environ.pop("WATCHDOG_PID", "")
         self._socket: socket.socket | None = None
+        self._unheard = ""
         self.every: float | None = None
         if not address.startswith(("/", "@")) or not hasattr(socket, "AF_UNIX"):
             return
@@ -28,15 +28,23 @@ class Notify:
 
     def ready(self, status: str) -> None:
         """The worker claims runs."""
-        self._send(f"READY=1\nSTATUS={_line(status)}")
+        self._unheard = f"READY=1\nSTATUS={_line(status)}"
+        self.again()
 
     def alive(self) -> None:
         """A sign of life."""
+        self.again()
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
         """The worker is about to end."""
-        self._send("STOPPING=1")
+        self._unheard = "STOPPING=1"
+        self.again()
+
+    def again(self) -> None:
+        """Say once more how the worker is, if the manager has not taken it: it may be busy, and have no room for it."""
+        if self._unheard and self._send(self._unheard):
+            self._unheard = ""
 
     def close(self) -> None:
         """Say nothing more."""
@@ -44,10 +52,13 @@ class Notify:
             self._socket.close()
             self._socket = None
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str) -> bool:
         if self._socket is not None:
-            with suppress(OSError):  # the manager is busy, or gone
+            try:
                 self._socket.sendto(text.encode(), self._address)
+            except OSError:  # the manager is busy, or gone
+                return False
+        return True
 
 
 def _line(text: str) -> str:

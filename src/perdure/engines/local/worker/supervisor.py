@@ -376,6 +376,7 @@ class Supervisor:
     # -- what others are told -----------------------------------------------------------------------------------------
 
     def _give_signs_of_life(self) -> None:
+        self._notify.again()
         every = self._notify.every
         now = steady()
         if every is None or now - self._alive_at < min(every, 10.0):
