@@ -69,6 +69,30 @@ def test_a_journal_is_not_played_into_a_new_file(path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize(("before", "look"), [("nothing", "refuse_orphans"), ("an empty file", "traces")])
+def test_a_file_that_another_process_makes_at_the_same_time_is_used(
+    path: Path, monkeypatch: pytest.MonkeyPatch, before: str, look: str
+) -> None:
+    """On a busy machine it may be there with its journal, when this one comes to look for what a file has left."""
+    path.parent.mkdir()
+    if before == "an empty file":
+        path.touch()
+    real, others, looks = getattr(database, look), list[Store](), list[Path]()
+
+    def held_up(state: Path) -> Any:
+        looks.append(state)
+        if len(looks) == 1:
+            others.append(Store(path))
+            begin(others[0])
+        return real(state)
+
+    replace(monkeypatch, database, look, held_up)
+    store = Store(path)
+    assert [run.id for run in store.runs()] == ["a"]
+    store.close()
+    others[0].close()
+
+
 def test_an_empty_journal_is_in_no_ones_way(path: Path) -> None:
     """Nothing would be played."""
     path.parent.mkdir()

@@ -93,7 +93,9 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
         ) from error
     else:
         if size == 0:
-            if read_only or not create or sys.platform == "win32" or traces(path):
+            # Another process may have put a file there meanwhile, which leaves traces.
+            in_use = bool(traces(path)) and path.stat().st_size == 0
+            if read_only or not create or sys.platform == "win32" or in_use:
                 raise StateCorrupt(
                     f"the state file is empty, which perdure never leaves behind: {path}",
                     f"restore a backup if runs were saved in it; else run `{AWAY}` to start over{_journal_of(path)}",

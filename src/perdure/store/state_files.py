@@ -50,11 +50,14 @@ def traces(state: Path) -> list[Path]:
 def refuse_orphans(state: Path) -> None:
     """See that no journal of another file would be played into the one that is about to be made.
 
+    Args:
+        state: a state file that was not there a moment ago. Another process may have made it since, with a journal.
+
     Raises:
         StateCorrupt: there is one.
     """
     found = orphans(state)
-    if found:
+    if found and not state.exists():
         raise StateCorrupt(
             f"the state file is gone, but its journal is still there: {found[0]}",
             f"put {state.name} back beside it: it holds what was saved last; or {SET_ASIDE}",
