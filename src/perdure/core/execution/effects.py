@@ -47,7 +47,8 @@ class Outcome(msgspec.Struct):
 
     def failed_with(self) -> Exception | None:
         """What it failed with, or was refused for, which is kept here no more."""
-        error, self.error, self.refused = self.error or self.refused, None, None
+        error = self.refused if self.error is None else self.error  # which may be falsy, as a collection of none is
+        self.error = self.refused = None
         return error
 
     def began(self) -> float:

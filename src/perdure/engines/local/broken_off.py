@@ -148,7 +148,7 @@ def _broken_off(resources: Resources, scope: LocalScope, error: BaseException) -
         scope.check()
     # As after a failure, what it was left for is no history: the step gets its chance.
     cause = _cause(scope, error) if scope.in_function and stopped is None else None
-    _stop(resources, run, stopped or error, scope.holds.then, cause, scope)
+    _stop(resources, run, error if stopped is None else stopped, scope.holds.then, cause, scope)
     if not scope.abandoned and stopped is None:
         _note_way_on(resources, run, error)
 

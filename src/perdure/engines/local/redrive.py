@@ -143,9 +143,9 @@ class Redriver:
                 self._idle.wait()
                 return
             except KeyboardInterrupt as error:
-                again, self._error = self._error is not None, self._error or error
-                if again:
+                if self._error is not None:
                     raise
+                self._error = error
 
     def _work(self) -> None:
         """A pool thread's life: take a letter, carry it to its end, take the next."""
@@ -169,7 +169,8 @@ class Redriver:
 
             if isinstance(error, Abandoned):
                 raise  # another thread has taken over, and is counted in this one's place
-            self._error = self._error or error
+            if self._error is None:
+                self._error = error
         with self._lock:
             self._working -= 1
             if self._working == 0:
@@ -245,7 +246,8 @@ class Redriver:
             return
         cause = error.error if isinstance(error, StopRun) else error
         if isinstance(cause, StateError) or not isinstance(cause, Exception):
-            self._error = self._error or cause
+            if self._error is None:
+                self._error = cause
         else:
             self._tell(Result(lid, "refused" if isinstance(cause, PerdureError) else "failed", cause))
 

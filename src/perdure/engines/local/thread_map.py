@@ -88,7 +88,8 @@ class ThreadMap(SyncMap[ThreadScope]):
                 if self.concurrency == 1:
                     self._run_paused(wait=True)
             except BaseException as error:
-                self.error = self.error or error
+                if self.error is None:
+                    self.error = error
                 self._wind_up()
                 self.note_exits(error)
                 raise
@@ -228,7 +229,8 @@ class ThreadMap(SyncMap[ThreadScope]):
             try:
                 self.scope.keep(unsaved)
             except BaseException as error:  # noqa: BLE001  raised where the end is waited for
-                self.error = self.error or error
+                if self.error is None:
+                    self.error = error
             else:
                 with self._lock:
                     self.saved(jobs)
@@ -314,7 +316,8 @@ class ThreadMap(SyncMap[ThreadScope]):
             if wait is not None:
                 self.scope.drive(wait)
         except BaseException as error:  # noqa: BLE001  raised when the items under way have ended
-            self.error = self.error or error
+            if self.error is None:
+                self.error = error
         finally:
             self._sitting = False
 
@@ -396,7 +399,8 @@ class ThreadMap(SyncMap[ThreadScope]):
                 break
             except BaseException as error:  # noqa: BLE001  raised when the items under way have ended
                 first, interrupted = self.error is None, error
-                self.error = self.error or error  # what has not begun does not begin
+                if self.error is None:
+                    self.error = error  # what has not begun does not begin
                 if not first:
                     self.scope.abandoned = True
                     break

@@ -167,7 +167,8 @@ class AsyncMap(BaseMap[TaskScope]):
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) or not is_exit(type(error)):
                 raise
-            self.error = self.error or error  # raised when the items under way have ended: it would leave the loop now
+            if self.error is None:
+                self.error = error  # raised when the items under way have ended: it would leave the loop now
 
     async def _work(self, jobs: DrawnItems) -> None:
         while True:
