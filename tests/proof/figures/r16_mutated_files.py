@@ -31,9 +31,10 @@ def says(found: Figures) -> str:
         for name, number in sorted(counts.items())
         if name.startswith(GONE_ON)
     )
+    state = sum(number for name, number in counts.items() if name.startswith("state file, "))
     return (
-        f"{counts['whole']:,} looked at in every way, the others by what all ways read with; looks:"
-        f" {counts['right']:,} right, {counts['named']:,} named errors, {counts['differs']:,} without what was"
+        f"{state:,} of state files; {counts['whole']:,} looked at in every way, the others by what all ways read with;"
+        f" looks: {counts['right']:,} right, {counts['named']:,} named errors, {counts['differs']:,} without what was"
         f" damaged (files that no result depends on; {counts[NOT_FOUND]:,} mutated state files, named by doctor);"
         f" the script run again: {gone_on}"
     )

@@ -7,8 +7,9 @@ import random
 import re
 import sqlite3
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 Mutate = Callable[[Path, random.Random], str]
 """Changes a project whose state file lies at that path; says how."""
@@ -183,11 +184,10 @@ def _used(content: bytearray, chance: random.Random) -> int:
 def _column(path: Path, chance: random.Random) -> str:
     """A row gets another value in one column, which its table takes: SQLite's own checks are off."""
     connection = sqlite3.connect(path)
-    connection.text_factory = bytes
     connection.execute("PRAGMA ignore_check_constraints = ON")
     try:
         while True:
-            if about := _changed(connection, chance):
+            if about := _changed(connection, path, chance):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 return about
     finally:
@@ -209,33 +209,68 @@ def finds_rows(state: Path) -> set[str]:
     return found
 
 
-def _changed(connection: sqlite3.Connection, chance: random.Random) -> str | None:
-    tables = [name.decode() for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-    table = chance.choice([name for name in tables if not name.startswith("sqlite_")])
-    info = [
-        (str(row[1], "utf-8"), str(row[2], "utf-8"), row[5])
-        for row in connection.execute(f"PRAGMA table_info({table})")
-    ]
-    keys = [name for name, _, key in info if key]
-    rows = connection.execute(f"SELECT {', '.join(keys)} FROM {table}").fetchall()
-    if not rows:
+class _Table(NamedTuple):
+    """One table of a file as it was built.
+
+    Args:
+        name: its own.
+        columns: the name and the type of each.
+        keys: those columns by which a row is found.
+        rows: the keys of every row.
+        values: what stands in each column.
+    """
+
+    name: str
+    columns: list[tuple[str, str]]
+    keys: list[str]
+    rows: list[tuple[Any, ...]]
+    values: dict[str, list[Any]]
+
+
+@cache
+def tables(path: Path) -> list[_Table]:
+    """Those of a file, asked before it is changed for the first time."""
+    connection = sqlite3.connect(path)
+    connection.text_factory = bytes
+    try:
+        found = []
+        for (raw,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+            name = raw.decode()
+            if name.startswith("sqlite_"):
+                continue
+            info = connection.execute(f"PRAGMA table_info({name})").fetchall()
+            columns = [(str(row[1], "utf-8"), str(row[2], "utf-8")) for row in info]
+            keys = [column for (column, _), row in zip(columns, info, strict=True) if row[5]]
+            rows = connection.execute(f"SELECT {', '.join(keys)} FROM {name}").fetchall()
+            values = {
+                column: [value for (value,) in connection.execute(f"SELECT {column} FROM {name}")]
+                for column, _ in columns
+            }
+            found.append(_Table(name, columns, keys, rows, values))
+        return found
+    finally:
+        connection.close()
+
+
+def _changed(connection: sqlite3.Connection, path: Path, chance: random.Random) -> str | None:
+    table = chance.choice(tables(path))
+    if not table.rows:
         return None
-    column, kind, _ = chance.choice(info)
-    others = [value for (value,) in connection.execute(f"SELECT {column} FROM {table}")]
-    value = chance.choice([*others, *VALUES.get(kind, [b"x", 1])])
-    row = chance.choice(rows)
-    same = " AND ".join(f"CAST({key} AS BLOB) = CAST(? AS BLOB)" for key in keys)
+    column, kind = chance.choice(table.columns)
+    value = chance.choice([*table.values[column], *VALUES.get(kind, [b"x", 1])])
+    row = chance.choice(table.rows)
+    same = " AND ".join(f"CAST({key} AS BLOB) = CAST(? AS BLOB)" for key in table.keys)
     text = "CAST(? AS TEXT)" if kind == "TEXT" and value is not None else "?"
     try:
         connection.execute(
-            f"UPDATE {table} SET {column} = {text} WHERE {same} AND {column} IS NOT {text}", (value, *row, value)
+            f"UPDATE {table.name} SET {column} = {text} WHERE {same} AND {column} IS NOT {text}", (value, *row, value)
         )
         done = connection.total_changes
         connection.commit()
     except sqlite3.IntegrityError:  # of a type that the column does not take, or a number that is another's
         connection.rollback()
         return None
-    return f"{table}.{column} of {row} = {value!r}" if done else None
+    return f"{table.name}.{column} of {row} = {value!r}" if done else None
 
 
 def _part(data: Any, chance: random.Random) -> str:
