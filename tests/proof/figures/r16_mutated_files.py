@@ -46,7 +46,7 @@ PROOF = Proof(
     "right answer, no hang, no import, memory bounded",
     unit="mutations",
     size=10_000_000,
-    part=5_000,
+    part=20_000,
     run=run,
     control=control,
     controlled="checksums that always match",
