@@ -63,20 +63,37 @@ def run(part: int, seed: int, cases: int, *, control: bool = False) -> Figures:
             found.counts[kind] += 1
             _disturb(place, workers, kind, version, rng)
             time.sleep(rng.uniform(0.5, 4.0))
+            _begin_again(place, workers, found, label)
         _write(place, f"VERSION = {cases + 1}{SCRIPT}")
         seen = len(place.lines("ledger"))
-        if not while_moving(
-            lambda: len(place.lines("ledger")) > seen + 3, lambda: (len(place.lines("ledger")), starved(workers))
-        ):
-            found.failures.append(
-                f"nothing is served in the end: {label}; the workers say: {place.said.read_text()[-500:]}"
-            )
+
+        def served() -> bool:
+            _begin_again(place, workers, found, label)
+            return len(place.lines("ledger")) > seen + 3
+
+        if not while_moving(served, lambda: (len(place.lines("ledger")), starved(workers))):
+            found.failures.append(f"nothing is served in the end: {label}; {_last_words(place)}")
         for worker in workers:
             worker.terminate()
         for worker in workers:
             worker.wait(60)
         _judge(place.state, place.lines("ledger"), found, label, control=control)
     return found
+
+
+def _begin_again(place: Place, workers: list[subprocess.Popen[bytes]], found: Figures, label: str) -> None:
+    """As a service manager does: a worker that can load nothing when it begins ends with 1, as the broken script is."""
+    for number, worker in enumerate(workers):
+        if (status := worker.poll()) is None:
+            continue
+        if status != 1 or not found.counts["broken"]:
+            found.failures.append(f"a worker has ended by itself with {status}: {label}; {_last_words(place)}")
+        found.counts["begun again by the service manager"] += 1
+        workers[number] = place.worker()
+
+
+def _last_words(place: Place) -> str:
+    return f"the workers say: {place.said.read_text()[-500:]}"
 
 
 def _write(place: Place, text: str) -> None:
