@@ -253,6 +253,7 @@ def test_for_cron(world: World) -> None:
     broken = world.worker("--once", ready=False)
     assert broken.end() == 1
     broken.says("app.py cannot be loaded")
+    broken.says("nothing that it was given can be loaded: the worker ends")
 
 
 def test_the_list_of_workers(world: World) -> None:

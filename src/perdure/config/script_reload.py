@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from perdure.config import module_names
+from perdure.config.edit_times import edited_after
 from perdure.config.kept_command_line import CommandLine
 from perdure.config.os_errors import remove
 from perdure.config.script_loader import load_script
@@ -71,13 +72,13 @@ def load_current(
 
 
 def _load(file: Path, root: str, line: CommandLine | None) -> ModuleType:
-    began = time.time_ns()
+    began, read = time.time_ns(), {os.path.realpath(file): _digest(str(file))}
     known = set(_own_modules(root))
     module = load_script(file, line=line)
     for name, own in _own_modules(root).items():
         place = _file_of(own)
         if name not in known or place not in _versions:
-            _versions[place] = b"" if _edited_after(place, began) else _digest(place)
+            _versions[place] = read.get(place) or (b"" if edited_after(place, began) else _digest(place))
     return module
 
 
@@ -106,13 +107,6 @@ def _file_of(module: ModuleType, folders: dict[str, str] | None = None) -> str:
     if folder not in folders:
         folders[folder] = os.path.realpath(folder)
     return os.path.join(folders[folder], name)
-
-
-def _edited_after(file: str, moment: int) -> bool:
-    try:
-        return os.stat(file).st_mtime_ns > moment
-    except OSError:
-        return True
 
 
 def _digest(file: str) -> bytes:

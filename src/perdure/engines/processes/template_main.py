@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from perdure.config.command_line import take
+from perdure.config.edit_times import changed_at
 from perdure.config.script_loader import is_at_end, load_module, only_loads
 from perdure.core.exceptions import capture
 from perdure.engines import registry
@@ -281,7 +282,7 @@ def _stamp(file: str) -> tuple[int, int]:
         found = os.stat(file)
     except OSError:
         return 0, -1
-    return found.st_mtime_ns, found.st_size
+    return changed_at(found), found.st_size
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from types import ModuleType
 
 from perdure.alerts.recipients import addresses
 from perdure.config import command_line
+from perdure.config.edit_times import edited_after
 from perdure.config.kept_command_line import CommandLine
 from perdure.config.reachable_workflows import reachable_workflows
 from perdure.config.script_identity import script_identity
@@ -93,6 +94,8 @@ class Program:
         self.files()
 
     def _load(self, place: str, *, module: bool = False) -> None:
+        if not module:  # what is executed is this, or was written since
+            self._digests.setdefault(os.path.realpath(place), digest_of(place))
         try:
             if module:
                 with command_line.loading(place, self._line) as reads:
@@ -106,9 +109,14 @@ class Program:
             what = error.what if isinstance(error, PerdureError) else f"{type(error).__name__}: {error}"
             why = one_line(what.partition("\n")[0])
             text = "".join(traceback.format_exception(error))
-            self.broken.append(Broken(path, script_identity(path, self._state), why, text, digest_of(path)))
+            digest = self._digests.get(os.path.realpath(path)) or self._executed(path)
+            self.broken.append(Broken(path, script_identity(path, self._state), why, text, digest))
             for file in _files_of(error):  # that may be why, and are not among the modules
-                self._digests.setdefault(os.path.realpath(file), digest_of(file))
+                self._digests.setdefault(os.path.realpath(file), self._executed(file))
+
+    def _executed(self, path: str) -> str:
+        """The digest of what was executed of a file; empty if that may have been something else than is there now."""
+        return "" if edited_after(path, self._began) else digest_of(path)
 
     def _imported_workflows(self, broken: Collection[str]) -> dict[tuple[str, str], tuple[str, Spec]]:
         """What the scripts have imported: of a workflow that was moved into a module, the runs are still theirs.
@@ -178,9 +186,9 @@ class Program:
             if isinstance(file, str) and file.endswith(".py") and name.partition(".")[0] != "perdure":
                 path = os.path.realpath(file)
                 if path not in self._digests and _is_own(path):
-                    self._digests[path] = "" if _edited_after(path, self._began) else digest_of(path)
+                    self._digests[path] = self._executed(path)
         for one in self.broken:
-            self._digests.setdefault(one.path, digest_of(one.path))
+            self._digests.setdefault(one.path, one.digest)
         return dict(self._digests)
 
     def all_files(self) -> dict[str, str]:
@@ -209,13 +217,6 @@ def digest_of(path: str) -> str:
 
 def _path(spec: Spec) -> str:
     return os.path.abspath(spec.file)
-
-
-def _edited_after(path: str, moment: int) -> bool:
-    try:
-        return os.stat(path).st_mtime_ns > moment
-    except OSError:
-        return True
 
 
 _PERDURE = f"{Path(__file__).parents[3]}{os.sep}"

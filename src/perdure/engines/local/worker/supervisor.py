@@ -291,6 +291,7 @@ class Supervisor:
             self._broken.say(broken)
             self._alert_broken(broken, serves=False)
         if self._fails():
+            self._say("nothing that it was given can be loaded: the worker ends")
             return
         self._is_ready = self._stale = True
         line = self._store.use(lambda store: self._ready(loaded, store)) or "ready"
