@@ -239,17 +239,14 @@ def test_the_lock_is_free_after_every_failure(store: Store) -> None:
     assert saved(store) == [1]
 
 
-class Tried:
-    """A lock that counts how often it was not to be had."""
+class Unheld:
+    """A lock that says that it is free, as one does between its former holder and the thread that has got it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.in_vain = 0
 
     def locked(self) -> bool:
-        locked = self._lock.locked()
-        self.in_vain += locked
-        return locked
+        return False
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -258,14 +255,70 @@ class Tried:
         self._lock.release()
 
 
+def asleep(store: Store, threads: int) -> bool:
+    """Do so many wait in the queue?"""
+    waiting = list(store.journal._waiting)
+    return len(waiting) == threads and all(entry.wake is not None for entry in waiting)
+
+
+@pytest.mark.parametrize("how", ["read", "write_together", "write"])
+def test_who_comes_while_another_has_the_connection_shares_the_next_commit(
+    store: Store, failing: Failing, how: str
+) -> None:
+    """Whoever has it, and whatever its lock says: they wait with what they write, and not for the lock, each of them
+    with a commit of its own in mind."""
+    store.journal._writer = Unheld()  # type: ignore[assignment]
+    threads = [threading.Thread(target=store.journal.write, args=((row(seq),),), daemon=True) for seq in range(1, 21)]
+    commits: list[int] = []
+
+    def meanwhile(*_: object) -> None:
+        if not commits:
+            commits.append(failing.commits)
+            for thread in threads:
+                thread.start()
+            until(lambda: asleep(store, 20))
+
+    if how == "read":
+        store.journal.read(meanwhile)
+    elif how == "write":
+        store.journal.write((), meanwhile)
+    else:
+        store.journal._turns.take = meanwhile  # type: ignore[method-assign]
+        assert store.journal.write_together([row(100), row(101)]) is not None
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert saved(store)[:20] == list(range(1, 21))
+    assert failing.commits == (1 if how == "read" else 2)
+
+
+def test_those_who_are_served_wake_each_other(store: Store) -> None:
+    """One at a time, so that they do not take the interpreter from each other; one that is gone stops nobody."""
+    entries = [Entry((row(seq),)) for seq in range(1, 6)]
+    for entry in entries:
+        entry.wake = threading.Lock()
+        entry.wake.acquire()
+        store.journal._waiting.append(entry)
+    entries[1].left = True
+    store.journal.write((row(6),))
+    assert saved(store) == [1, 2, 3, 4, 5, 6]
+    assert [entry.wake is not None and entry.wake.locked() for entry in entries] == [False, True, True, True, True]
+    store.journal._wait(entries[0])
+    assert [entry.wake is not None and entry.wake.locked() for entry in entries[2:]] == [False, True, True]
+    store.journal.read(lambda connection: None)
+    store.journal.write((row(7),))
+    assert [entry.wake is not None and entry.wake.locked() for entry in entries[3:]] == [False, True]
+    store.journal._wait(entries[2])
+    assert not store.journal._served
+
+
 def test_a_failed_read_wakes_whoever_queued_behind_it(store: Store) -> None:
     """A writer that came while a read was under way is served, also when the read fails."""
     writer = threading.Thread(target=store.journal.write, args=([row(1)],), daemon=True)
-    store.journal._writer = tried = Tried()  # type: ignore[assignment]
 
     def question(connection: apsw.Connection) -> None:
         writer.start()
-        until(lambda: tried.in_vain == 2)  # before it queued, and after: now it sleeps
+        until(lambda: asleep(store, 1))
         raise apsw.IOError("no luck")
 
     with pytest.raises(StateIO):
@@ -288,8 +341,10 @@ def test_a_thread_that_is_interrupted_as_it_is_to_lead_wakes_another(
     behind.wake.acquire()
     store.journal._waiting.append(behind)
     monkeypatch.setattr(store.journal, "_lead", interrupted)
+    interrupted_one = Entry((row(1),))
+    store.journal._waiting.appendleft(interrupted_one)
     with pytest.raises(KeyboardInterrupt):
-        store.journal._follow(Entry((row(1),)))
+        store.journal._wait(interrupted_one)
     assert behind.wake.acquire(blocking=False)
     monkeypatch.undo()
     store.journal.write(())

@@ -128,6 +128,10 @@ class Journal:
         self._inserts: dict[tuple[int, int], str] = {}  # by how many columns and rows
         self._on_end = on_end
         self._writer = threading.Lock()
+        # Who has the connection, or is about to. Not asked of the lock: that says that it is free while the thread that
+        # has got it waits for the interpreter, so all others would line up for it, and not with what they write.
+        self._at_work: object | None = None
+        self._served: deque[Entry] = deque()  # committed; their threads are still to be woken
         self._waiting: deque[Entry] = deque()
         self._broken: StateError | None = None
         self._ahead: deque[_Ahead] = deque()
@@ -142,15 +146,12 @@ class Journal:
             StateError: nothing of it was saved.
         """
         entry = Entry(rows, operation)
-        if self._writer.locked():
-            self._follow(entry)
-        elif self._waiting:
+        if self._at_work is None:
             self._lead((entry,))
         else:
-            with self._writer:
-                self._commit((entry,))
-            if self._waiting:
-                self._hand_over()
+            self._waiting.append(entry)
+        if not entry.done:
+            self._wait(entry)
         if entry.error is not None:
             raise entry.error
         return entry.result
@@ -168,6 +169,9 @@ class Journal:
     def write_all(self, entries: Sequence[Entry]) -> None:
         """Make many callers' entries durable in one commit; each holds its own outcome afterwards."""
         self._lead(entries)
+        for entry in entries:
+            if not entry.done:
+                self._wait(entry)
 
     def write_together(self, rows: Sequence[tuple[Any, ...]]) -> Entry | None:
         """Make rows of many callers durable in one commit.
@@ -176,13 +180,13 @@ class Journal:
             The one entry, which holds the outcome for all; None: nothing was tried, or one of the rows was refused and
             nothing saved. `write_all` does it then, and says whose that is.
         """
-        if self.around is not None or self._waiting or self._writer.locked():
+        if self.around is not None or self._waiting or self._at_work is not None:
             return None
         entry = Entry(rows)
         entry.several = len(rows) > 1
-        with self._writer:
-            self._commit((entry,))
-        self._hand_over()
+        self._lead((entry,))
+        if not entry.done:
+            self._wait(entry)
         return None if entry.refused else entry
 
     def read(self, question: Operation) -> Any:
@@ -193,17 +197,27 @@ class Journal:
         """
         if self._forked is not None:
             raise self._forked
+        me = object()
         try:
-            with self._writer, translated(self._path):
-                return question(self._connection)
-        except UnicodeDecodeError as error:  # flipped bytes in a text
-            raise translate(apsw.CorruptError(str(error)), self._path) from error
+            try:
+                self._at_work = me
+                with self._writer, translated(self._path):
+                    return question(self._connection)
+            except UnicodeDecodeError as error:  # flipped bytes in a text
+                raise translate(apsw.CorruptError(str(error)), self._path) from error
+            finally:
+                if self._at_work is me:
+                    self._at_work = None
         finally:
+            if self._at_work is me:
+                self._at_work = None
             self._hand_over()  # those that queued up while we were reading must not wait for ever, also after an error
 
     def close_in_child(self) -> None:
         """After a fork: the connection is the parent's, and a lock that another thread held is never free again."""
         self._writer = threading.Lock()
+        self._at_work = None
+        self._served = deque()
         self._waiting = deque()
         self._ahead = deque()
         self._turns.close_in_child()
@@ -230,14 +244,14 @@ class Journal:
             self._connection.close()
             self._turns.close()
 
-    def _follow(self, entry: Entry) -> None:
+    def _wait(self, entry: Entry) -> None:
+        """Until an entry that has been queued is committed; commit it, with all others, if nobody does."""
         entry.wake = wake = threading.Lock()
         wake.acquire()
-        self._waiting.append(entry)
         try:
             while not entry.done:
-                # The leader may have left between our two looks: who is in the queue must try again after queueing.
-                if self._writer.locked():
+                # Who was at work may have left between our two looks: who is in the queue has to look again.
+                if self._at_work is not None:
                     wake.acquire()
                 else:
                     self._lead()
@@ -245,31 +259,61 @@ class Journal:
             entry.left = True
             if not entry.done:  # it may have been woken to lead
                 self._hand_over()
+            self._rouse_next()
 
     def _lead(self, more: Sequence[Entry] = ()) -> None:
         """Commit what is waiting, and these."""
         batch: list[Entry] = []
+        waiting = self._waiting
         try:
-            with self._writer:
-                waiting = self._waiting
-                waiting.extend(more)
-                while waiting:
-                    batch.append(waiting[0])  # first: it is not to be lost in between
-                    waiting.popleft()
-                if batch:
-                    self._commit(batch)
-        except BaseException as error:  # a signal's handler has raised something: nobody may wait for ever
-            for entry in batch:
-                entry.error = entry.error or error
-            for entry in (*batch, *more):  # nobody waits for it any more: it is not to be committed later
-                with suppress(ValueError):
-                    self._waiting.remove(entry)
-            raise
+            try:
+                self._at_work = batch
+                waiting.extend(more)  # now: if this thread has to line up, another one takes them along
+                with self._writer:
+                    while waiting:
+                        batch.append(waiting[0])  # first: it is not to be lost in between
+                        waiting.popleft()
+                    if batch:
+                        self._commit(batch)
+                        for entry in batch:
+                            entry.done = True
+            except BaseException as error:  # a signal's handler has raised something: nobody may wait for ever
+                for entry in batch:
+                    entry.error = entry.error or error
+                for entry in (*batch, *more):  # nobody waits for it any more: it is not to be committed later
+                    with suppress(ValueError):
+                        waiting.remove(entry)
+                raise
+            finally:
+                if self._at_work is batch:
+                    self._at_work = None
         finally:
+            if self._at_work is batch:  # Ctrl-C came between the two lines above
+                self._at_work = None
             for entry in batch:
                 entry.done = True
+                if entry.wake is not None:
+                    self._served.append(entry)
+            if waiting:
+                self._hand_over()
+            if self._served:
+                self._rouse_next()
+
+    def _rouse_next(self) -> None:
+        """Wake one of those whose entries are committed; it wakes the next one as soon as it is awake.
+
+        All at once, they would take the interpreter from each other, several times in each step.
+        """
+        served = self._served
+        while served:
+            try:
+                entry = served[0]
                 entry.rouse()
-            self._hand_over()
+                served.remove(entry)  # last: it is not to be lost in between
+            except (IndexError, ValueError):  # another thread has woken it
+                continue
+            if not entry.left:
+                return
 
     def _hand_over(self) -> None:
         """Wake one of those who queued up meanwhile, to lead the next commit."""
