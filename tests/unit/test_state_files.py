@@ -346,8 +346,12 @@ def read_only_home(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return left
 
 
-def test_a_file_in_a_read_only_folder_is_looked_at_with_its_journal(read_only_home: Path) -> None:
-    """Nothing is made beside it, and what only the journal holds is there."""
+@pytest.mark.parametrize("young", [0, 10**19], ids=["long ago", "just now"])
+def test_a_file_in_a_read_only_folder_is_looked_at_with_its_journal(
+    read_only_home: Path, monkeypatch: pytest.MonkeyPatch, young: int
+) -> None:
+    """Nothing is made beside it, and what only the journal holds is there, whenever the copy of it was made."""
+    monkeypatch.setattr("perdure.store.migration.YOUNG", young)
     before = {each: each.stat().st_mtime_ns for each in read_only_home.parent.iterdir()}
     store = Store(read_only_home, read_only=True)
     assert [seq for seq, *_ in store.index(1)] == [1]

@@ -116,7 +116,7 @@ def migrated_copy(path: Path, version: int, vfs: str | None = None) -> apsw.Conn
         name = f"perdure-copy-{next(_numbers)}" if stamp is not None and path.stat().st_size <= KEPT else ""
         connection = temporary_connection(name)
         try:
-            _transfer(path, connection, vfs)
+            _transfer(path, connection, vfs, shared=bool(name))
             refuse_foreign_schema(connection)
             connection.execute("BEGIN IMMEDIATE")
             apply(connection, version)
@@ -208,15 +208,42 @@ def _save(path: Path, copy: Path, vfs: str | None) -> None:
     sync_folder(path.parent)
 
 
-def _transfer(path: Path, target: apsw.Connection, vfs: str | None) -> None:
-    """Copy a state file, page by page; SQLite alone reads it."""
+def _transfer(path: Path, target: apsw.Connection, vfs: str | None, *, shared: bool = False) -> None:
+    """Copy a state file, page by page; SQLite alone reads it.
+
+    Args:
+        path: the file.
+        target: where to.
+        vfs: the name of a registered SQLite VFS, for tests that inject faults.
+        shared: that is in memory, for several connections: it can keep no write-ahead log, and is opened only if its
+            header does not ask for one. That of a state file does.
+    """
     source = open_connection(path, "FULL", read_only=True, vfs=vfs)
     try:
-        with target.backup("main", source, "main") as backup:
-            while not backup.done:
-                backup.step(-1)
+        if not shared:
+            _copy(source, target)
+            return
+        between = temporary_connection()
+        try:
+            _copy(source, between)
+            data = bytearray(between.serialize("main"))
+            data[_MODES] = _NO_LOG
+            between.deserialize("main", data)
+            _copy(between, target)
+        finally:
+            between.close()
     finally:
         source.close()
+
+
+_MODES, _NO_LOG = slice(18, 20), b"\1\1"
+"""How a file is written and read: https://sqlite.org/fileformat2.html#file_format_version_numbers"""
+
+
+def _copy(source: apsw.Connection, target: apsw.Connection) -> None:
+    with target.backup("main", source, "main") as backup:
+        while not backup.done:
+            backup.step(-1)
 
 
 # -- version 2 --------------------------------------------------------------------------------------------------------
