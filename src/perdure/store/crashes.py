@@ -96,6 +96,7 @@ def collect(store: Store) -> list[Flight]:
     gone = flight_record.dead(flight_record.folder_of(store.path), locks_of(store.path))
     found = [settled(one) for one in gone]
     if found:
+        _say_unknown(store, found)
         _count(store, found)
     holders = dict(_all(store, "holders"))
     explaining = []
@@ -108,6 +109,19 @@ def collect(store: Store) -> list[Flight]:
             remove(one.path)
     _expire(store, explaining[:-KEPT], holders)
     return found
+
+
+def _say_unknown(store: Store, found: list[Flight]) -> None:
+    from perdure.store.lost_journal import unknown_to
+
+    lines = store.journal.read(lambda connection: unknown_to(connection, found))
+    if lines:
+        import logging
+
+        from perdure.core.redaction.printable import one_line
+
+        for line in lines:
+            logging.getLogger("perdure").warning("%s", one_line(line))
 
 
 def _count(store: Store, found: Sequence[Flight]) -> None:

@@ -65,6 +65,7 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
         StateError: whichever of its kinds says what is wrong; the file is left as it was.
     """
     _check_name(path)
+    alone = False
     try:
         if not read_only:
             check_owners(path)
@@ -101,6 +102,8 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
                     f"restore a backup if runs were saved in it; else run `{AWAY}` to start over{_journal_of(path)}",
                 )
             _create(path, vfs, empty=True)  # as the sqlite3 shell leaves one that only looked at what was not there
+        elif not read_only and not path.with_name(f"{path.name}-locks").exists():
+            alone = not traces(path)
     if not read_only:
         # Also if another process made the file: its name may not be on the disk yet, and we are about to rely on it.
         sync_folder(path.parent)
@@ -114,6 +117,10 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
             from perdure.store.journal_check import refuse_stale_journal
 
             refuse_stale_journal(path)
+        elif vfs is None and path.with_name(f"{path.name}-shm").exists():
+            from perdure.store.lost_journal import refuse_lost_journal
+
+            refuse_lost_journal(path)
         # Looked at read-only first: opening for writing may recover or checkpoint, and a foreign file stays as it was.
         if _verified(path, vfs) < SCHEMA_VERSION and read_only:
             from perdure.store.migration import migrated_copy
@@ -131,12 +138,26 @@ def connect(path: Path, *, create: bool = True, read_only: bool = False, vfs: st
                     from perdure.store.migration import migrate
 
                     migrate(connection, path, SCHEMA_VERSION, vfs)
+                if alone:
+                    _say_if_copied_alone(connection, path)
         except BaseException as error:
             if isinstance(error, apsw.Error | StateCorrupt):
                 keep_journal(connection)  # what is in it may be all that can be saved of the file
             connection.close()
             raise
     return connection
+
+
+def _say_if_copied_alone(connection: apsw.Connection, path: Path) -> None:
+    from perdure.store.lost_journal import copied_alone
+
+    line = copied_alone(connection, path)
+    if line:
+        import logging
+
+        from perdure.core.redaction.printable import one_line
+
+        logging.getLogger("perdure").warning("%s", one_line(line))
 
 
 def _open_copy(copy: Path, path: Path) -> apsw.Connection:

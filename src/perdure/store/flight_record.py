@@ -206,6 +206,21 @@ def _call(data: bytes, at: int) -> InFlight | CallWaits | None:
     return InFlight(run, name, key, n, attempt, started, label, first, second, said) if name and attempt else None
 
 
+def runs_named(path: Path) -> list[str]:
+    """The runs whose calls stood last in the slots of a record, in flight or over; of a record that is gone, none."""
+    try:
+        with open(os.open(path, os.O_RDONLY | NO_LINK), "rb") as file:
+            data = file.read(SLOTS_AT + SLOTS * SLOT)
+    except OSError:
+        return []
+    found = []
+    for at in range(SLOTS_AT, len(data) - SLOT + 1, SLOT):
+        *_, length, _, _, run, _, _ = RECORD.unpack_from(data, at)
+        if 0 < length <= WIDTH:
+            found.append(run[:length].decode("utf-8", "replace"))
+    return list(dict.fromkeys(found))
+
+
 def dead(folder: Path, locks: Path) -> list[Flight]:
     """The flight records of all dead processes, reported or not, oldest first."""
     try:

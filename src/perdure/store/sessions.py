@@ -115,6 +115,11 @@ def is_open(connection: apsw.Connection, tokens: Iterable[str]) -> set[str]:
     return known.intersection(tokens)
 
 
+def is_any_open(connection: apsw.Connection) -> bool:
+    """Whether the file says that a process executes a run."""
+    return connection.execute(_SQL["is_any_open"]).fetchone() is not None
+
+
 def list_of(connection: apsw.Connection, rid: int, path: Path) -> list[Session]:
     """All sessions of a run, in their order.
 

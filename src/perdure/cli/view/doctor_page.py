@@ -33,8 +33,12 @@ def show_set_aside(moved: SetAside) -> None:
 def show_skipped(skipped: SkippedJournal) -> None:
     """What was given up, and where the copy is."""
     printer = Printer()
-    commits = "1 commit is" if skipped.commits == 1 else f"{skipped.commits:,} commits are"
-    printer.line(f"{commits} given up, from the damage on: calls that were saved by them are made again", "yellow")
+    if skipped.gone:
+        given_up = "the journal that is gone is given up: calls that were saved in it are made again"
+    else:
+        commits = "1 commit is" if skipped.commits == 1 else f"{skipped.commits:,} commits are"
+        given_up = f"{commits} given up, from the damage on: calls that were saved by them are made again"
+    printer.line(given_up, "yellow")
     printer.line(f"a copy of the state file and its journal is in {skipped.folder}")
 
 

@@ -19,6 +19,9 @@ WHERE h.token = ? AND s.outcome IS NULL
 -- name: processes
 SELECT DISTINCT h.token FROM session s JOIN holder h ON h.hid = s.holder WHERE s.outcome IS NULL
 
+-- name: is_any_open
+SELECT 1 FROM session WHERE outcome IS NULL LIMIT 1
+
 -- name: put
 UPDATE session SET ended = ?, outcome = ?, cause = ?, memory = ?, crc = ? WHERE run = ? AND number = ? AND crc = ?
 
