@@ -187,10 +187,10 @@ def test_what_these_tests_see(chrome: Any, ui: Ui):
             "() => { try { document.body.innerHTML = '<img src=x>'; return '' } catch (e) { return e.name } }"
         )
         assert refused == "TypeError"
-        page.evaluate(
-            "() => { const s = document.createElement('style'); s.textContent = 'x{}'; document.head.append(s); }"
-        )
-        assert any("Content Security Policy" in line for line in one.said)
+        with page.expect_console_message(lambda said: "Content Security Policy" in said.text):
+            page.evaluate(
+                "() => { const s = document.createElement('style'); s.textContent = 'x{}'; document.head.append(s); }"
+            )
         page.evaluate("() => { document.querySelector('main').append(document.createElement('img')); }")
         assert any("image-alt" in line for line in one.violations(axe()))
 
@@ -221,7 +221,7 @@ def test_from_what_needs_somebody_to_its_record(chrome: Any, ui: Ui):
         page.wait_for_url("**t=*")
         page.keyboard.press("0")
         page.get_by_role("button", name="Whole run").wait_for(state="detached")
-        assert "t=" not in page.url
+        page.wait_for_url(lambda address: "t=" not in address)
         page.keyboard.press("g")
         page.keyboard.press("r")
         page.wait_for_url("**/runs")
@@ -447,11 +447,12 @@ def test_a_view_has_few_elements_however_much_there_is(chrome: Any, tmp_path: Pa
     state = tmp_path / "state.db"
     warm.run([sys.executable, "-c", MUCH], env=environment(state), cwd=tmp_path, check=True)
     with Ui(state, "--port", "0") as served, tab(chrome, served.address) as one:
+        one.page.add_init_script(AGAIN)
         for path, heading in (*VIEWS[:2], ("/dead", "Dead letters"), ("/search?q=ui_", "Search")):
             page = one.open(path, heading)
             page.locator("main .card [data-row]").first.wait_for()
             page.locator(".side .n").first.wait_for()  # the counts beside the views come last
-            count = "() => document.querySelectorAll('*').length"
+            count = "async () => { await settled(); return document.querySelectorAll('*').length }"
             assert 100 < page.evaluate(count) <= 400, path
             more = page.get_by_role("button", name=re.compile("^Show all"))
             if path != "/runs":  # whose older ones have an address of their own
