@@ -1,4 +1,4 @@
-"""Random programs of async workflows whose threads race, with each other and with tasks, killed anywhere."""
+"""Random programs whose threads race, with each other and with the tasks of event loops, killed anywhere."""
 
 from __future__ import annotations
 
@@ -184,9 +184,8 @@ async def direct(numbers, seen):
 
 KINDS = (completed, first, pool, default, shared, anyio_pool, queues, locked, timeouts, threads, group, kept, direct)
 
-@workflow
-async def main(seed: int) -> list[int]:
-    rng, order, number = random.Random(seed), [], itertools.count(1)
+async def race(seed: int, first: int = 1, note=note) -> list[int]:
+    rng, order, number = random.Random(seed), [], itertools.count(first)
     async def seen(n):
         order.append(n)
         await note(list(order))
@@ -195,10 +194,46 @@ async def main(seed: int) -> list[int]:
         line(f"kind {kind.__name__}")
         await kind(list(itertools.islice(number, rng.randint(2, 5))), seen)
     return order
+"""
+
+EXECUTES = """
+main = workflow(name="main")(race)
 
 if __name__ == "__main__":
     line(f"order {asyncio.run(main(int(os.environ['SEED'])))}")
 """
+"""The loop executes the workflow."""
+
+RUNS = """
+@step(retry=None)
+async def inner(order: list[int]) -> None:
+    effect(f"inner {order}")
+
+@workflow
+def main(seed: int) -> list[int]:
+    if seed % 3 == 0:
+        return asyncio.run(race(seed))
+    order = []
+    if seed % 3 == 1:
+        with ThreadPoolExecutor(1) as pool:
+            job = pool.submit(asyncio.run, race(seed))
+            call(1_000_003)
+            return job.result()
+    def one(n):
+        for each in asyncio.run(race(seed + n, n, inner)):
+            order.append(each)
+            tnote(list(order))
+    some = [threading.Thread(target=one, args=(n,)) for n in (1, 21)]
+    for each in some:
+        each.start()
+    for each in some:
+        each.join()
+    return order
+
+if __name__ == "__main__":
+    line(f"order {main(int(os.environ['SEED']))}")
+"""
+"""A sync workflow runs it, or a thread of that does, or two threads run a loop each."""
 
 
 @pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(6, 200))])
@@ -206,4 +241,10 @@ def test_async_programs_whose_threads_race_go_the_same_way_in_each_life(scripts:
     """Whatever the threads and tasks of an unedited async script race for: killed anywhere, it resumes, sees the order
     that it saw, and makes no call again whose result it has seen.
     """
-    judge(scripts, PROGRAM, seed)
+    judge(scripts, PROGRAM + EXECUTES, seed)
+
+
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(6, 200))])
+def test_sync_programs_that_run_such_loops_go_the_same_way_in_each_life(scripts: Scripts, seed: int) -> None:
+    """The same holds in loops that a sync workflow, or threads of it, run themselves, and between them."""
+    judge(scripts, PROGRAM + RUNS, seed)

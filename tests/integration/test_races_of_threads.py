@@ -17,7 +17,7 @@ import pytest
 
 from conftest import Machine, Trouble
 from perdure import Step, step, workflow
-from perdure.engines.runtime import thread_turns
+from perdure.engines.runtime import moving_threads
 
 ORDER = (4, 1, 3, 0, 2)
 
@@ -142,7 +142,7 @@ def test_steps_that_end_at_the_same_moment_come_one_after_the_other(machine: Mac
 
 def test_a_thread_that_computes_holds_up_nobody_for_long(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is between its steps without resting is waited for once, not for each result of the others."""
-    monkeypatch.setattr(thread_turns, "MOVING_SECONDS", 0.01)
+    monkeypatch.setattr(moving_threads, "MOVING_SECONDS", 0.01)
     over = threading.Event()
 
     @step(retry=None)
@@ -291,8 +291,8 @@ def test_threads_that_wait_for_each_other_out_of_sight_do_not_stand_still(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, wait: Callable[[Callable[[], int]], None]
 ) -> None:
     """However a thread waits for another one, it is seen to: no call waits until it is given up on."""
-    monkeypatch.setattr(thread_turns, "STUCK_SECONDS", 3600.0)
-    monkeypatch.setattr(thread_turns, "MOVING_SECONDS", 3600.0)
+    monkeypatch.setattr(moving_threads, "STUCK_SECONDS", 3600.0)
+    monkeypatch.setattr(moving_threads, "MOVING_SECONDS", 3600.0)
     calls: list[int] = []
 
     @step(retry=None)

@@ -1,13 +1,17 @@
-"""What comes first of the threads and tasks of an async workflow is history: a resumed run sees the same order."""
+"""What comes first of threads and tasks is history, in each event loop: a resumed run sees the same order.
+
+The loop is the one that executes an async workflow, or one that a sync workflow runs itself, or a thread of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from asyncio import FIRST_COMPLETED, as_completed, gather, to_thread
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 from anyio import from_thread
@@ -15,11 +19,37 @@ from anyio.to_thread import run_sync
 
 from conftest import Machine, Trouble
 from perdure import step, workflow
-from perdure.engines.runtime import thread_turns
+from perdure.engines.runtime import moving_threads
 
 ORDER = (4, 1, 3, 0, 2)
 Ask = Callable[[int], int]
 Seen = Callable[[int], Awaitable[None]]
+Main = Callable[[], Coroutine[Any, Any, Any]]
+
+
+def of_an_async_workflow(main: Main) -> Callable[[], Any]:
+    """The loop executes the workflow."""
+    whole = workflow(name="main")(main)
+    return lambda: asyncio.run(whole())
+
+
+def of_a_sync_workflow(main: Main) -> Callable[[], Any]:
+    """The workflow runs the loop."""
+    return workflow(name="main")(lambda: asyncio.run(main()))
+
+
+def of_a_thread(main: Main) -> Callable[[], Any]:
+    """A thread of a sync workflow runs the loop."""
+
+    @workflow(name="main")
+    def whole() -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(lambda: asyncio.run(main())).result()
+
+    return whole
+
+
+LOOPS = (of_an_async_workflow, of_a_sync_workflow, of_a_thread)
 
 
 async def by_as_completed(ask: Ask, seen: Seen) -> None:
@@ -97,9 +127,29 @@ async def by_a_kept_loop(ask: Ask, seen: Seen) -> None:
             await seen(queue.get())
 
 
-@pytest.mark.parametrize("race", [by_as_completed, by_wait, by_anyio, by_queue, by_shared_list, by_a_kept_loop])
-def test_a_resumed_async_run_sees_its_threads_come_in_the_same_order(
-    machine: Machine, race: Callable[[Ask, Seen], Awaitable[None]]
+async def by_loops_on_threads(ask: Ask, seen: Seen) -> None:
+    """Each thread runs a loop, whose task has a thread of its own."""
+    queue: SimpleQueue[int] = SimpleQueue()
+
+    async def one(n: int) -> None:
+        queue.put(await to_thread(ask, n))
+
+    threads = [threading.Thread(target=lambda n=n: asyncio.run(one(n))) for n in sorted(ORDER)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        await seen(await to_thread(queue.get))
+    for thread in threads:
+        thread.join()
+
+
+RACES = (by_as_completed, by_wait, by_anyio, by_queue, by_shared_list, by_a_kept_loop, by_loops_on_threads)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("race", RACES)
+def test_a_resumed_run_sees_its_threads_come_in_the_same_order(
+    machine: Machine, race: Callable[[Ask, Seen], Awaitable[None]], loop: Callable[[Main], Callable[[], Any]]
 ) -> None:
     """What came first, second and third on threads decides the next calls: none of them is another after a failure."""
     turns = {n: threading.Event() for n in ORDER}
@@ -123,7 +173,6 @@ def test_a_resumed_async_run_sees_its_threads_come_in_the_same_order(
             machine.ran.append("failed")
             raise Trouble
 
-    @workflow
     async def main() -> list[int]:
         order: list[int] = []
 
@@ -135,14 +184,18 @@ def test_a_resumed_async_run_sees_its_threads_come_in_the_same_order(
         await last()
         return order
 
+    run = loop(main)
     with pytest.raises(Trouble):
-        asyncio.run(main())
+        run()
     before = list(machine.ran)
-    assert asyncio.run(main()) == list(ORDER)
+    assert run() == list(ORDER)
     assert machine.ran == before
 
 
-def test_threads_and_tasks_that_end_at_the_same_moment_come_one_after_the_other(machine: Machine) -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_threads_and_tasks_that_end_at_the_same_moment_come_one_after_the_other(
+    machine: Machine, loop: Callable[[Main], Callable[[], Any]]
+) -> None:
     """The workflow has seen one result, and rests, before the next one comes, whether of a thread or of a task."""
     together = threading.Barrier(3)
 
@@ -156,7 +209,6 @@ def test_threads_and_tasks_that_end_at_the_same_moment_come_one_after_the_other(
         await asyncio.get_running_loop().run_in_executor(None, together.wait, 60)
         return n
 
-    @workflow
     async def main() -> list[int]:
         at_once = []
         for turn in range(10):
@@ -167,7 +219,7 @@ def test_threads_and_tasks_that_end_at_the_same_moment_come_one_after_the_other(
                 at_once.append(len(done))
         return at_once
 
-    assert asyncio.run(main()) == [1] * 30
+    assert loop(main)() == [1] * 30
 
 
 async def pool_that_keeps_the_loop(call: Callable[[], int], acall: Callable[[], Awaitable[int]]) -> None:
@@ -234,6 +286,7 @@ async def threads_that_outlive_a_timeout(call: Callable[[], int], acall: Callabl
     await task
 
 
+@pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize(
     "wait",
     [
@@ -248,10 +301,11 @@ def test_threads_and_tasks_that_wait_for_each_other_do_not_stand_still(
     machine: Machine,
     monkeypatch: pytest.MonkeyPatch,
     wait: Callable[[Callable[[], int], Callable[[], Awaitable[int]]], Awaitable[None]],
+    loop: Callable[[Main], Callable[[], Any]],
 ) -> None:
     """However a thread and the loop wait for each other, it is seen to: no call waits until it is given up on."""
-    monkeypatch.setattr(thread_turns, "STUCK_SECONDS", 3600.0)
-    monkeypatch.setattr(thread_turns, "MOVING_SECONDS", 3600.0)
+    monkeypatch.setattr(moving_threads, "STUCK_SECONDS", 3600.0)
+    monkeypatch.setattr(moving_threads, "MOVING_SECONDS", 3600.0)
     calls: list[int] = []
 
     @step(retry=None)
@@ -271,9 +325,8 @@ def test_threads_and_tasks_that_wait_for_each_other_do_not_stand_still(
         calls.append(len(calls))
         return await anumber(calls[-1])
 
-    @workflow
     async def main() -> None:
         await wait(call, acall)
 
-    asyncio.run(main())
+    loop(main)()
     assert len(calls) >= 3

@@ -6,7 +6,7 @@ from types import FrameType
 
 import pytest
 
-from perdure.engines.runtime import thread_states, thread_turns
+from perdure.engines.runtime import moving_threads, thread_states
 from perdure.engines.runtime.thread_states import UNSEEN_LOOKS, Sleepers
 
 NATIVE = 1
@@ -38,11 +38,11 @@ def frame() -> FrameType:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (thread_states, thread_turns):
+    for module in (thread_states, moving_threads):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(thread_states, "slept", lambda native: None)
     monkeypatch.setattr(thread_states, "_syscall", lambda native: [])
-    monkeypatch.setattr(thread_turns, "processor_seconds", lambda native: None)
+    monkeypatch.setattr(moving_threads, "processor_seconds", lambda native: None)
     return clock
 
 
@@ -66,10 +66,10 @@ def test_looks_alone_do_not_make_a_thread_rest(clock: Clock, frame: FrameType) -
 
 def test_a_thread_that_gets_no_processor_is_waited_for(clock: Clock) -> None:
     """It has computed for too long when the process has had that much, whatever a clock shows."""
-    moving = thread_turns._Moving(NATIVE, 0)
+    moving = moving_threads.Moving(NATIVE, 0)
     sleepers = Sleepers()
     for seconds in (0.02, 1.0, 5.0):
         clock.now = seconds
         assert not moving.for_too_long(sleepers, in_call=False)
-    clock.process = thread_turns.MOVING_SECONDS
+    clock.process = moving_threads.MOVING_SECONDS
     assert moving.for_too_long(sleepers, in_call=False)

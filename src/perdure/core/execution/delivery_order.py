@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from heapq import heappop, heappush
+from math import inf, nextafter
 from typing import Final, Literal
 
 import msgspec
@@ -78,6 +79,10 @@ class DeliveryOrder:
         """Are there timers that fired, and have not come again?"""
         return bool(self._fired)
 
+    def has_timer(self, number: int) -> bool:
+        """Is that one of them?"""
+        return any(number == fired for fired, _ in self._fired)
+
     def is_over(self) -> bool:
         """Is there nothing that could come?"""
         return not self._fired and not self._waiting and self.head() is None
@@ -119,6 +124,18 @@ class DeliveryOrder:
             if number in timers:
                 return Fire(number)
         return BLOCKED if first is None else Deliver(first)
+
+    def place_of_its_own(self, timers: Collection[int], made: int) -> float | None:
+        """The place of what that comes to; None for nothing."""
+        first = self.first_waiting()
+        for number, after in self._fired:
+            if first is not None and first <= after:
+                break
+            if number in timers:
+                return nextafter(after, inf)
+            if first is None and number > made:
+                break
+        return first
 
     def pass_by_timer(self, made: int) -> bool:
         """The timer that is next is not made any more: the script was edited. False if it is no such timer."""

@@ -149,15 +149,14 @@ class LocalScope(RunScope):
     def enter_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """The workflow, or a thread of it, runs an event loop from here on: its tasks are branches."""
         if self.order is None or self.order.loop is not loop:
-            order = self._adopt(loop)
-            order.entered += 1
+            self._adopt(loop).enter()
             self.note_replays()
 
     def leave_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """It does not any more; it may go on later."""
         order = self.orders.get(loop)
         if order is not None:
-            order.entered -= 1
+            order.leave()
             self.note_replays()
 
     # -- waits --------------------------------------------------------------------------------------------------------

@@ -96,6 +96,8 @@ def adopt_loop(scope: BranchScope, loop: asyncio.AbstractEventLoop, line: Branch
             watch_timers(loop)
             watch_ready(loop)
             order = scope.orders[loop] = LoopOrder(scope, loop, line, b"%b~%d" % (line.path, number))
+            if loop.is_running():
+                order.runs_here()
             loop.set_task_factory(_LoopFactory(loop.get_task_factory(), scope, order))
         oldest: Branch | None = None
         for task in sorted(asyncio.all_tasks(loop), key=_age):

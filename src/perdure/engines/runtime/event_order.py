@@ -157,17 +157,22 @@ class EventOrder(EventTurns):
         replay = self._replay
         if replay is not None:
             threads.take_part(replay)
-            place = replay.first_waiting()
-        else:
-            place = threads.first()
-            if self._queue and (place is None or self._queue[0].place < place):
-                place = self._queue[0].place
-            if place is None:
-                return True
+        place = self._next_place(threads)
+        if replay is None and place is None:
+            return True
         rest = threads.rest(place, self._is_empty)
         if replay is not None:
             threads.take_part(replay)  # those that have come to wait meanwhile
         return rest
+
+    def _next_place(self, threads: LoopThreads) -> float | None:
+        """The place of what is to come next, to a task or to a thread; None if nothing is."""
+        if self._replay is not None:
+            return self._replay.first_waiting()
+        place = threads.first()
+        if self._queue and (place is None or self._queue[0].place < place):
+            place = self._queue[0].place
+        return place
 
     def _is_empty(self) -> bool:
         """Has the loop nothing to run at this moment, as far as it shows?"""

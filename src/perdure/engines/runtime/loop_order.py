@@ -2,16 +2,18 @@
 
 Such a loop shares the history of its run with the code around it, with threads and with other loops. A record does not
 say whose it is, so what the loop has not asked for may be of another. It waits for that only as long as a task of its
-own may still ask for it.
+own may still ask for it. Where threads take part, what it sees has its turn among what they see (`loop_among_threads`).
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 from contextvars import Context
+from math import inf, nextafter
 from threading import get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perdure.core.execution.branch import Branch, Living
 from perdure.core.execution.delivery_order import BLOCKED, OVER, DeliveryOrder, Next
@@ -20,6 +22,10 @@ from perdure.engines.runtime.awaiting import rests
 from perdure.engines.runtime.event_order import EventOrder
 from perdure.engines.runtime.loop_futures import settle_future
 from perdure.engines.runtime.workflow_timers import Timer
+
+if TYPE_CHECKING:
+    from perdure.engines.runtime.loop_among_threads import LoopAmongThreads
+    from perdure.engines.runtime.loop_threads import LoopThreads
 
 
 class LoopOrder(EventOrder):
@@ -38,6 +44,7 @@ class LoopOrder(EventOrder):
         self.ident = get_ident()
         self.root: Branch | None = None
         self.entered = 0
+        self._among: LoopAmongThreads | None = None
         self._settled = False
         if self._replay is not None and self._replay.is_over():
             self._replay = None
@@ -56,6 +63,34 @@ class LoopOrder(EventOrder):
         self.line.children -= 1
         return branch
 
+    def enter(self) -> None:
+        """This thread runs the loop from here on."""
+        self.entered += 1
+        self.ident = get_ident()
+        self.runs_here()
+
+    def runs_here(self) -> None:
+        """This thread runs the loop: it is one of those whose turns are in order."""
+        turns: Any = self._scope.turns
+        task = None if turns is None else turns.thread(self.ident)
+        if task is not None and (self._among is None or self._among.task is not task):
+            from perdure.engines.runtime.loop_among_threads import LoopAmongThreads
+
+            self._among = LoopAmongThreads(self, turns, task)
+        if task is not None and self._among is not None:
+            turns.loops[self.ident] = self._among
+
+    def leave(self) -> None:
+        """It does not any more."""
+        self.entered -= 1
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
+        turns = self._scope.turns
+        if turns is not None and self._among is not None and turns.loops.get(self.ident) is self._among:
+            del turns.loops[self.ident]
+            self._among.step_up()
+
     def replays(self) -> bool:
         """Does the loop run, and has it not seen yet all that it saw in an earlier life?"""
         return super().replays() and (self.entered > 0 or self.loop.is_running())
@@ -66,6 +101,22 @@ class LoopOrder(EventOrder):
             return True  # its thread says what it is at
         under_way = self._queue or self._waiting or (self._replay is not None and not self._settled)
         return not under_way and not self._has_ready()
+
+    def is_about_to(self, seq: float) -> bool:
+        """Has the loop something to run, or to let come that is before that place, as far as another thread sees?"""
+        try:
+            waiting = min(self._waiting, default=inf)
+        except RuntimeError:  # it has gone on meanwhile
+            return True
+        # What a thread has handed to it is in no context of the workflow's.
+        ready = bool(self._ready) if self._can_run_on else self._has_ready()
+        return ready or self._scheduled or min(waiting, self._first_place()) < seq
+
+    def _first_place(self) -> float:
+        """Of what has happened in this process."""
+        for event in list(self._queue)[:1]:
+            return event.place if event.timer is None else nextafter(event.place, inf)  # after that record
+        return inf
 
     def _has_ready(self) -> bool:
         family = self._scope.family
@@ -92,6 +143,7 @@ class LoopOrder(EventOrder):
 
     def close(self) -> None:
         """The same, in the thread that runs the loop."""
+        self._stop_waiting()
         super().close()
         for future in [*(future for _, future in self._resting), *self._given_up]:
             settle_future(future)
@@ -109,10 +161,41 @@ class LoopOrder(EventOrder):
         if not self._rests():
             return BLOCKED
         following = replay.next_of_its_own(timers, self._made)
-        return OVER if following == BLOCKED and not replay.has_timers() and self._has_threads() else following
+        beside = self._has_threads() and self._threads() is None
+        return OVER if following == BLOCKED and not replay.has_timers() and beside else following
 
-    def _threads(self) -> None:
-        """Threads are not ordered as long as such a loop runs."""
+    def _threads(self) -> LoopThreads | None:
+        """The threads and loops beside which it has its turn; None if there are none, or it is run by none of them."""
+        turns = self._scope.turns
+        if self._among is None or turns is None or not self._has_threads() or turns.is_over():
+            return None
+        self._beside = self._among
+        return self._among
+
+    def _next_place(self, threads: LoopThreads) -> float | None:
+        place, replay = self._first_place(), self._replay
+        if replay is not None:
+            pending = {number for number, timer in self._timers.items() if timer.pending()}
+            own = replay.place_of_its_own(pending, self._made)
+            place = place if own is None else min(place, own)
+        return None if place == inf else place
+
+    def _on_due(self, timer: Timer) -> None:
+        replay = self._replay
+        if replay is not None and not self._closed and self._threads() is not None:
+            timer.due = True
+            if not replay.has_timer(timer.number):
+                self._enqueue(timer)  # among threads it has a place, whatever is left to be seen again
+            self.poke()
+        else:
+            super()._on_due(timer)
+
+    def _due(self, timers: dict[int, Timer]) -> list[Timer]:
+        queued = {event.timer for event in self._queue}
+        return [timer for timer in super()._due(timers) if timer not in queued]
+
+    def _fire_first(self, timers: Collection[Timer]) -> bool:
+        return self._threads() is None and super()._fire_first(timers)
 
     def _has_threads(self) -> bool:
         """Do threads take part in the run, or did they? Then what is left of the history may be theirs.
@@ -129,4 +212,6 @@ class LoopOrder(EventOrder):
         scope, tasks = self._scope, self._tasks()
         if scope.executing and any(map(self.is_mine, scope.maps)):
             return False  # what a map executes is in no task of the workflow
+        if self._threads() is not None:  # those that rest as well: what a task awaits may be theirs
+            return all(self._known(task) is not False for task in tasks)
         return all(rests(task, self._known, tasks) for task in tasks)

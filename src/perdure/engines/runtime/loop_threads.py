@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from perdure.core.execution.delivery_order import DeliveryOrder
 
 if TYPE_CHECKING:
-    from perdure.engines.runtime.thread_turns import Seen, ThreadTurns
+    from perdure.engines.runtime.moving_threads import Seen
+    from perdure.engines.runtime.thread_branches import ThreadTask
+    from perdure.engines.runtime.thread_turns import ThreadTurns
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.00002, 0.002
 """Between two looks at threads that are on their way, if none says that it has come further."""
@@ -32,19 +34,27 @@ class LoopThreads:
         loop: executes the workflow.
         turns: the threads of its run.
         poke: has the loop look again.
+        runs: the thread that runs the loop; None for the one that executes the workflow.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, turns: ThreadTurns, poke: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        turns: ThreadTurns,
+        poke: Callable[[], None],
+        runs: ThreadTask | None = None,
+    ) -> None:
         self._loop = loop
         self._turns = turns
         self._poke = poke
-        self._replayed: set[int] = set()  # places of the replay where threads wait
+        self._runs = runs
+        self._replayed: set[float] = set()  # places of the replay where threads wait
         self._seen: Seen = {}
         self._pause = SHORTEST_PAUSE
         self._timer: asyncio.TimerHandle | None = None
         self._rested = False
 
-    def first(self) -> int | None:
+    def first(self) -> float | None:
         """The first place where a thread waits for its turn."""
         return self._turns.first()
 
@@ -81,10 +91,11 @@ class LoopThreads:
             True if it is so. Else: None if the loop is to look again in its next turn, False if it will be made to.
         """
         turns = self._turns
-        while turns.moving(math.inf if place is None else place, self._seen):
+        while turns.moving(math.inf if place is None else place, self._seen, self._runs):
             self._rested, turns.held_up = False, True
             if self._pause > ON_THE_SPOT:
-                self._look_later()
+                self._look_later(min(self._pause, LONGEST_PAUSE))
+                self._pause *= 2
                 return False
             time.sleep(self._pause)  # threads run in real time, whatever the clock of the runs is
             self._pause *= 2
@@ -95,10 +106,9 @@ class LoopThreads:
         self._seen, self._pause, self._rested = {}, SHORTEST_PAUSE, False
         return True
 
-    def _look_later(self) -> None:
+    def _look_later(self, pause: float) -> None:
         if self._timer is None:
-            self._timer = self._loop.call_later(min(self._pause, LONGEST_PAUSE), self._look, context=Context())
-            self._pause *= 2
+            self._timer = self._loop.call_later(pause, self._look, context=Context())
 
     def _look(self) -> None:
         self._timer = None

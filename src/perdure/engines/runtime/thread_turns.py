@@ -5,40 +5,31 @@ to the workflow: the one with the lowest number, when all other threads have com
 resumed run reads the same records, lets them come in the same order, and finds its threads where they were.
 
 A thread rests if it waits here too, executes a step, or waits for another thread, which its innermost frame says; what
-else it sleeps in, the system says (`thread_states`). One that goes on computing is waited for as long as
-`MOVING_SECONDS`, one that sleeps again and again as long as `NAPPING_SECONDS`, and then not again before its next call.
+else it sleeps in, the system says (`thread_states`). One that goes on is not waited for without an end
+(`moving_threads`).
 
 The event loop that executes an async workflow is one more thread: what comes to its tasks and what comes to threads is
 one order, and the loop says whose turn it is (`event_order`). While a task keeps it, in a sync step or in a wait for a
-thread, the threads say so themselves, as in a sync workflow.
+thread, the threads say so themselves, as in a sync workflow. A loop that the workflow or a thread of it runs itself
+waits for its turn as threads do, with what comes to its tasks next (`loop_among_threads`).
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 from bisect import insort
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock, get_ident
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
+from perdure.engines.runtime.moving_threads import Moving, Seen
 from perdure.engines.runtime.thread_branches import ThreadTask
-from perdure.engines.runtime.thread_states import Sleepers, processor_seconds, takes_jobs, waits_for_another
+from perdure.engines.runtime.thread_states import Sleepers, takes_jobs, waits_for_another
 
-MOVING_SECONDS = 0.25
-"""Of processor time, where the system says how much a thread has got: on a busy machine it may wait for long."""
-NAPPING_SECONDS = 0.1
-"""On the clock, for a thread that sleeps again and again: it waits for something by looking again."""
-NAPS = 5
-"""So often, and at one look of ten: on a busy machine it is seen to wait for a processor as well."""
-MEASURED_SECONDS = 0.01
-"""After so long the system is asked what the thread is at: nearly all have come to rest long before."""
-STUCK_SECONDS = 10.0
-"""The same whatever it does: another thread keeps the interpreter, or what a call waits for cannot be known."""
 SHORTEST_LOOK, LONGEST_LOOK = 0.00002, 0.002
 """Between two looks, if nothing is noted meanwhile. A thread that waits for the interpreter's lock may get it."""
 HEAD_SECONDS = 0.05
@@ -47,59 +38,48 @@ HEAD_SECONDS = 0.05
 _OURS = f"{Path(__file__).parents[2]}{os.sep}"
 
 
-class _Waiting:
-    """A call that has come to its end, and that its thread has not seen."""
+class LoopBeside(Protocol):
+    """A loop that the workflow or a thread of it runs, as other threads see it."""
 
-    __slots__ = ("given", "seq", "task", "turn")
+    @property
+    def is_kept(self) -> bool:
+        """Was it seen that a task keeps it, in a sync step or in a wait for a thread?"""
 
-    def __init__(self, seq: int, task: ThreadTask) -> None:
+    def look_whether_kept(self) -> bool:
+        """Does one?"""
+
+    def seen(self) -> int:
+        """How often it has looked what comes next: it goes on."""
+
+    def wake(self) -> None:
+        """It may be its turn now."""
+
+    def rests_beside(self, seq: float, frame: FrameType, native: int | None) -> bool:
+        """Has it come to rest, with nothing that comes before that place? Its thread has that innermost frame."""
+
+
+class Waiting:
+    """A call that has come to its end, and that its thread has not seen; or what a loop is to see next (`loop`)."""
+
+    __slots__ = ("given", "loop", "seq", "task", "turn")
+
+    def __init__(self, seq: float, task: ThreadTask, loop: LoopBeside | None = None) -> None:
         self.seq = seq
         self.task = task
+        self.loop = loop
         self.given = False
         self.turn = Lock()
         self.turn.acquire()
 
-    def __lt__(self, other: _Waiting) -> bool:
+    def __lt__(self, other: Waiting) -> bool:
         return self.seq < other.seq
 
-
-class _Moving:
-    """A thread that is on its way, since it was first seen to be.
-
-    Args:
-        native: the number that the system has given it; None before it has one.
-        called: how many calls it had made.
-    """
-
-    def __init__(self, native: int | None, called: int) -> None:
-        self.called = called
-        self._native = native
-        self._at = time.monotonic()  # threads run in real time, whatever the clock of the runs is
-        self._run: float | None = None
-        self._all_run = 0.0
-        self._measured = False
-        self._looks = self._naps = 0
-
-    def for_too_long(self, sleepers: Sleepers, *, in_call: bool) -> bool:
-        """Is it not to be waited for any more? A call that it is in comes to its end by itself."""
-        now = time.monotonic()
-        if now - self._at >= STUCK_SECONDS:
-            return True
-        if in_call or self._native is None or now - self._at < MEASURED_SECONDS:
-            return False
-        run, all_run = processor_seconds(self._native), time.process_time()
-        if not self._measured:
-            self._run, self._all_run, self._measured = run, all_run, True
-        self._looks += 1
-        self._naps += sleepers.naps(self._native)
-        if now - self._at >= NAPPING_SECONDS and self._naps >= max(NAPS, self._looks / 10):
-            return True
-        # Where the system does not say what the thread has had, it is not more than all of them together.
-        had = all_run - self._all_run if run is None or self._run is None else run - self._run
-        return had >= MOVING_SECONDS
-
-
-Seen = dict[ThreadTask | int, _Moving]
+    def wake(self) -> None:
+        """Let it be looked whether it has to wait any longer."""
+        if self.loop is not None:
+            self.loop.wake()
+        elif self.turn.locked():
+            self.turn.release()
 
 
 class ThreadTurns:
@@ -115,7 +95,8 @@ class ThreadTurns:
         self._line = line
         self.threads: set[ThreadTask] = {line}  # that execute code of the run, or are about to
         self._lock = Lock()
-        self._queue: list[_Waiting] = []
+        self._queue: list[Waiting] = []
+        self.loops: dict[int, LoopBeside] = {}  # that threads run, the line of a sync workflow too
         self._jobs: dict[Any, set[ThreadTask]] = {}  # by the pool, those that no thread has begun
         self._sleepers = Sleepers()
         self._passed_over: dict[ThreadTask | int, int] = {}  # those that are not waited for, until they make more calls
@@ -130,6 +111,10 @@ class ThreadTurns:
             self.threads.add(task)
         else:
             self._jobs.setdefault(task.pool, set()).add(task)
+
+    def thread(self, ident: int) -> ThreadTask | None:
+        """The one of that number, of those that take part."""
+        return next((task for task in list(self.threads) if task.ident == ident and not task.ended), None)
 
     def job_begins(self, task: ThreadTask) -> None:
         """A thread of its pool has taken the job."""
@@ -184,18 +169,26 @@ class ThreadTurns:
         seq, task.place = task.place, 0
         if not seq or self.is_over():
             return
-        mine = _Waiting(seq, task)
+        mine = Waiting(seq, task)
         try:
-            with self._lock:
-                task.turns += 1
-                insort(self._queue, mine)
+            self.queue_up(mine)
             self.look()
             self._wait(mine)
         finally:
-            with self._lock:
-                if not mine.given:
-                    self._let_go(mine)
+            self.step_up(mine)
             self.look()
+
+    def queue_up(self, one: Waiting) -> None:
+        """It is to have its turn."""
+        with self._lock:
+            one.task.turns += one.loop is None
+            insort(self._queue, one)
+
+    def step_up(self, one: Waiting) -> None:
+        """It does not wait any more."""
+        with self._lock:
+            if not one.given:
+                self._let_go(one)
 
     def give(self, seq: float) -> bool:
         """It is the turn of the call with that number: the loop says so. False if it does not wait any more."""
@@ -203,15 +196,15 @@ class ThreadTurns:
             for one in self._queue:
                 if one.seq == seq:
                     self._let_go(one)
-                    self._wake([one])
+                    one.wake()
                     return True
         return False
 
-    def places(self) -> list[int]:
+    def places(self) -> list[float]:
         """The numbers of the calls that wait for their turn, the lowest first."""
         return [one.seq for one in list(self._queue)]
 
-    def first(self) -> int | None:
+    def first(self) -> float | None:
         """The lowest of them."""
         for one in self._queue[:1]:
             return one.seq
@@ -224,42 +217,46 @@ class ThreadTurns:
             if self.held_up and get_ident() != self._line.ident:
                 self.held_up = False
                 order.poke_from_thread()
-            if self._loop_gives():
+            if self.loop_gives():
                 return
         if self._queue:
             with self._lock:
-                self._wake(self._queue[:1])
+                for one in self._queue:
+                    one.wake()
+                    if one.loop is None or not one.loop.is_kept:
+                        break
 
     def wake(self) -> None:
         """All that wait are to look whether they still have to."""
         with self._lock:
-            self._wake(self._queue)
+            for one in self._queue:
+                one.wake()
 
-    def _wake(self, some: list[_Waiting]) -> None:
-        for one in some:
-            if one.turn.locked():
-                one.turn.release()
-
-    def _let_go(self, one: _Waiting) -> None:
+    def _let_go(self, one: Waiting) -> None:
         one.given = True
-        one.task.turns -= 1
+        one.task.turns -= one.loop is None
         self._queue.remove(one)
 
     def is_over(self) -> bool:
-        """Nothing is left to wait for, or a thread runs a loop, whose events have an order of their own."""
+        """Nothing is left to wait for."""
         scope = self._scope
-        loops = bool(scope.orders) and not all(loop.is_closed() for loop in list(scope.orders))
-        over: bool = loops or scope.closed or scope.forked or scope.stopped is not None
+        over: bool = scope.closed or scope.forked or scope.stopped is not None
         return over or (scope.order is not None and scope.order.is_closed())
 
-    def _wait(self, mine: _Waiting) -> None:
+    def is_first(self, mine: Waiting) -> bool:
+        """Does nobody wait before it, but loops that a task of theirs keeps from going on?"""
+        with self._lock:
+            before = self._queue[: self._queue.index(mine)] if not mine.given else []
+        return all(one.loop is not None and one.loop.look_whether_kept() for one in before)
+
+    def _wait(self, mine: Waiting) -> None:
         seen: Seen = {}
         pause = SHORTEST_LOOK
         while not mine.given and not self.is_over():
-            if self._loop_gives():
+            if self.loop_gives():
                 self._wait_for_loop(mine)
                 continue
-            if self._queue[0] is not mine:
+            if not self.is_first(mine):
                 mine.turn.acquire(timeout=HEAD_SECONDS)
                 seen, pause = {}, SHORTEST_LOOK
                 continue
@@ -273,21 +270,25 @@ class ThreadTurns:
             else:
                 pause = min(2 * pause, LONGEST_LOOK)
 
-    def _loop_gives(self) -> bool:
+    def loop_gives(self) -> bool:
         """Does the loop that executes the workflow come to look, and say whose turn it is?"""
         order = self._scope.order
         return order is not None and not self._line.calls and order.looks != self._kept_at
 
-    def _wait_for_loop(self, mine: _Waiting) -> None:
+    def _wait_for_loop(self, mine: Waiting) -> None:
         order = self._scope.order
         looks = order.looks
         order.poke_from_thread()
         if mine.turn.acquire(timeout=HEAD_SECONDS) or order.looks != looks or self._line.ident is None:
             return
         frame = sys._current_frames().get(self._line.ident)
-        ours = frame is not None and frame.f_code.co_filename.startswith(_OURS)  # such as a commit
-        if frame is not None and not ours and self._rests_outside(frame, self._line.native):
+        if frame is not None and self.is_kept(frame, self._line.native):
             self._kept_at = looks
+
+    def is_kept(self, frame: FrameType, native: int | None) -> bool:
+        """Does a thread that runs a loop rest with this innermost frame, outside of the loop's and of our own code?"""
+        ours = frame.f_code.co_filename.startswith(_OURS)  # such as a commit
+        return not ours and self._rests_outside(frame, native)
 
     # -- who is on the way --------------------------------------------------------------------------------------------
 
@@ -306,7 +307,7 @@ class ThreadTurns:
         for one, called in moving.items():
             since = seen.get(one)
             if since is None or since.called != called:
-                seen[one] = _Moving(one if isinstance(one, int) else one.native, called)
+                seen[one] = Moving(one if isinstance(one, int) else one.native, called)
             elif since.for_too_long(
                 self._sleepers, in_call=not isinstance(one, int) and one.calls > 0 and not one.drawing
             ):
@@ -325,17 +326,22 @@ class ThreadTurns:
             if task is but:
                 continue
             inside.add(task.ident)
-            if self._passed_over and self._passed_over.get(task) == task.called:
+            if self._passed_over and self._passed_over.get(task) == self._called(task):
                 continue
             if self._has_ended(task, frames):
                 self.threads.discard(task)
             elif not self._rests(task, seq, frames):
-                moving[task] = task.called
-        moving |= {task: task.called for task in list(self.threads) if task not in tasks}
+                moving[task] = self._called(task)
+        moving |= {task: self._called(task) for task in list(self.threads) if task not in tasks}
         for pool, jobs in list(self._jobs.items()):
             has_jobs = under_way.get(pool, True) or self._is_under_way(pool, jobs)
             self._look_at_pool(pool, has_jobs, frames, inside, moving)
         return moving
+
+    def _called(self, task: ThreadTask) -> int:
+        """How many calls it has made; of one that runs a loop, also how often that has gone on."""
+        loop = self.loops.get(task.ident or 0)
+        return task.called if loop is None else task.called + loop.seen()
 
     def _has_ended(self, task: ThreadTask, frames: Mapping[int, FrameType]) -> bool:
         """Is the thread over, so that those who wait for its end go on by themselves?"""
@@ -351,7 +357,10 @@ class ThreadTurns:
         if task.calls and not (task.drawing and task.maps):
             return False
         frame = None if task.ident is None else frames.get(task.ident)
-        return frame is not None and self._rests_outside(frame, task.native)
+        if frame is None or task.ident is None:
+            return False
+        loop = self.loops.get(task.ident)
+        return self._rests_outside(frame, task.native) if loop is None else loop.rests_beside(seq, frame, task.native)
 
     def _rests_outside(self, frame: FrameType, native: int | None) -> bool:
         """Does a thread that is in no call rest, with this innermost frame?"""
