@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
-from alert_world import Chat, Clock, by_digest, failed
+from alert_world import Chat, Clock, by_digest, down, failed
 
+from conftest import replace
+from perdure.alerts import atomic_files
+from perdure.alerts.retry_queue import RetryQueue
+from perdure.alerts.sender import send
 from perdure.alerts.spool import Spool
 
 
@@ -90,6 +97,85 @@ def test_a_file_that_cannot_be_read_blocks_no_other(spool: Spool, damage: Callab
     assert spool.pending({}).alerts == []
     assert spool.deliver(by_digest(chat), all=True) == []
     assert len(chat.said) == 3
+
+
+class Once:
+    """A function that reports an error of the system the first time that it is called with such a path or queue."""
+
+    def __init__(self, function: Callable[..., Any], number: int, end: str = "") -> None:
+        self._function = function
+        self._end = end
+        self._error: OSError | None = OSError(number, os.strerror(number))
+
+    def __call__(self, *given: Any) -> Any:
+        if self._error is not None and str(given[0]).endswith(self._end):
+            error, self._error = self._error, None
+            raise error
+        return self._function(*given)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ENOMEM], ids=errno.errorcode.get)
+def test_what_cannot_be_read_now_is_read_the_next_time(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """No descriptor is free, or the disk reports an error: that is said. Nothing is wrong with the file, so that no
+    alert is lost, and none waits for it."""
+    chat = Chat()
+    for word in ("one", "two"):
+        spool.put(failed(f"{word}: x"), [chat])
+    first, real = alone(spool.folder / chat.digest), atomic_files.read
+    for look in (spool.pending, spool.failing):
+        replace(monkeypatch, atomic_files, "read", Once(real, number, first.name))
+        with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+            look(by_digest(chat))
+    replace(monkeypatch, RetryQueue, "has_work", lambda self: True)
+    replace(monkeypatch, atomic_files, "read", Once(real, number, first.name))
+    (failure,) = spool.deliver(by_digest(chat))
+    assert os.strerror(number) in failure.what
+    assert chat.said == ["two: x"]
+    assert spool.deliver(by_digest(chat)) == []
+    assert chat.said == ["two: x", "one: x"]
+    assert spool.pending({}).damaged == 0
+
+
+def test_what_cannot_be_read_now_is_work(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an alert would wait for the next one: here it is sent at once, since it can be read by then."""
+    chat = Chat()
+    spool.put(failed("one: x"), [chat])
+    once = Once(atomic_files.read, errno.EMFILE, alone(spool.folder / chat.digest).name)
+    replace(monkeypatch, atomic_files, "read", once)
+    assert spool.deliver(by_digest(chat)) == []
+    assert chat.said == ["one: x"]
+
+
+def test_a_count_that_cannot_be_read_now_goes_on(spool: Spool, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failure is sent once more, and what was counted is in the summary."""
+    chat = Chat()
+    for _ in range(3):
+        spool.put(failed("one: x"), [chat])
+    once = Once(atomic_files.read, errno.EMFILE, alone(spool.folder / "windows").name)
+    replace(monkeypatch, atomic_files, "read", once)
+    clock.time += 1
+    spool.put(failed("one: x"), [chat])
+    assert spool.pending({}).counted == 2
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_cannot_be_kept_is_kept_after_all_if_it_is_not_delivered(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, others: int
+) -> None:
+    """The disk was full for a moment, and the target is down: the alert waits, for each target that has not got it."""
+    chat, up = Chat(), [Chat("up")] * others
+    chat.trouble = down
+    replace(monkeypatch, RetryQueue, "put", Once(RetryQueue.put, errno.ENOSPC))
+    failures = send(failed("one: x"), [chat, *up], spool.folder)
+    assert "cannot be kept until it is delivered" in caplog.text
+    assert "it waits and is tried again" in caplog.text
+    assert [failure.target for failure in failures] == [chat.name]
+    assert [each.title for each in spool.pending({}).alerts] == [failed("one: x").title()]
+    chat.trouble = lambda _: None
+    assert spool.deliver(by_digest(chat, *up), all=True) == []
+    assert [each.said for each in (chat, *up)] == [["one: x"]] * (1 + others)
 
 
 @pytest.mark.parametrize("damage", FILES.values(), ids=FILES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -21,6 +22,9 @@ DAMAGED = ".damaged"
 
 LARGEST = 1 << 20
 """Bytes of a file that `read` accepts; ours are a few thousand."""
+
+_OF_THE_FILE = (None, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ENOTDIR, errno.EACCES, errno.EPERM)
+"""What the system answers because of what a file is, and `read` without a number."""
 
 
 def make_folder(path: Path) -> None:
@@ -54,6 +58,12 @@ def read(path: Path) -> bytes:
     if len(data) > LARGEST:
         raise OSError(f"{path} is too large")
     return data
+
+
+def is_of_the_file(error: OSError) -> bool:
+    """Whether a file could not be read because of what it is. Else, as with no free descriptor or with a disk that
+    reports an error, it may be read the next time: it is no reason to set it aside."""
+    return error.errno in _OF_THE_FILE
 
 
 def write(path: Path, data: bytes) -> None:

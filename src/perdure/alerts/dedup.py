@@ -133,11 +133,16 @@ class Dedup:
             window.alert.text()
         except FileNotFoundError:
             return None
-        except (msgspec.DecodeError, ValueError, OSError, OverflowError, RecursionError):
-            with suppress(OSError):
-                path.unlink()  # only a count: the worst is an alert too many
-            return None
-        return window
+        except OSError as error:
+            if not atomic_files.is_of_the_file(error):
+                return None  # it may be read the next time
+        except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
+            pass
+        else:
+            return window
+        with suppress(OSError):
+            path.unlink()  # only a count: the worst is an alert too many
+        return None
 
     def _path(self, window: Window) -> Path:
         # The same key may have a window for other targets at the same moment.

@@ -126,17 +126,26 @@ class RetryQueue:
                 atomic_files.remove(self.folder / kind)
 
     def read(self, name: str) -> Entry | None:
-        """The alert of that file; None if it is gone, or cannot be read and is now set aside."""
+        """The alert of that file; None if it is gone, or is none and is now set aside.
+
+        Raises:
+            OSError: it cannot be read now, and stays.
+        """
         path = self.folder / name
         try:
             entry = msgspec.json.decode(atomic_files.read(path), type=Entry)
             entry.alert.text()
         except FileNotFoundError:
             return None
-        except (msgspec.DecodeError, OSError, ValueError, OverflowError, RecursionError):
-            self._set_aside(path)
-            return None
-        return entry
+        except OSError as error:
+            if not atomic_files.is_of_the_file(error):
+                raise
+        except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
+            pass
+        else:
+            return entry
+        self._set_aside(path)
+        return None
 
     def failed(self, name: str, entry: Entry, error: AlertError) -> None:
         """Record that a try failed, and when the next one is due."""
@@ -174,11 +183,17 @@ class RetryQueue:
         atomic_files.remove(self.folder / name)
 
     def has_work(self) -> bool:
-        """Is there something to be tried now: something new, or what failed and has waited for long enough?"""
+        """Is there something to be tried now: something new, or what failed and has waited for long enough?
+
+        What cannot be read now is tried: it is said then.
+        """
         now = self._now()
         names = self.names()
         for name in names:
-            entry = self.read(name)
+            try:
+                entry = self.read(name)
+            except OSError:
+                return True
             if entry is not None and not entry.refused:
                 return entry.due(now) or names[-1] > entry.behind
             if entry is not None and entry.due(now):

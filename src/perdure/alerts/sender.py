@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from perdure.alerts.alert import Alert
@@ -23,7 +24,8 @@ def folder_of(state: Path) -> Path:
 def send(alert: Alert, targets: Sequence[Target], folder: Path) -> list[Failure]:
     """Put an alert into the spool of that folder and deliver what waits there. Never raises.
 
-    Without a spool, since the disk is full or read-only, the alert is sent all the same.
+    Without a spool, since the disk is full or read-only, the alert is sent all the same. If that fails, it is kept
+    after all, if it can be by now.
 
     Args:
         alert: the alert.
@@ -39,8 +41,18 @@ def send(alert: Alert, targets: Sequence[Target], folder: Path) -> list[Failure]
         Spool(folder).put(alert, targets)
     except Exception as error:  # noqa: BLE001  nothing about an alert may harm a run
         _logger.warning("an alert cannot be kept until it is delivered: %s", _reason(error))
-        return _logged([failure for target in targets if (failure := attempt(alert, target))], waits=False)
+        return _send_unkept(alert, targets, folder)
     return deliver(targets, folder)
+
+
+def _send_unkept(alert: Alert, targets: Sequence[Target], folder: Path) -> list[Failure]:
+    failed = [(target, failure) for target in targets if (failure := attempt(alert, target))]
+    waits = False
+    with suppress(Exception):  # that it cannot be kept is said already
+        if failed:
+            Spool(folder).put(alert, [target for target, _ in failed])
+            waits = True
+    return _logged([failure for _, failure in failed], waits)
 
 
 def deliver(targets: Sequence[Target], folder: Path, *, all: bool = False) -> list[Failure]:

@@ -142,7 +142,7 @@ class Spool:
                     self._dedup.open(alert, kept)  # after it is queued: a death between may send twice, not never
         for target in targets:
             if target.digest in lost:
-                _send_unkept(alert, target, lost[target.digest])
+                self._send_unkept(alert, target, lost[target.digest])
         return True
 
     def deliver(self, targets: Mapping[str, Target], *, all: bool = False, budget: float = BUDGET) -> list[Failure]:
@@ -255,6 +255,18 @@ class Spool:
                 queue.shorten(self._most)
         return lost
 
+    def _send_unkept(self, alert: Alert, target: Target, reason: OSError) -> None:
+        """To one target of several: at once, and if that fails it is kept after all, if it can be by now."""
+        _logger.warning("an alert for %s cannot be kept until it is delivered: %s", target.name, reason)
+        try:
+            target.send(alert)
+        except AlertError as error:
+            kept = False
+            with suppress(OSError), atomic_files.locked(self.folder / "lock", PATIENCE):
+                kept = not self._queue(alert, {target.digest: target.name})
+            later = "; it waits and is tried again" if kept else ""
+            _logger.warning("alert not delivered to %s: %s%s", target.name, error.what, later)
+
     def _queue_summaries(self) -> None:
         for alert, targets in self._dedup.summaries():
             self._queue(alert, targets)
@@ -280,7 +292,11 @@ class Spool:
             # Looked at anew each time: what another process has put meanwhile is sent too.
             while steady() < until and (rest := [name for name in queue.names() if name not in seen]):
                 seen.add(rest[0])
-                entry = queue.read(rest[0])
+                try:
+                    entry = queue.read(rest[0])
+                except OSError as error:  # it stays; those behind do not wait for it
+                    found.append(_unusable(queue, target.name, error))
+                    continue
                 if entry is None:
                     self._report_losses(target, queue)
                     continue
@@ -324,14 +340,6 @@ def _tolerated(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         _logger.warning("%s cannot be read or written: %s", what, error)
-
-
-def _send_unkept(alert: Alert, target: Target, reason: OSError) -> None:
-    _logger.warning("an alert for %s cannot be kept until it is delivered: %s", target.name, reason)
-    try:
-        target.send(alert)
-    except AlertError as error:
-        _logger.warning("alert not delivered to %s: %s", target.name, error.what)
 
 
 def _unusable(queue: RetryQueue, target: str, error: OSError) -> Failure:

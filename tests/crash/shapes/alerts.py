@@ -31,10 +31,10 @@ def watch(count: int) -> int:
 
 def waiting() -> list[str]:
     """Which of them are in the spool."""
-    from perdure.alerts.sender import folder_of
-    from perdure.alerts.spool import Spool
+    from perdure.operations import alerts
+    from perdure.operations.location import Location
 
-    pending = Spool(folder_of(Path(os.environ["PERDURE_STATE"]))).pending({})
+    pending = alerts.pending(Location(Path(os.environ["PERDURE_STATE"]), "the test"), None)
     return [word for word in WORDS if any(word in each.title for each in pending.alerts)]
 
 
