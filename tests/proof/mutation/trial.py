@@ -31,7 +31,6 @@ from perdure.config.script_loader import load_script
 from perdure.engines.local import engine as local
 from perdure.errors import OptionError, PerdureError
 from perdure.operations.location import Location
-from perdure.store.damaged_rows import LOOK
 
 SECONDS = 30
 """After so long a look hangs."""
@@ -62,7 +61,14 @@ RESULTS = ("state", "artifact")
 """What results are in: the script is run again on it. Of the other files, which no result depends on, what was damaged
 may be left out."""
 
-NAMED = (b"[state-", b"does not match its checksum", b"is damaged", LOOK.encode(), b'"damaged":["')
+NAMED = (
+    b"[state-",
+    b"does not match its checksum",
+    b"is damaged",
+    b"see perdure doctor",
+    b'"damaged":["',
+    b'"damaged":true',
+)
 """What stands in an answer that says itself that something is damaged."""
 
 
