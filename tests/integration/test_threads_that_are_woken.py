@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from conftest import Machine, Trouble
 from perdure import step, workflow
 from perdure.engines.runtime import thread_rest, thread_states
+from perdure.engines.runtime.thread_branches import ThreadTask
 
 LOOKS = 3
 
@@ -114,3 +115,41 @@ def test_a_thread_that_was_notified_is_not_at_rest() -> None:
 def wait(waiter: threading.Lock) -> FrameType:
     """As in a condition."""
     return sys._getframe()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the system does not say whether a thread sleeps")
+def test_a_thread_that_was_notified_and_waits_for_the_lock_of_its_condition_is_at_rest() -> None:
+    """Whoever notified it may keep that lock while it executes a step: nothing comes of waiting for the thread."""
+    condition = threading.Condition()
+    task = ThreadTask(None)
+
+    def work() -> None:
+        with condition:
+            condition.wait(1000)
+
+    def look() -> thread_rest.State:
+        return thread_rest._state(scope, branch, thread_rest._Surroundings([branch], set()))
+
+    task.thread = thread = threading.Thread(target=work)
+    scope: Any = SimpleNamespace(parked=set())
+    branch: Any = Hashed(task=task, parent=None, done=lambda: False)
+    sleepers = thread_states.Sleepers()
+    thread.start()
+    task.ident, task.native = thread.ident, thread.native_id
+    while not condition._waiters:  # type: ignore[attr-defined]
+        pass
+    with condition:
+        condition.notify()
+        found = thread_states.waits_for_another(_frame(thread.ident or 0))
+        while not sleepers.sleeps(thread.native_id or 0, _frame(thread.ident or 0)):
+            pass
+        rests = any(look() is thread_rest.State.RESTS for _ in range(1000))
+    thread.join()
+    assert found is None
+    assert rests
+
+
+class Hashed(SimpleNamespace):
+    """One that can be in a set."""
+
+    __hash__ = object.__hash__

@@ -267,9 +267,12 @@ def _state(scope: Any, branch: Branch, at: _Surroundings) -> State:
         return State.MOVES
     if branch in at.runs_loop and in_loop(frame):
         return State.RESTS  # its tasks are branches of their own
-    if not waits(frame) or is_woken(frame):
+    woken = is_woken(frame)
+    if not woken and not waits(frame):
         return State.MOVES
     times = None if task.native is None else slept(task.native)
+    if woken and times is None:  # it may wait for the lock of its condition, if the system says that it sleeps
+        return State.MOVES
     if times is not None and task.native is not None:
         at.asleep[task.native] = times
     return State.MOVES if times == -1 else State.RESTS

@@ -63,8 +63,12 @@ def is_woken(frame: FrameType) -> bool:
     """Has a thread with this innermost frame been notified by a condition, and not gone on yet?"""
     if frame.f_code.co_name != "wait":
         return False
-    waiter: Any = frame.f_locals.get("waiter")
-    return hasattr(waiter, "locked") and not waiter.locked()
+    names = frame.f_locals
+    waiter: Any = names.get("waiter")
+    if not hasattr(waiter, "locked"):
+        return False
+    waiters = getattr(names.get("self"), "_waiters", None)
+    return not waiter.locked() or (waiters is not None and waiter not in waiters)
 
 
 def waits_for_another(frame: FrameType) -> bool | None:
@@ -74,7 +78,8 @@ def waits_for_another(frame: FrameType) -> bool | None:
     condition is in the list of that, and who waits for the end of a thread does so while that is in the list of all.
 
     Returns:
-        None if it is in none of the functions of `threading` that wait.
+        None if it is in none of the functions of `threading` that wait, or at the end of one: notified by a condition,
+        it may have to wait for the lock of that.
     """
     code = frame.f_code
     if code.co_filename != _THREADING or code.co_name not in _WAITS:
@@ -84,7 +89,9 @@ def waits_for_another(frame: FrameType) -> bool | None:
         waiter, waiters = names.get("waiter"), getattr(names.get("self"), "_waiters", None)
         if waiter is None or waiters is None:
             return None
-        return waiter in waiters and not _starts_a_thread(frame)
+        if _starts_a_thread(frame):
+            return False
+        return True if waiter in waiters else None
     joined = names.get("self")
     return threading._active.get(getattr(joined, "ident", None)) is joined  # type: ignore[attr-defined]
 
