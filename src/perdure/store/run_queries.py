@@ -128,11 +128,24 @@ class RunQueries(RecordQueries):
         return [self.run_by_number(child) for (child,) in self._all("undoable", rid)]
 
     def holding(self, run: RunRecord) -> HolderInfo | None:
-        """Who is running it at this moment, or None."""
+        """Who is running it at this moment, or None: the process died that had it.
+
+        If that process has ended since the run was looked at, the run is looked at once more: one that was taken on,
+        ended or given back meanwhile was running when `run` was read, and counts as that.
+        """
         if run.holder is None:
             return None
         hid = run.holder
-        info: HolderInfo | None = self.journal.read(lambda connection: self.holder.living(connection, hid))
+
+        def question(connection: apsw.Connection) -> HolderInfo | None:
+            if (info := self.holder.living(connection, hid)) is not None:
+                return info
+            row = self._one(connection, "get_run", run.rid)
+            now = None if row is None else checked(RunRecord, row, self.path)
+            is_left = now is not None and (now.status, now.holder, now.epoch) == (run.status, hid, run.epoch)
+            return None if is_left else self.holder.known_as(connection, hid)
+
+        info: HolderInfo | None = self.journal.read(question)
         return info
 
     def unfinished(self, workflow: str) -> list[RunRecord]:
