@@ -229,6 +229,47 @@ def test_a_run_whose_threads_wait_for_one_that_waits_for_a_signal_is_suspended(t
     assert len(lines) == len(set(lines))
 
 
+BESIDE_A_WAIT = """
+import asyncio, queue
+import perdure
+from perdure import step, workflow
+
+@step
+def use(n: int) -> int:
+    with open("ledger", "a") as file:
+        file.write(f"use {n}\\n")
+    return n
+
+@workflow
+async def main() -> int:
+    made = queue.Queue()
+    job = asyncio.create_task(asyncio.to_thread(lambda: use(made.get()) + use(made.get())))
+    made.put(1)
+    await perdure.aio.wait_for("go", timeout="5h")
+    made.put(2)
+    return await job
+
+if __name__ == "__main__":
+    print(asyncio.run(main()))
+"""
+
+
+def test_an_async_run_that_waits_is_suspended_beside_a_thread_that_waits_for_it(tmp_path: Path) -> None:
+    """A thread waits in a queue for what comes after a signal: nothing of it keeps the run in its process."""
+    (tmp_path / "work.py").write_text(BESIDE_A_WAIT)
+    waits: dict[str, Any] = {**PIPES, "cwd": tmp_path, "text": True, "timeout": 60}
+    at_once = {**os.environ, "PERDURE_SUSPEND_AFTER": "0"}
+    first = warm.run([sys.executable, "work.py"], env=at_once, **waits)
+    assert first.returncode == 75, first.stderr
+    run = re.search(r"run (\S+) is suspended", first.stderr)
+    assert run is not None
+    sent = warm.run([sys.executable, "-m", "perdure", "signal", run[1], "go"], **waits)
+    assert sent.returncode == 0, sent.stderr
+    second = warm.run([sys.executable, "work.py"], env=at_once, **waits)
+    assert (second.returncode, second.stdout) == (0, "3\n"), second.stderr
+    assert (tmp_path / "ledger").read_text().split("\n")[:-1] == ["use 1", "use 2"]
+
+
 def test_what_the_process_waits_for_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

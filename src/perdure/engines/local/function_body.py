@@ -49,6 +49,8 @@ class FunctionBody:
             from perdure.engines.local import run_trees
 
             run_trees.enter(resources, self.scope, spec)
+        if spec.is_async:  # the loop loads its pool after the first job was given to it, which would not be wrapped
+            import concurrent.futures.thread  # noqa: F401
         install()
         notices.resumes(resources, effect)
         self._now = resources.world.now

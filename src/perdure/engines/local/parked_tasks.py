@@ -14,7 +14,7 @@ from perdure.core.waits import View
 from perdure.engines.local.parking import Family, Parking, Performers, Spot, family_of
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
-from perdure.engines.runtime.thread_rest import others
+from perdure.engines.runtime.thread_rest import LOOK_SECONDS, others
 from perdure.engines.runtime.workflow_timers import own_timers
 from perdure.errors import StopRun
 from perdure.store import waits
@@ -112,7 +112,9 @@ class TaskParking(Parking):
             if self._tasks_rest(root, family):
                 self._leave(root, moves)
                 return
-            await asyncio.sleep(0)
+            threads = [one for one in root.kin if one.order is not None and one.deciding is not None]
+            # Whether a thread has come to rest shows only after a while.
+            await asyncio.sleep(LOOK_SECONDS if any(others(one, one.order) for one in threads) else 0)
 
     def _tasks_rest(self, root: Any, family: Family) -> bool:
         waiting = {spot.task for spot in family.spots}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 _OWN = ("locks.py", "queues.py", "taskgroups.py", "timeouts.py", "events.py", "tasks.py")
@@ -15,7 +15,9 @@ _WAITED_FOR = {"wait_for": ("fut",), "_wait": ("fs",), "_cancel_and_wait": ("fut
 Known = Callable[["asyncio.Task[Any]"], bool | None]
 
 
-def rests(task: asyncio.Task[Any], known: Known, branches: Iterable[asyncio.Task[Any]]) -> bool:
+def rests(
+    task: asyncio.Task[Any], known: Known, branches: Iterable[asyncio.Task[Any]], jobs: Collection[Any] = ()
+) -> bool:
     """Does a task wait for what only the workflow itself can bring about: a call, another task, a lock, a timer?
 
     False if it waits for something else, such as a response or a thread, or if that cannot be found out.
@@ -24,13 +26,15 @@ def rests(task: asyncio.Task[Any], known: Known, branches: Iterable[asyncio.Task
         task: which.
         known: what is known of a task without looking at what it awaits; None if nothing is.
         branches: the tasks of the workflow.
+        jobs: futures of thread pools that only wait likewise.
     """
-    return _Look(known, branches).task(task)
+    return _Look(known, branches, jobs).task(task)
 
 
 class _Look:
-    def __init__(self, known: Known, branches: Iterable[asyncio.Task[Any]]) -> None:
+    def __init__(self, known: Known, branches: Iterable[asyncio.Task[Any]], jobs: Collection[Any]) -> None:
         self._known = known
+        self._jobs = jobs
         self._branches = branches
         self._seen: set[Any] = set()
         self._shielded: set[Any] | None = None
@@ -60,7 +64,7 @@ class _Look:
         children = getattr(future, "_children", None)
         if children is not None:  # of a gather
             return all(self.future(child) for child in children)
-        return future in self._shields()
+        return future in self._shields() or any(job in self._jobs for job in _behind(future))
 
     def _shields(self) -> set[Any]:
         """The futures that stand before shielded tasks of the workflow."""
@@ -72,6 +76,13 @@ class _Look:
                         cells = callback.__closure__ or ()
                         self._shielded.update(one for cell in cells if asyncio.isfuture(one := cell.cell_contents))
         return self._shielded
+
+
+def _behind(future: asyncio.Future[Any]) -> Iterator[Any]:
+    """The future of a thread pool whose result this one takes over (`asyncio.wrap_future`)."""
+    for callback, *_ in getattr(future, "_callbacks", None) or ():
+        if getattr(callback, "__name__", "") == "_call_check_cancel":
+            yield from (cell.cell_contents for cell in callback.__closure__ or ())
 
 
 def _is_many(value: Any) -> bool:

@@ -99,19 +99,20 @@ class EventOrder(EventTurns):
             return False
         if not hasattr(self.loop, "__dict__") or any(timer.pending() for timer in self._timers.values()):
             return False  # of a loop that cannot be watched, the timers are not known
-        living = self._tasks()
+        living, jobs = self._tasks(), set()
         if scope.deciding is not None:
-            from perdure.engines.runtime.thread_rest import working
+            from perdure.engines.runtime.thread_rest import others, working
 
             if working(scope, self):
                 return False
+            jobs = {getattr(one.task, "future", None) for one in others(scope, self)} - {None}
 
         def known(task: asyncio.Task[Any]) -> bool | None:
             if task in waiting or task in carriers:
                 return True
             return False if task in scope.running else None
 
-        return all(rests(task, known, living) for task in living)
+        return all(rests(task, known, living, jobs) for task in living)
 
     def _fire(self, timer: Timer) -> None:
         self._timers.pop(timer.number, None)
