@@ -14,7 +14,7 @@ import pytest
 
 from perdure.engines.runtime import thread_turns
 from perdure.engines.runtime.thread_branches import ThreadTask
-from perdure.engines.runtime.thread_turns import ThreadTurns
+from perdure.engines.runtime.thread_turns import ThreadTurns, Waiting
 
 
 @pytest.fixture
@@ -84,3 +84,29 @@ def test_a_thread_that_begins_meanwhile_is_not_taken_to_have_ended(
     finally:
         goes_on.set()
         thread.join()
+
+
+def test_a_call_that_comes_to_wait_meanwhile_is_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was on its way when it was asked who is first, and rested when it was asked who is on its way."""
+    line, other = ThreadTask(None), ThreadTask(None)
+    line.ident, line.place = threading.get_ident(), 2
+    turns = ThreadTurns(SimpleNamespace(order=None, closed=False, forked=False, stopped=None), line)
+    before = Waiting(1, other)
+    found: list[bool] = []
+    is_first = turns.is_first
+
+    def moving(*args: Any) -> dict[Any, int]:
+        if not before.given and before not in turns._queue:
+            turns.queue_up(before)
+        return {}
+
+    def asked(one: Waiting) -> bool:
+        found.append(is_first(one))
+        if not found[-1]:
+            turns.step_up(before)
+        return found[-1]
+
+    monkeypatch.setattr(turns, "moving", moving)
+    monkeypatch.setattr(turns, "is_first", asked)
+    turns.come(line)
+    assert found == [True, False, True, True]

@@ -98,6 +98,8 @@ class LoopAmongThreads(LoopThreads):
             self._look_later(HEAD_SECONDS)
             return False
         rest = super().rest(place, is_empty)
+        if rest and not turns.is_first(mine):  # one that was on its way has come to wait before it
+            return None
         if rest:
             self.step_up()
         return rest

@@ -262,7 +262,9 @@ class ThreadTurns:
                 continue
             moving = self.moving(mine.seq, seen, mine.task)
             if not moving:
-                return
+                if self.is_first(mine):  # one that was on its way may have come to wait before it
+                    return
+                continue
             # What is being saved says when that has come further.
             silent = any(isinstance(one, int) or not one.place for one in moving)
             if mine.turn.acquire(timeout=pause if silent else HEAD_SECONDS):
