@@ -1,23 +1,27 @@
 """The suite under coverage.py: which branches of the core and of the store it takes, and which test executes what.
 
 Processes that a test starts are measured too. What is killed with SIGKILL leaves nothing behind: what it alone has
-executed counts as not taken.
+executed counts as not taken. What test files execute of the sources as they are is kept, a file of JSON each.
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tests.proof.contexts import CONTEXT
 
@@ -33,6 +37,8 @@ STARTS = re.compile(
     r"subprocess|Popen|fork\(|multiprocessing|temporal|cluster|processes=|Worker|Scripts|script_run|chromium|strace"
 )
 """What a test file says if its tests start processes."""
+TOGETHER = 20
+"""Test files that are measured by one process."""
 SETTINGS = """\
 [run]
 branch = True
@@ -54,51 +60,77 @@ class Measured(NamedTuple):
         files: those test files.
         taken: the branches, as (from line, to line).
         tests: the test functions that executed a line.
-        seconds: how much of a processor each test function took.
         failed: does a test fail?
     """
 
     files: list[str]
     taken: dict[str, set[tuple[int, int]]]
     tests: dict[str, dict[int, set[str]]]
-    seconds: dict[str, float]
     failed: bool = False
 
-    def written(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        names = sorted({name for lines in self.tests.values() for tests in lines.values() for name in tests})
-        numbers = {name: number for number, name in enumerate(names)}
-        return {
-            "files": self.files,
-            "names": names,
-            "taken": {module: sorted(branches) for module, branches in self.taken.items()},
-            "tests": {
-                module: {line: sorted(map(numbers.__getitem__, tests)) for line, tests in lines.items()}
-                for module, lines in self.tests.items()
-            },
-            "seconds": self.seconds,
-            "failed": self.failed,
-        }
-
-    @classmethod
-    def read(cls, data: Mapping[str, Any]) -> Measured:
-        """From what `written` gave."""
-        names = data["names"]
-        tests = {
-            module: {int(line): {names[number] for number in numbers} for line, numbers in lines.items()}
-            for module, lines in data["tests"].items()
-        }
-        taken = {module: set(map(tuple, branches)) for module, branches in data["taken"].items()}
-        return cls(data["files"], taken, tests, data["seconds"], data["failed"])
+    def keep(self) -> None:
+        """Write down which lines each test function of these files has executed: a file of JSON for each."""
+        by_file: dict[str, dict[str, dict[str, list[int]]]] = {file: {} for file in self.files}
+        for module, lines in self.tests.items():
+            for line, names in sorted(lines.items()):
+                for name in names:
+                    tests = by_file.setdefault(name.partition("::")[0], {})
+                    tests.setdefault(name, {}).setdefault(module, []).append(line)
+        kept().mkdir(parents=True, exist_ok=True)
+        for file, tests in by_file.items():
+            draft = place_of(file).with_suffix(f".{os.getpid()}")
+            draft.write_text(json.dumps(tests, sort_keys=True), encoding="utf-8")
+            draft.replace(place_of(file))
 
 
 @cache
-def files() -> list[str]:
-    """All test files: unit tests, then those that start no processes, then the rest."""
+def files(last: int = 2) -> list[str]:
+    """Test files: unit tests, then those that start no processes (1), then the rest (2).
+
+    Args:
+        last: no further than these.
+    """
     found = [path for part in PARTS for path in sorted((ROOT / "tests" / part).glob("test_*.py"))]
     unit = ROOT / "tests" / "unit"
-    found.sort(key=lambda path: 0 if path.parent == unit else 1 + bool(STARTS.search(path.read_text("utf-8"))))
-    return [str(path.relative_to(ROOT)) for path in found]
+    rank = {path: 0 if path.parent == unit else 1 + bool(STARTS.search(path.read_text("utf-8"))) for path in found}
+    return [str(path.relative_to(ROOT)) for path in sorted(found, key=rank.__getitem__) if rank[path] <= last]
+
+
+@cache
+def kept() -> Path:
+    """Where it is kept what tests execute of the sources as they are."""
+    digest = hashlib.sha256()
+    for path in sorted((SOURCE / "perdure").rglob("*.py")):
+        digest.update(f"{path.relative_to(SOURCE)}\0{path.read_text('utf-8')}\0".encode())
+    return KEPT / digest.hexdigest()[:12]
+
+
+def place_of(file: str) -> Path:
+    """Where it is kept what a test file executes, as the file is now."""
+    text = (ROOT / file).read_bytes()
+    return kept() / f"{file.replace('/', '.')}-{hashlib.sha256(text).hexdigest()[:12]}.json"
+
+
+def ready(wanted: Sequence[str]) -> Tests:
+    """What these test files execute; what is not known yet is measured, by as many processes at a time as call this."""
+    kept().mkdir(parents=True, exist_ok=True)
+    for other in KEPT.iterdir():
+        if other != kept():
+            shutil.rmtree(other, ignore_errors=True)
+    groups = [wanted[first : first + TOGETHER] for first in range(0, len(wanted), TOGETHER)]
+    for wait in (False, True):
+        for group in groups:
+            with suppress(BlockingIOError), _alone(group[0], wait=wait):
+                if missing := [file for file in group if not place_of(file).exists()]:
+                    measure(missing).keep()
+    return Tests(wanted)
+
+
+@contextmanager
+def _alone(name: str, *, wait: bool) -> Iterator[None]:
+    with (kept() / f"{name.replace('/', '.')}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
 
 
 def measure(tests: Sequence[str]) -> Measured:
@@ -119,7 +151,6 @@ def measure(tests: Sequence[str]) -> Measured:
             "COVERAGE_RCFILE": settings,
             "COVERAGE_PROCESS_START": settings,
             "COVERAGE_FILE": str(folder / "data"),
-            f"{CONTEXT}_SECONDS": str(folder / "seconds"),
         }
         command = [sys.executable, "-m", "coverage", "run", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
         done = subprocess.run(
@@ -129,14 +160,14 @@ def measure(tests: Sequence[str]) -> Measured:
 
 
 def gathered(tests: Sequence[str], folder: Path, *, failed: bool) -> Measured:
-    """What a run has left in a folder: `data.*`, `seconds` and the `settings` it ran with."""
+    """What a run has left in a folder: `data.*` and the `settings` it ran with."""
     import coverage
 
-    report, seconds = folder / "report.json", folder / "seconds"
+    report = folder / "report.json"
     whole = coverage.Coverage(str(folder / "data"), config_file=str(folder / "settings"))
     whole.combine([str(folder)])
     whole.json_report(outfile=str(report), ignore_errors=True)
-    found = Measured([*tests], {}, {}, json.loads(seconds.read_text()) if seconds.exists() else {}, failed)
+    found = Measured([*tests], {}, {}, failed)
     for file, said in json.loads(report.read_text(encoding="utf-8"))["files"].items():
         if (module := _module(file)).startswith(_COUNTED):
             found.taken[module] = {(first, last) for first, last in said.get("executed_branches", ())}
@@ -170,62 +201,40 @@ def branches() -> dict[str, int]:
 
 
 class Tests:
-    """Which tests execute a line, and how much of a processor they take."""
+    """Which test functions execute a line, and which are tried first.
 
-    def __init__(self, parts: Sequence[Measured]) -> None:
+    How many lines a test executes says how much it does: not how long it takes, which is different each time.
+
+    Args:
+        files: the test files; what they execute is kept.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
         self._by_line: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
-        self._seconds: dict[str, float] = {}
-        self.files = {file for part in parts for file in part.files}
-        """Those that were measured."""
-        for part in parts:
-            self._seconds |= part.seconds
-            for module, lines in part.tests.items():
-                for line, tests in lines.items():
-                    self._by_line[module][line] |= tests
-        self._lines = {module: _counted(lines) for module, lines in self._by_line.items()}
+        self._lines: dict[str, Counter[str]] = defaultdict(Counter)
         self._all: Counter[str] = Counter()
-        for counts in self._lines.values():
-            self._all.update(counts)
+        self.files = files
+        for file in files:
+            for name, modules in json.loads(place_of(file).read_text(encoding="utf-8")).items():
+                for module, lines in modules.items():
+                    self._lines[module][name] = len(lines)
+                    self._all[name] += len(lines)
+                    for line in lines:
+                        self._by_line[module][line].add(name)
 
-    @classmethod
-    def read(cls, folder: Path = KEPT) -> Tests:
-        """What was measured so far."""
-        parts = sorted(folder.glob("*.json"))
-        return cls([Measured.read(json.loads(path.read_text(encoding="utf-8"))) for path in parts])
+    def of(self, module: str, line: int, number: int) -> list[str]:
+        """Test functions that execute a line: those that execute the fewest lines first.
 
-    def executing(self, module: str, line: int) -> set[str]:
-        """Test functions that execute a line of a module."""
-        return self._by_line.get(module, {}).get(line, set())
-
-    def seconds(self, names: Sequence[str]) -> float:
-        """How much test functions took, together; one that was not timed counts as a second."""
-        return sum(self._seconds.get(name, 1.0) for name in names)
-
-    def of(self, module: str, line: int, seconds: float) -> list[str]:
-        """Test functions that execute a line, the shortest first.
-
-        Half of the time goes to those that are most about the module: of the lines that they execute, the most are in
-        it. Hundreds of tests pass through some lines, and few look at what comes of it. The rest goes to the shortest.
+        Half of them are those that are most about the module: of the lines that they execute, the most are in it.
+        Hundreds of tests pass through some lines, and few look at what comes of it. The others execute the fewest.
 
         Args:
             module: its path, as in "perdure/core/cron.py".
             line: from 1.
-            seconds: of all together; one is given whatever it takes.
+            number: of all together, at most.
         """
-        ordered = sorted(self.executing(module, line), key=lambda name: (self._seconds.get(name, 1.0), name))
-        chosen: set[str] = set()
-        for order in (sorted(ordered, key=lambda name: -self._lines[module][name] / self._all[name]), ordered):
-            left = seconds / 2
-            for name in order:
-                if name not in chosen and (self.seconds([name]) <= left or not chosen):
-                    left -= self.seconds([name])
-                    chosen.add(name)
+        found = self._by_line.get(module, {}).get(line, ())
+        ordered = sorted(found, key=lambda name: (self._all[name], name))
+        closest = sorted(ordered, key=lambda name: -self._lines[module][name] / self._all[name])[: number // 2]
+        chosen = {*closest, *[name for name in ordered if name not in closest][: number - len(closest)]}
         return [name for name in ordered if name in chosen]
-
-
-def _counted(lines: Mapping[int, set[str]]) -> Counter[str]:
-    """How many of these lines each test executes."""
-    found: Counter[str] = Counter()
-    for tests in lines.values():
-        found.update(tests)
-    return found

@@ -1,8 +1,8 @@
 """Tries mutants: everything is loaded and collected once, and each mutant is tried in a copy of that process.
 
-What runs are the tests that execute the changed line, which `measured` knows, the shortest first. The process is
-copied (fork), its functions get the changed code, and the tests run until one fails. Processes that a test starts load
-the changed module from the copy of the sources.
+What runs are tests that execute the changed line, which `measured` knows. The process is copied (fork), its functions
+get the changed code, and the tests run until one fails. Processes that a test starts load the changed module from the
+copy of the sources. Which mutants and which tests these are follows from the seed and from the sources.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,14 +28,14 @@ from tests.proof import measured
 from tests.proof.mutant_types import Types
 from tests.proof.mutants import ROOT, Functions, Mutant, Tree, changed, sample
 
-TESTS_SECONDS = 6.0
-"""So much of a processor the tests of a mutant took, together, when they were measured; what takes more is not run."""
+TESTS = 80
+"""So many test functions try a mutant, at most."""
 CPU_SECONDS = 45
-"""A mutant that computes for longer hangs, which is noticed."""
-SECONDS, TIMES = 60, 15
-"""So does one whose tests take longer than so many seconds and so many times what they computed when measured, if they
-take less than a third of that without the mutant: the machine may have much else to do.
-"""
+"""A test that computes for longer than that with a mutant has noticed it, if it does not without."""
+IDLE_SECONDS = 30
+"""So has a test that waits for so long in all, while none of its processes computes or waits for a processor."""
+LOOK = 0.5
+"""Seconds between two looks at what the processes of a test do."""
 UNNOTICED = ("survived", "not reached")
 MEMORY = 4 << 30
 """Bytes of a process with a mutant."""
@@ -87,30 +87,17 @@ class Trial:
 
     def _tested(self, mutant: Mutant, unchanged: bool) -> Outcome:
         """A test that fails without the mutant too notices nothing, and is left out."""
-        tests = self._tests.of(mutant.path, mutant.line, TESTS_SECONDS)
-        tests = tests or self._tests.of(mutant.path, mutant.statement, TESTS_SECONDS)
+        tests = self._tests.of(mutant.path, mutant.line, TESTS)
+        tests = tests or self._tests.of(mutant.path, mutant.statement, TESTS)
         if not tests:
             return Outcome("not reached")
         while tests:
             with self._tree.changed(None if unchanged else mutant) as code:
                 how, test = self._run(tests, code)
-            if how == "waits":
-                return self._waited(tests, test)
-            if how != "killed" or not test or self._passes(test):
+            if how == "survived" or not test or self._passes(test):
                 return Outcome(how, test)
             tests = tests[tests.index(test) + 1 :]
         return Outcome("survived")
-
-    def _waited(self, tests: Sequence[str], test: str) -> Outcome:
-        """A mutant with which a test took too long hangs, if it is not the machine that is slow."""
-        begin = time.monotonic()
-        how, _ = self._run(tests[: tests.index(test) + 1] if test else tests, None)
-        swift = how != "waits" and time.monotonic() - begin < self._most(tests) / 3
-        return Outcome("hangs", test) if swift else Outcome("survived", f"too slow a machine for {test}")
-
-    def _most(self, tests: Sequence[str]) -> int:
-        """After so many seconds these tests wait for something that does not come."""
-        return SECONDS + math.ceil(TIMES * self._tests.seconds(tests))
 
     def _passes(self, test: str) -> bool:
         if test not in self._passed:
@@ -126,11 +113,9 @@ class Trial:
                 with contextlib.suppress(BaseException):
                     status = self._noticed(tests, code, told.name, files)
                 os._exit(status)
-            status = _ended(pid, self._most(tests))
+            status = ended(pid, lambda: Path(told.name).read_text(encoding="utf-8"))
             test = Path(told.name).read_text(encoding="utf-8")
-        if status is None:
-            return "waits", test
-        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+        if status is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
             return "hangs", test
         return ("survived", "") if status == 0 else ("killed", test)
 
@@ -139,7 +124,6 @@ class Trial:
         os.setpgid(0, 0)
         for descriptor in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         tempfile.tempdir = os.environ["TMPDIR"] = files
         if code is not None:
@@ -155,36 +139,63 @@ class Trial:
         items = [item for test in tests for item in self._items.get(test, ())]
         for item, following in zip(items, [*items[1:], None], strict=True):
             Path(told).write_text(item.nodeid.partition("[")[0], encoding="utf-8")
+            most = math.ceil(time.process_time()) + CPU_SECONDS
+            resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if failed:
                 return 1
         return 0
 
 
-def _ended(pid: int, seconds: int) -> int | None:
-    """The status of a process that has ended; None if it takes longer than that."""
+def ended(pid: int, about: Callable[[], str], idle: float = IDLE_SECONDS) -> int | None:
+    """The status of a process that has ended; None if it waits for something that does not come. Its group is ended.
+
+    How long it takes says little on a machine that has much else to do: what counts are the looks at which each process
+    of the group sleeps. One that computes, or that waits for a processor or a disk, goes on.
+
+    Args:
+        pid: of the process, which leads its group.
+        about: what it is about; when that changes, it is counted from the beginning.
+        idle: so many seconds asleep are too many.
+    """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.setpgid(pid, pid)
-    done, status = 0, 0
-
-    def give_up(number: int, frame: object) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(seconds)
+    asleep, before, pauses = 0.0, "", 0
     try:
-        done, status = os.waitpid(pid, 0)
-    except TimeoutError:
-        pass
+        while asleep < idle:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                return status
+            time.sleep(LOOK / 25)
+            pauses += 1
+            if pauses % 25 == 0:
+                if (now := about()) != before:
+                    asleep, before = 0.0, now
+                asleep += LOOK * _asleep(pid)
+        return None
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
-    if not done:
-        os.waitpid(pid, 0)
-        return None
-    return status
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+def _asleep(group: int) -> bool:
+    """Does each thread of these processes wait for something else than a processor or a disk?"""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, of = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(of) == group and (state in "RD" or _computes(stat.parent)):
+                return False
+    return True
+
+
+def _computes(process: Path) -> bool:
+    with contextlib.suppress(OSError):
+        for stat in process.glob("task/*/stat"):
+            if stat.read_text().rpartition(")")[2].split()[0] in "RD":
+                return True
+    return False
 
 
 class Loop:
@@ -250,7 +261,7 @@ def main() -> int:
     chosen, unchanged = sample(seed), "--unchanged" in options
     if names := [name for name in options if name != "--unchanged"]:
         chosen = [mutant for mutant in chosen if any(name in mutant.about for name in names)]
-    tests = measured.Tests.read()
+    tests = measured.ready(measured.files(1))
     place = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with tempfile.TemporaryDirectory(prefix="perdure-mutants-", dir=place, ignore_cleanup_errors=True) as folder:
         tempfile.tempdir = folder

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections import Counter
 
 from tests.proof import measured
@@ -24,8 +22,7 @@ def run(part: int, seed: int, cases: int) -> Figures:
     for unit in (True, False):
         if chosen := [file for file in files if file.startswith("tests/unit/") is unit]:
             done = measured.measure(chosen)
-            measured.KEPT.mkdir(parents=True, exist_ok=True)
-            (measured.KEPT / f"{part}-{unit:d}.json").write_text(json.dumps(done.written()), encoding="utf-8")
+            done.keep()
             found.counts["runs of tests with failures"] += int(done.failed)
             found.seen[ALL] |= (taken := _names(done))
             found.seen[UNIT] |= taken if unit else set()
@@ -37,8 +34,7 @@ def _names(done: measured.Measured) -> set[str]:
 
 
 def control(seed: int) -> Figures:
-    """One test file that speaks of little. What was measured before, of other sources maybe, is forgotten."""
-    shutil.rmtree(measured.KEPT, ignore_errors=True)
+    """One test file that speaks of little."""
     done = measured.measure(["tests/unit/test_durations.py"])
     found = Figures(1, seen={ALL: _names(done), UNIT: _names(done)})
     found.failures = judge(found)
