@@ -76,6 +76,17 @@ def test_a_folder_that_another_user_has_made_beside_the_script(tmp_path: Path) -
     Store(tmp_path / "named" / "state.db").close()
 
 
+def test_a_link_of_ours_to_a_file_of_another_user(state: Path, tmp_path: Path) -> None:
+    """A state file may be a link, and what it leads to is looked at: its owner could exchange that."""
+    elsewhere = tmp_path / "elsewhere.db"
+    state.rename(elsewhere)
+    state.symlink_to(elsewhere)
+    Store(state).close()
+    os.chown(elsewhere, OTHER, OTHER)
+    with pytest.raises(StateUntrusted, match="uid 65534"):
+        Store(state)
+
+
 @pytest.mark.parametrize("suffix", state_files.BESIDE)
 def test_a_link_where_none_belongs(suffix: str, state: Path, tmp_path: Path) -> None:
     """What it leads to is neither written nor removed."""

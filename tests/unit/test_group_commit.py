@@ -163,6 +163,21 @@ def test_a_refusal_concerns_its_own_entry_only(store: Store) -> None:
     assert saved(store) == [1, 2, 3, 4]
 
 
+def test_a_task_whose_rows_are_refused_hears_of_it_alone(store: Store) -> None:
+    """Those that save in the same turn of the loop are saved, and told so."""
+    store.journal.write((row(2),))
+
+    async def write() -> list[object]:
+        writes = LoopWrites(store.journal, asyncio.get_running_loop())
+        futures = [writes.write([row(seq)], result=seq) for seq in (1, 2, 3)]
+        return await asyncio.gather(*futures, return_exceptions=True)
+
+    first, refused, last = asyncio.run(write())
+    assert (first, last) == (1, 3)
+    assert isinstance(refused, StateCorrupt)
+    assert saved(store) == [1, 2, 3]
+
+
 @pytest.mark.parametrize("operation", [None, lambda connection: None])
 def test_a_full_disk_is_told_to_all_and_can_heal(store: Store, failing: Failing, operation: object) -> None:
     """Nothing of the transaction is saved; when there is space again, the same store goes on."""

@@ -71,6 +71,19 @@ def test_each_run_that_stays_is_counted(listed: Listed) -> None:
     assert pruned(listed).kept == {"newest": 1, "related": 2}
 
 
+def test_an_old_run_stays_for_as_long_as_a_run_that_stands_on_it_is_young(listed: Listed) -> None:
+    """Its fork, its source, its parent or its child may still be looked at: the youngest of them counts."""
+    old, young = listed.run("old"), listed.run("young")
+    change(listed, old, superseded_by=young.rid)
+    change(listed, young, ended=NOW - 29 * 86400)
+    listed.run("newest")
+    assert pruned(listed).runs == []
+    assert ids(listed) == {"old", "young", "newest"}
+    change(listed, young, ended=NOW - 31 * 86400)
+    assert pruned(listed).runs == ["old", "young"]
+    assert ids(listed) == {"newest"}
+
+
 GONE = {"old", "old.child", "old-cancelled", "old-cancelled.child", "old-source", "old-fork"}
 
 
