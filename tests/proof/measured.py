@@ -84,16 +84,12 @@ class Measured(NamedTuple):
 
 
 @cache
-def files(last: int = 2) -> list[str]:
-    """Test files: unit tests, then those that start no processes (1), then the rest (2).
-
-    Args:
-        last: no further than these.
-    """
+def files(*, unit: bool = False) -> list[str]:
+    """All test files: unit tests, then those that start no processes, then the rest; or unit tests alone."""
     found = [path for part in PARTS for path in sorted((ROOT / "tests" / part).glob("test_*.py"))]
-    unit = ROOT / "tests" / "unit"
-    rank = {path: 0 if path.parent == unit else 1 + bool(STARTS.search(path.read_text("utf-8"))) for path in found}
-    return [str(path.relative_to(ROOT)) for path in sorted(found, key=rank.__getitem__) if rank[path] <= last]
+    ours = ROOT / "tests" / "unit"
+    found.sort(key=lambda path: 0 if path.parent == ours else 1 + bool(STARTS.search(path.read_text("utf-8"))))
+    return [str(path.relative_to(ROOT)) for path in found if path.parent == ours or not unit]
 
 
 @cache

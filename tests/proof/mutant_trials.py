@@ -261,7 +261,7 @@ def main() -> int:
     chosen, unchanged = sample(seed), "--unchanged" in options
     if names := [name for name in options if name != "--unchanged"]:
         chosen = [mutant for mutant in chosen if any(name in mutant.about for name in names)]
-    tests = measured.ready(measured.files(1))
+    tests = measured.ready(measured.files(unit=True))
     place = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with tempfile.TemporaryDirectory(prefix="perdure-mutants-", dir=place, ignore_cleanup_errors=True) as folder:
         tempfile.tempdir = folder
