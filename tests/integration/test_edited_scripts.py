@@ -455,6 +455,39 @@ def test_runs_that_a_workflow_calls_are_the_same_when_a_class_has_gained_a_field
     assert len(runs) == (3 if way == "child" else 1)
 
 
+def test_a_deferred_call_is_the_same_when_a_class_has_gained_a_field(machine: Machine) -> None:
+    """It is due once, with what it was given when it was deferred."""
+
+    def script(*, gained: bool) -> Any:
+        more: list[Any] = [("vip", bool, field(default=False))] if gained else []
+        order = make_dataclass("Order", [("n", int), *more])
+        order.__module__ = __name__
+        machine.boot()
+
+        def cancel(of: Any) -> None:
+            machine.ran.append(of.n)
+
+        cancel.__annotations__["of"] = order
+        cancelled = step(cancel, retry=None)
+
+        @step(retry=None)
+        def pay() -> None:
+            if not gained:
+                raise Died
+
+        @workflow
+        def main() -> None:
+            defer(cancelled, order(1))
+            pay()
+
+        return main
+
+    with suppress(Died):
+        script(gained=False)()
+    script(gained=True)()
+    assert machine.ran == [1]
+
+
 @pytest.mark.parametrize("at", ["part", "main"])
 @pytest.mark.parametrize("way", ["id", "once"])
 def test_a_run_called_by_hand_is_the_same_when_a_class_has_gained_a_field(machine: Machine, way: str, at: str) -> None:

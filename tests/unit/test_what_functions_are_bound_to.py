@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from perdure import step
 from perdure.core.execution.bound_values import bound_of
 from perdure.core.execution.closures import alike, can_change, closure_of
+from perdure.core.execution.spec import spec_of
+from perdure.core.values import codec
 
 
 class Colour(enum.Enum):
@@ -294,3 +297,24 @@ def test_a_partial_of_a_closure_is_bound_to_both() -> None:
     assert two.take_out(named) is None
     assert one.mark() != two.mark()
     assert one.mark()[0] == ("value", int, 1)
+
+
+@pytest.mark.parametrize("annotated", [False, True])
+def test_the_instance_of_a_method_is_of_the_class_that_the_method_is_found_in(annotated: bool) -> None:
+    """By that it is made again where the call is redriven, in a process that has recorded none."""
+
+    @dataclass
+    class Till:
+        place: str
+
+        @step
+        def pay(self, n: int) -> int:
+            return n
+
+    spec = spec_of(Till.pay)
+    assert spec is not None
+    if annotated:
+        spec.fn.__annotations__["self"] = Till
+    packed = codec.pack_inputs([Till("here"), 2], {}, owner="pay")
+    (found, n), _ = codec.unpack_inputs(packed, spec.parameter_plans(), owner="pay")
+    assert (found, n) == (Till("here"), 2)

@@ -10,9 +10,11 @@ from msgspec import structs
 
 from conftest import Machine
 from perdure import step, workflow
+from perdure.config.script_identity import source_digest
 from perdure.core.execution.spec import spec_of
 from perdure.engines.workflow_code import body_of
 from perdure.operations.functions import functions_of
+from perdure.store import code_versions
 
 
 @step(name="bodies.followed")
@@ -88,3 +90,17 @@ def test_the_functions_of_a_run_are_its_workflow_and_the_steps_that_it_has_calle
     ]
     assert {one.file for one in found} == {__file__}
     assert [one.name for one in functions_of(store, structs.replace(run, workflow="other"))] == ["bodies.followed"]
+
+
+def test_what_a_workflow_was_in_the_versions_that_have_executed_a_run(machine: Machine) -> None:
+    """Each version that had it; a version or a workflow that is not known has none. What a run has called is a step."""
+    assert follows(1) == 2
+    store = machine.engine.store
+    (run,) = store.runs()
+    known, called = code_versions.earlier(store, run.rid)
+    assert (known, called) == ({source_digest(__file__)}, {})
+    (found,) = code_versions.of_workflow(store, [*known, bytes(16)], "bodies.follows")
+    assert (found.file, found.qualname) == (__file__, "follows")
+    assert code_versions.of_workflow(store, known, "other") == []
+    assert code_versions.kind_of_call(store, run.rid, "bodies.followed") == "step"
+    assert code_versions.kind_of_call(store, run.rid, "bodies.follows") is None
