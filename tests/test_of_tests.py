@@ -43,6 +43,7 @@ ALLOWED = {
     "proof/figures/w8_moments.py::_hold_up": "for how long a process stands still is drawn, and it asserts on no clock",
     "proof/figures/w10_leaving.py::_left": "the moments at which its steps end are drawn, and it asserts on no clock",
     "proof/figures/w9_races.py::_kill": "for how long nobody serves is drawn, and it asserts on no clock",
+    "proof/mutant_trials.py::ended": "looks again and again at what processes do, and asserts on no clock",
     "integration/test_races_of_threads.py::by_looking_again": "a thread that looks again and again is what is tried",
     "conformance/victim.py": "is to be killed meanwhile, at any moment",
     "conformance/racer.py": "likewise",
