@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from conftest import Opened
+from conftest import Opened, replace
 from perdure.core.execution.run_effects import Begin, End, Start, Taken
 from perdure.core.records import RunRecord
 from perdure.operations.run_views import holders_of, standing_of
+from perdure.store import crashes
 from perdure.store.runs import Store
 
 
@@ -47,3 +50,24 @@ def test_a_run_that_another_process_takes_on_between_the_looks(process: Opened) 
     assert looking.holding(run) is None
     assert begun(heir).rid == rid
     assert looking.holding(run) is not None
+
+
+@pytest.mark.parametrize("way", ["ends", "dies"])
+def test_no_death_is_reported_of_a_process_that_ends_its_run(
+    process: Opened, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Also of one that does so between the looks at what runs and at who lives; a death there is none the less one."""
+    at_work, looking = process(), process()
+    its, looks = begun(at_work), list[str]()
+    real = crashes.seems_alive
+
+    def late(state: Path, token: str) -> bool:
+        looks.append(token)
+        if way == "ends":
+            at_work.journal.write((), at_work.end(End(its, "done", b"out"), 2.0))
+        at_work.close()
+        return real(state, token)
+
+    replace(monkeypatch, crashes, "seems_alive", late)
+    assert [one.run for one in crashes.left(looking)] == ([] if way == "ends" else [its.id])
+    assert len(looks) == 1

@@ -235,9 +235,16 @@ def forget(rid: int, call: Call) -> Operation:
 
 def left(store: Store) -> list[Left]:
     """The runs (no child runs) that dead processes have left in their middle."""
-    found = [Left(file_token(token), *rest) for token, *rest in _all(store, "left")]
+    found = _running(store)
     held = {token: seems_alive(store.path, token) for token in {one.token for one in found}}
-    return [one for one in found if not held[one.token]]
+    dead = [one for one in found if not held[one.token]]
+    # A process may have ended its run, and then itself, between the two looks.
+    still = {(one.token, one.run) for one in _running(store)} if dead else ()
+    return [one for one in dead if (one.token, one.run) in still]
+
+
+def _running(store: Store) -> list[Left]:
+    return [Left(file_token(token), *rest) for token, *rest in _all(store, "left")]
 
 
 def _all(store: Store, query: str, *values: Any) -> list[Any]:
