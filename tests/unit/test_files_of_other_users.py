@@ -144,6 +144,20 @@ def test_folders_are_private_under_any_umask(tmp_path: Path, umask: None) -> Non
     assert [mode(tmp_path / name) for name in ("c", "c/d")] == [0o700, 0o700]
 
 
+@pytest.mark.parametrize("mask", [0o177, 0o277, 0o477, 0o777])
+def test_a_umask_that_takes_what_the_owner_needs_takes_nothing(tmp_path: Path, umask: None, mask: int) -> None:
+    """Folders are 0700 and files 0600 all the same: else their own user could not use them again."""
+    os.umask(mask)
+    store = Store(tmp_path / "a" / "state.db")
+    presence = Liveness(tmp_path / "a" / "state.db")
+    presence.show()
+    made = {path: mode(path) for path in [tmp_path / "a", *(tmp_path / "a").rglob("*")]}
+    store.close()
+    presence.close()
+    assert len(made) > 3
+    assert made == {path: 0o700 if path.is_dir() else 0o600 for path in made}
+
+
 def test_state_stays_out_of_git(tmp_path: Path) -> None:
     """`git add .` takes no inputs and results along; a file of the user's own is left alone."""
     Store(tmp_path / ".perdure" / "state.db").close()

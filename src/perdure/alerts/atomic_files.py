@@ -106,7 +106,7 @@ def set_aside(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         # Onto an empty folder only a folder can be renamed: never the file that another process has just put there.
         aside = aside.with_name(f"{aside.stem}.{os.urandom(4).hex()}{DAMAGED}")
-        aside.mkdir(mode=0o700)
+        ownership.make_private(aside)
     with suppress(FileNotFoundError):
         os.replace(path, aside)
     sync_folder(path.parent)

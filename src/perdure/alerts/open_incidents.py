@@ -10,6 +10,7 @@ from typing import Final
 
 from perdure.alerts import atomic_files
 from perdure.alerts.alert import RECOVERED, Alert
+from perdure.config.ownership import make_file
 
 FOLDER: Final = "ailing"
 """Inside a spool's folder; an empty file for each run. The name is that of the first version, on users' disks."""
@@ -30,7 +31,7 @@ def record(spool: Path, alert: Alert) -> None:
         path.unlink(missing_ok=True)
     elif alert.level in ("error", "critical"):
         atomic_files.make_folder(path.parent)
-        path.touch(mode=0o600)
+        os.close(make_file(path, os.O_WRONLY))
         _shorten(path.parent)
 
 

@@ -109,10 +109,21 @@ def make_folder(path: Path) -> None:
     """
     for folder in missing_folders(path):
         with suppress(FileExistsError):  # another process was first
-            folder.mkdir(mode=0o700)
+            make_private(folder)
             if shared():
                 folder.chmod(0o2770)
     check_folder(path)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder for this user only, whatever the umask: that may take away what its owner needs.
+
+    Raises:
+        OSError: it cannot be made, or is there.
+    """
+    folder.mkdir(mode=0o700)
+    if folder.stat().st_mode & 0o700 != 0o700:
+        folder.chmod(0o700)
 
 
 def check_folder(path: Path) -> None:
@@ -139,7 +150,9 @@ def make_file(path: Path, flags: int) -> int:
         OSError: it cannot be made.
     """
     descriptor = os.open(path, flags | os.O_CREAT | NO_LINK, 0o600)
-    if shared():
-        with suppress(PermissionError):  # another user's, which is open to the group already
+    with suppress(PermissionError):  # another user's, which is open to the group already
+        if shared():
             os.fchmod(descriptor, 0o660)
+        elif OWNED and os.fstat(descriptor).st_mode & 0o600 != 0o600:  # the umask took it away
+            os.fchmod(descriptor, 0o600)
     return descriptor

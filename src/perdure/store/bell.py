@@ -345,8 +345,7 @@ class Bell:
         try:
             make_folder(folder)
             os.mkfifo(new, 0o600)
-            if shared():
-                os.chmod(new, 0o660)
+            os.chmod(new, 0o660 if shared() else 0o600)
             self._reader = os.open(new, os.O_RDONLY | os.O_NONBLOCK | NO_LINK)
             self._writer = os.open(new, os.O_WRONLY | os.O_NONBLOCK | NO_LINK)  # so that it never ends
             self._name = new.with_suffix(self._suffix)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from perdure.config.os_errors import named
+from perdure.config.ownership import make_private
 from perdure.errors import StateCorrupt, StateReadOnly
 from perdure.store.folder_sync import sync_folder
 
@@ -83,7 +84,7 @@ def set_aside(state: Path, now: float) -> tuple[Path, list[str]]:
     if not found:
         return folder, []
     try:
-        folder.mkdir(mode=0o700)
+        make_private(folder)
         sync_folder(folder)
         for path in found:
             path.rename(folder / path.name)
@@ -111,7 +112,7 @@ def copy_aside(state: Path, now: float) -> Path:
 
     folder = _new_folder(state, now)
     try:
-        folder.mkdir(mode=0o700)
+        make_private(folder)
         for path in (state, *(path for suffix, path in beside(state) if suffix in JOURNALS and path.exists())):
             with path.open("rb") as source, (folder / path.name).open("xb") as target:
                 shutil.copyfileobj(source, target)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
-from perdure.config.ownership import make_file
+from perdure.config.ownership import make_file, make_folder
 from perdure.core.digests import blake2b
 
 LONGEST = 1 << 20
@@ -27,7 +27,7 @@ def put(state: Path, run: str, stopped: bytes) -> bool:
     """
     path = _path(state, run)
     try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        make_folder(path.parent)
         path.unlink(missing_ok=True)
         with open(make_file(path, os.O_EXCL | os.O_WRONLY), "wb") as file:
             file.write(crc32(stopped).to_bytes(4, "big") + stopped)
