@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from conftest import Machine, Trouble
 from perdure import step, workflow
 from perdure.core.exceptions import capture
 from perdure.store import dead_letters, parking
+from perdure.store.runs import Store
 
 
 @step(name="parked", retry=None)
@@ -54,6 +57,21 @@ def test_a_run_that_is_parked_as_a_whole_is_one_letter(machine: Machine) -> None
     assert letter()[2:4] == ("resolved", 3.0)
     assert park(KeyError("no"), 5.0, parking.Terms(10, export=True)) == first
     assert letter()[2:] == ("parked", 5.0, "KeyError", 0)
+
+
+@pytest.mark.parametrize("way", ["ends", "dies"])
+def test_a_process_that_ends_between_the_looks_at_its_letter_and_at_itself(machine: Machine, way: str) -> None:
+    """It was at work when the letter was looked at, and no death is said to have cut its redrive off."""
+    parks([3])
+    store, other = machine.engine.store, Store(machine.state)
+    other.journal.write((), dead_letters.claim(other, 1, 2.0))
+    letter = dead_letters.get(store, 1)
+    assert dead_letters.holding(store, letter) is not None
+    if way == "ends":
+        other.journal.write((), dead_letters.release(other, 1, 3.0))
+    other.close()
+    assert (dead_letters.holding(store, letter) is not None) == (way == "ends")
+    assert dead_letters.holding(store, dead_letters.get(store, 1)) is None
 
 
 def test_so_many_letters_are_kept(machine: Machine) -> None:

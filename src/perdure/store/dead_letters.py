@@ -164,9 +164,22 @@ def totals(store: Store) -> dict[str, int]:
 
 
 def holding(store: Store, letter: LetterRecord) -> HolderInfo | None:
-    """Who re-drives a letter at this moment, or None."""
-    info: HolderInfo | None = store.journal.read(lambda connection: _living(store, connection, letter))
-    return info
+    """Who re-drives a letter at this moment, or None: no process, or one that died.
+
+    One that has ended the redrive and itself since the letter was looked at was at it then, and counts as that.
+    """
+
+    def question(connection: apsw.Connection) -> HolderInfo | None:
+        info = _living(store, connection, letter)
+        if info is not None or letter.holder is None:
+            return info
+        row = connection.execute(_SQL["get"], (letter.lid,)).fetchone()
+        now = None if row is None else _checked(store, row, connection)
+        is_left = now is not None and now.holder == letter.holder
+        return None if is_left else store.holder.known_as(connection, letter.holder)
+
+    found: HolderInfo | None = store.journal.read(question)
+    return found
 
 
 # -- redriving --------------------------------------------------------------------------------------------------------
