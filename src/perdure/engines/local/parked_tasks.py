@@ -105,6 +105,11 @@ class TaskParking(Parking):
         """
         root: Any = scope.family
         family = family_of(scope)
+        if self._beside_threads(root):
+            moves = family.moves
+            if family.spots[-1] is spot and self._threads_rest(root):
+                self._leave(root, moves)
+            return
         for _ in range(TURNS):
             if family.spots[-1] is not spot:
                 return
@@ -116,6 +121,14 @@ class TaskParking(Parking):
             # Whether a thread has come to rest shows only after a while.
             await asyncio.sleep(LOOK_SECONDS if any(others(one, one.order) for one in threads) else 0)
 
+    def _beside_threads(self, root: Any) -> bool:
+        """Is this a loop that a sync workflow runs itself, beside threads or other loops?"""
+        if any(scope.is_async for scope in root.kin):
+            return False
+        loop = asyncio.get_running_loop()
+        orders = [(scope, scope.order_of(loop)) for scope in root.kin]
+        return any(order is None or others(scope, order) for scope, order in orders)
+
     def _tasks_rest(self, root: Any, family: Family) -> bool:
         waiting = {spot.task for spot in family.spots}
         if None in waiting:
@@ -125,8 +138,8 @@ class TaskParking(Parking):
             order = scope.order_of(loop)
             if order is None:
                 return False
-            if order is not scope.order and (scope.order is not None or others(scope, order)):
-                return False  # beside a loop that a sync workflow runs itself, threads or other loops work
+            if order is not scope.order and scope.order is not None:
+                return False
             carriers = {one.main.task for one in root.kin if one is not scope and one.main is not None}
             if not order.only_waits(waiting, carriers):
                 return False

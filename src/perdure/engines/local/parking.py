@@ -225,7 +225,8 @@ class Parking:
         with family.lock:
             family.looks = family.looks + 1 if seen == family.seen else 1
             family.seen = seen
-            return family.looks >= LOOKS * len(family.spots)
+            tasks = sum(spot.task is not None for spot in family.spots)  # of which one looks, for all
+            return family.looks >= LOOKS * (len(family.spots) - tasks + min(tasks, 1))
 
     def _leave(self, root: Any, moves: int) -> None:
         """Leave the run to its waits, unless one of them is decided or due soon.

@@ -366,8 +366,11 @@ class EventOrder(EventTurns):
         return not all(rests(task, self._known, tasks) for task in tasks if task not in waiting)
 
     def task_rests(self, task: Any) -> bool:
-        """Does a task of the workflow wait for something of the workflow's own?"""
-        return rests(task, self._known, self._tasks())
+        """Does a task of the workflow wait for something of the workflow's own, such as a job of a thread?"""
+        from perdure.engines.runtime.thread_rest import others
+
+        jobs = {getattr(one.task, "future", None) for one in others(self._scope, self)} - {None}
+        return rests(task, self._known, self._tasks(), jobs)
 
     def others_rest(self) -> bool:
         """The current task keeps the loop. Do all others, and the threads of the run, wait for the workflow's own?"""

@@ -102,6 +102,14 @@ class LoopOrder(EventOrder):
         under_way = self._queue or self._waiting or (self._replay is not None and not self._settled)
         return not under_way and not self._has_ready()
 
+    def goes_on_by_itself(self) -> bool:
+        """May a timer wake a task of the loop, or has it something to see, as far as another thread sees?"""
+        if self.loop.is_closed():
+            return False
+        under_way = self._replay is not None or self._resting or self._given_up or self._unwinding or self._queue
+        watched = hasattr(self.loop, "__dict__")  # else its timers are not known
+        return bool(under_way) or not watched or any(timer.pending() for timer in list(self._timers.values()))
+
     def is_about_to(self, seq: float) -> bool:
         """Has the loop something to run, or to let come that is before that place, as far as another thread sees?"""
         try:

@@ -245,6 +245,9 @@ def _looping(original: Callable[[Any], None]) -> Callable[[Any], None]:
         scope = _scope_here()
         if scope is None or scope.closed or scope.forked:
             return original(self)
+        import concurrent.futures.thread  # noqa: F401  the loop loads it after its first job was given to it
+
+        install()
         scope.enter_loop(self)
         try:
             return original(self)

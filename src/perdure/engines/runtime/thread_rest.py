@@ -243,8 +243,8 @@ def all_rest(scope: Any, inner: Collection[int]) -> dict[int, int] | None:
     with scope.deciding:
         living = [branch for branch in scope.main.living if getattr(branch.task, "ident", None) not in inner]
         settling = bool(scope.settling)
-    if any(not isinstance(one.task, ThreadTask) and one not in scope.parked and not one.done() for one in living):
-        return None  # a task of a loop that the workflow runs itself, which a timer may wake
+    if any(order.goes_on_by_itself() for order in list(scope.orders.values())):
+        return None
     state, asleep = _worst(scope, living, set())
     return None if settling or state is not State.RESTS else asleep
 
