@@ -27,6 +27,9 @@ from perdure.operations.timeline import timeline_of
 from perdure.store import queue, schedules
 from perdure.store.rows import sealed
 from perdure.store.schedules import Declaration
+from perdure.web import api_reading
+from perdure.web.endpoints import Desk
+from perdure.web.jobs import Jobs
 
 NO_TEXT = "CAST(x'66ff' AS TEXT)"
 """A text that is none: SQLite keeps it, and Python cannot read it."""
@@ -71,6 +74,18 @@ def test_runs(listed: Listed, capsys: pytest.CaptureFixture[str], monkeypatch: p
     found = overview.overview_of(listed.store, locate(listed.store.path))
     assert [one.kind for one in found.needs] == ["damaged", "nobody"]
     assert [run.status for run in found.runs] == stands
+
+
+@pytest.mark.parametrize("of", ["input = x'c1'", f"workflow = {NO_TEXT}"])
+def test_what_is_made_of_the_newest_runs(listed: Listed, of: str):
+    """How a workflow is doing, and the processes, are told by the runs that can be read, and which cannot is said."""
+    desk = Desk(locate(listed.store.path), True, Jobs())
+    assert api_reading.workflows(desk, {}, api_reading.Nothing()).damaged == []
+    damage(listed, f"UPDATE run SET {of} WHERE rid = 2")
+    found = api_reading.workflows(desk, {}, api_reading.Nothing())
+    assert [one.ended for one in found.workflows] == [3]
+    assert found.damaged == ["run run-1"]
+    assert api_reading.processes(desk, {}, api_reading.Nothing()).damaged == ["run run-1"]
 
 
 def test_records_that_a_listing_shows(listed: Listed, capsys: pytest.CaptureFixture[str]):

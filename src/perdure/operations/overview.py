@@ -124,7 +124,7 @@ def overview_of(store: Store, location: Location) -> Overview:
     Raises:
         StateError: the file cannot be read.
     """
-    now, damage = time.time(), _Damage()
+    now, damage = time.time(), DamageOfRuns()
     newest, standing = newest_runs(store, damage)
     left = [
         run for run in newest if damage.of(run, partial(needs_somebody, store, run, standing[run.rid], newest, now))
@@ -163,15 +163,16 @@ def overview_of(store: Store, location: Location) -> Overview:
     )
 
 
-class _Damage(Damage):
+class DamageOfRuns(Damage):
+    """What is found damaged of a page of runs."""
+
     def of(self, run: RunRecord, read: Callable[[], T]) -> T | None:
         """Something about a run; None if that cannot be read."""
         return self.part(f"run {run.id}", read, None)
 
 
-def newest_runs(store: Store, damage: _Damage | None = None) -> tuple[list[RunRecord], dict[int, str]]:
-    """The newest runs, and how they stand by row number; without those that are damaged."""
-    damage = damage or _Damage()
+def newest_runs(store: Store, damage: DamageOfRuns) -> tuple[list[RunRecord], dict[int, str]]:
+    """The newest runs, and how they stand by row number; without those that are damaged, which are added to that."""
     newest, damaged = run_pages.newest(store, NEWEST)
     damage.found += [f"run {one.id}" for one in damaged]
     dead = run_pages.letters_of(store, [run.rid for run in newest])

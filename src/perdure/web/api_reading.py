@@ -180,12 +180,14 @@ class Workflows(msgspec.Struct, frozen=True):
     """The workflows, by the newest runs."""
 
     workflows: list[overview.WorkflowView]
+    damaged: list[str] = []
 
 
 class Processes(msgspec.Struct, frozen=True):
     """The processes that execute the newest runs."""
 
     processes: list[overview.ProcessLine]
+    damaged: list[str] = []
 
 
 class Locks(msgspec.Struct, frozen=True):
@@ -196,14 +198,16 @@ class Locks(msgspec.Struct, frozen=True):
 
 def workflows(desk: Desk, names: Names, given: Nothing) -> Workflows:
     """How each workflow is doing."""
+    damage = overview.DamageOfRuns()
     with opened(desk.location) as store:
-        return Workflows(overview.workflows_of(*overview.newest_runs(store)))
+        return Workflows(overview.workflows_of(*overview.newest_runs(store, damage)), damage.found)
 
 
 def processes(desk: Desk, names: Names, given: Nothing) -> Processes:
     """The processes that execute runs."""
+    damage = overview.DamageOfRuns()
     with opened(desk.location) as store:
-        return Processes(overview.processes(store, *overview.newest_runs(store)))
+        return Processes(overview.processes(store, *overview.newest_runs(store, damage)), damage.found)
 
 
 def locks(desk: Desk, names: Names, given: Nothing) -> Locks:
