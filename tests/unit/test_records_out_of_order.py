@@ -11,6 +11,7 @@ import pytest
 
 from conftest import Machine
 from perdure import step, workflow
+from perdure.core.execution.run_refusals import with_way_out
 from perdure.engines.local import engine as local
 from perdure.engines.local.record_reader import RecordReader
 from perdure.errors import StateCorrupt
@@ -72,8 +73,11 @@ def cells(whole: bytes, rid: int) -> list[int]:
 def test_a_record_whose_run_is_flipped_hides_no_others(
     whole: bytes, tmp_path: Path, rid: int, read: Callable[[Store, int], list[int]]
 ) -> None:
-    """Each bit of each: all records of the run are read, or the file is refused."""
-    path, refused = tmp_path / "flipped.db", 0
+    """Each bit of each: all records of the run are read, or the file is refused.
+
+    If others are hidden, the command that ends a damaged run is not named: it is refused too, as they may be done.
+    """
+    path, refused, errors = tmp_path / "flipped.db", 0, list[StateCorrupt]()
     for at in cells(whole, rid):
         for bit in range(8):
             data = bytearray(whole)
@@ -82,11 +86,15 @@ def test_a_record_whose_run_is_flipped_hides_no_others(
             store = Store(path)
             try:
                 assert len(read(store, rid)) == STEPS
-            except StateCorrupt:
+            except StateCorrupt as error:
                 refused += 1
+                errors.append(with_way_out(error, "main-1"))
             finally:
                 store.close()
     assert refused == (STEPS - 1) * 8
+    hiding = [error.hint for error in errors if "out of its place" in error.what]
+    assert hiding
+    assert not [hint for hint in hiding if "perdure cancel" in hint]
 
 
 def test_a_damaged_record_of_another_run_stops_no_other(whole: bytes, tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import apsw
 
 from perdure.core.execution.known_records import IndexPage
+from perdure.errors import StateCorrupt
 from perdure.store.group_commit import Journal
-from perdure.store.rows import checked_index, corrupt, is_found
+from perdure.store.rows import checked_index, is_found
+from perdure.store.state_files import SET_ASIDE
 from perdure.store.statements import load
 
 _SQL = load("record_index.sql")
@@ -32,7 +34,7 @@ def pages(journal: Journal, rid: int, path: Path) -> Iterator[IndexPage]:
         after = found[0][-1]
     (last,) = journal.read(lambda connection: connection.execute(_SQL["last"], (rid,)).fetchone())
     if last is not None and last != after:  # looked for from behind
-        raise corrupt(path)
+        raise _misplaced(path)
 
 
 def page(journal: Journal, rid: int, path: Path, after: int) -> IndexPage | None:
@@ -72,7 +74,15 @@ def refuse_misplaced(journal: Journal, rid: int, path: Path) -> None:
         return False
 
     if journal.read(question):
-        raise corrupt(path)
+        raise _misplaced(path)
+
+
+def _misplaced(path: Path) -> StateCorrupt:
+    """Nothing can be given up of that: what is hidden may have been done."""
+    return StateCorrupt(
+        f"a stored record is out of its place, so that those behind it cannot be found: {path}",
+        f"restore a backup: the file was damaged or edited from outside; or {SET_ASIDE}",
+    )
 
 
 def _is_out_of_order(rid: int, nearest: Sequence[Any], further: Sequence[Any] | None, order: int) -> bool:
