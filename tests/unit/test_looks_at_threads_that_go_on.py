@@ -86,6 +86,18 @@ def test_a_thread_that_begins_meanwhile_is_not_taken_to_have_ended(
         thread.join()
 
 
+def test_an_idle_thread_of_a_pool_that_is_shut_down_is_on_its_way(
+    monkeypatch: pytest.MonkeyPatch, turns: ThreadTurns, pool: ThreadPoolExecutor
+) -> None:
+    """It ends by itself, and who waits for its end goes on then."""
+    job = ThreadTask(None, pool=pool)
+    turns.add(job)
+    turns._jobs[pool].clear()
+    assert not moving_if(monkeypatch, turns, lambda: None)
+    monkeypatch.setattr(pool, "_shutdown", True)
+    assert moving_if(monkeypatch, turns, lambda: None)
+
+
 def test_a_call_that_comes_to_wait_meanwhile_is_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was on its way when it was asked who is first, and rested when it was asked who is on its way."""
     line, other = ThreadTask(None), ThreadTask(None)

@@ -73,3 +73,14 @@ def test_a_thread_that_gets_no_processor_is_waited_for(clock: Clock) -> None:
         assert not moving.for_too_long(sleepers, in_call=False)
     clock.process = moving_threads.MOVING_SECONDS
     assert moving.for_too_long(sleepers, in_call=False)
+
+
+@pytest.mark.parametrize("in_loop", [False, True])
+def test_a_thread_that_naps_is_not_waited_for_but_a_loop_is(clock: Clock, in_loop: bool) -> None:
+    """A loop sleeps until what it has to let come is durable, say: it does not look for something again and again."""
+    moving = moving_threads.Moving(NATIVE, 0)
+    sleepers = Sleepers()
+    sleepers.naps = lambda native: True  # type: ignore[method-assign]
+    clock.now = 1.0
+    looks = [moving.for_too_long(sleepers, in_call=False, in_loop=in_loop) for _ in range(20)]
+    assert looks[-1] is not in_loop

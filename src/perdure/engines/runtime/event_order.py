@@ -286,11 +286,11 @@ class EventOrder(EventTurns):
         # What is recorded next is not asked for, or is a timer that is not made: in an unedited script, a timer came
         # first that nothing else could.
         place = replay.first_waiting()
-        if place is not None and replay.pass_by_timer(self._made):
+        if place is not None and self._pass_by_timer(replay):
             return True
         if self._fire_first(timers.values() if not self._scope.history.rested else self._due(timers)):
             return True
-        if replay.pass_by_timer(self._made):
+        if self._pass_by_timer(replay):
             return True
         if place is not None:
             return self._arrive(place)  # the script was edited: the records before it are not asked for
@@ -303,6 +303,9 @@ class EventOrder(EventTurns):
         if timers:
             self._fire(min(timers, key=lambda timer: (timer.handle.when(), timer.number)))
         return bool(timers)
+
+    def _pass_by_timer(self, replay: DeliveryOrder) -> bool:
+        return replay.pass_by_timer(self._made)
 
     def _arrive(self, place: float) -> bool:
         assert self._replay is not None

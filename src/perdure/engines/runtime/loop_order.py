@@ -202,6 +202,14 @@ class LoopOrder(EventOrder):
         queued = {event.timer for event in self._queue}
         return [timer for timer in super()._due(timers) if timer not in queued]
 
+    def _pass_by_timer(self, replay: DeliveryOrder) -> bool:
+        # It may be made yet, because of what comes to a thread or another loop.
+        return self._threads() is None and super()._pass_by_timer(replay)
+
+    def _on_their_way(self) -> bool:
+        turns = self._scope.turns
+        return (self._threads() is not None and turns is not None and bool(turns.places())) or super()._on_their_way()
+
     def _fire_first(self, timers: Collection[Timer]) -> bool:
         return self._threads() is None and super()._fire_first(timers)
 

@@ -40,8 +40,11 @@ class Moving:
         self._measured = False
         self._looks = self._naps = 0
 
-    def for_too_long(self, sleepers: Sleepers, *, in_call: bool) -> bool:
-        """Is it not to be waited for any more? A call that it is in comes to its end by itself."""
+    def for_too_long(self, sleepers: Sleepers, *, in_call: bool, in_loop: bool = False) -> bool:
+        """Is it not to be waited for any more? A call that it is in comes to its end by itself.
+
+        A loop that it runs (`in_loop`) sleeps between what it does, and wakes up by itself.
+        """
         now = time.monotonic()
         if now - self._at >= STUCK_SECONDS:
             return True
@@ -51,7 +54,7 @@ class Moving:
         if not self._measured:
             self._run, self._all_run, self._measured = run, all_run, True
         self._looks += 1
-        self._naps += sleepers.naps(self._native)
+        self._naps += not in_loop and sleepers.naps(self._native)
         if now - self._at >= NAPPING_SECONDS and self._naps >= max(NAPS, self._looks / 10):
             return True
         # Where the system does not say what the thread has had, it is not more than all of them together.

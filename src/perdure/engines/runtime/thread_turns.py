@@ -311,7 +311,9 @@ class ThreadTurns:
             if since is None or since.called != called:
                 seen[one] = Moving(one if isinstance(one, int) else one.native, called)
             elif since.for_too_long(
-                self._sleepers, in_call=not isinstance(one, int) and one.calls > 0 and not one.drawing
+                self._sleepers,
+                in_call=not isinstance(one, int) and one.calls > 0 and not one.drawing,
+                in_loop=not isinstance(one, int) and one.ident in self.loops,
             ):
                 self._passed_over[one] = called
         return moving
@@ -395,7 +397,7 @@ class ThreadTurns:
             if frame is None:
                 rests = thread.ident is not None and not thread.is_alive()
             elif takes_jobs(frame):
-                rests = not has_jobs
+                rests = not has_jobs and not pool._shutdown  # it ends, and is waited for
             else:
                 rests = self._rests_outside(frame, thread.native_id)
             if not rests:
