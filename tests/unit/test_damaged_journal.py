@@ -13,6 +13,7 @@ from typing import Any
 import apsw
 import pytest
 
+from conftest import replace
 from perdure.core.execution.run_effects import Begin, Start, Taken
 from perdure.core.records import sealed_row
 from perdure.errors import NotFound, StateBusy, StateCorrupt
@@ -20,7 +21,7 @@ from perdure.operations.doctor import examine
 from perdure.operations.location import Location
 from perdure.operations.skip_damaged_journal import skip_damaged_journal
 from perdure.store import journal_check
-from perdure.store.connection import open_connection
+from perdure.store.connection import keep_journal, open_connection
 from perdure.store.journal_check import commits_behind_damage
 from perdure.store.runs import Store
 
@@ -306,3 +307,44 @@ def test_what_is_left_of_earlier_uses_of_the_log_is_not_summed_up(
     assert commits_behind_damage(connection, killed.state) == 0
     connection.close()
     assert sum(size >= PAGE for size in sums) <= 2, sums
+
+
+def continued(killed: Killed, folder: Path, pages: int) -> Killed:
+    """The same files after one more commit, of so many pages at least."""
+    folder.mkdir()
+    shutil.copy(killed.state, folder / "state.db")
+    (folder / "state.db-wal").write_bytes(killed.log)
+    connection = open_connection(folder / "state.db", "FULL")
+    keep_journal(connection)
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"BEGIN; CREATE TABLE more (x); INSERT INTO more VALUES (zeroblob({pages * PAGE})); COMMIT")
+    connection.close()
+    return Killed(folder)
+
+
+def test_a_commit_over_one_that_nobody_counts_is_no_damage(
+    killed: Killed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process was killed when it had written a commit, and before it was counted; the next one writes over it. Who
+    reads the beginning of a frame of the one, and the rest of it of the other, looks once more."""
+    dead, next_one = continued(killed, tmp_path / "dead", 0), continued(killed, tmp_path / "next", 20)
+    at = dead.ends[len(killed.ends)]
+    assert killed.count < at < next_one.ends[len(killed.ends)]
+    killed.journal.write_bytes(killed.log)
+    killed.journal.with_name("state.db-shm").unlink(missing_ok=True)
+    reader = open_connection(killed.state, "FULL", read_only=True)
+    assert reader.execute("SELECT count(*) FROM run").fetchone() == (1,)
+    killed.journal.write_bytes(next_one.log)  # written, and not counted yet
+    read, before = journal_check._Log._frame, [dead.header(at)]
+
+    def frame(self: journal_check._Log, number: int) -> Any:
+        found = read(self, number)
+        if number != at or not before:
+            return found
+        page, size, *salts, one, two = before.pop()
+        return journal_check._Frame(page, size, (salts[0], salts[1]), (one, two))
+
+    replace(monkeypatch, journal_check._Log, "_frame", frame)
+    assert commits_behind_damage(reader, killed.state) == 0
+    assert before == [], "the frame was read"
+    reader.close()

@@ -26,6 +26,9 @@ from perdure.store.state_files import SET_ASIDE
 PAUSES = (0.05, 0.1, 0.2, 0.4)
 """Seconds between two looks at a file that seems too short."""
 
+LOOKS = (0.0, 0.005, 0.02)
+"""Seconds before each further look at a log that seems damaged."""
+
 SKIP = "perdure doctor --skip-damaged"
 
 _HEADER = struct.Struct(">8I")
@@ -99,13 +102,19 @@ def commits_behind_damage(connection: apsw.Connection, path: Path) -> int:
     Raises:
         OSError: the journal cannot be read.
     """
+    looks = iter(LOOKS)
     while True:
         with _journal(path) as log:
             if log is None or (lost := log.lost_after(_counted(connection), connection)) is None:
                 return 0
             # Another process may have written meanwhile: then SQLite counts the commit, or the log has begun anew.
-            if _counted(connection) < lost.number and log.header == log.read_header():
+            if _counted(connection) >= lost.number or log.header != log.read_header():
+                continue
+            # Or it writes still, over a commit of one that was killed before it was counted: a frame of which the
+            # beginning was read before and the rest after that follows from nothing. Damage is there at each look.
+            if (pause := next(looks, None)) is None:
                 return lost.commits
+            time.sleep(pause)
 
 
 def damaged_commits(path: Path) -> int:
