@@ -180,3 +180,16 @@ def test_what_a_terminal_would_act_on_is_escaped(character: str) -> None:
     assert json.loads(encoded) == character
     assert encoded.isprintable()
     assert printable.json_text('{"a":\n1}') == '{"a":\n1}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<CookieJar[<Cookie basket=tulip-garden-walk for shop.example/>]>",
+        "openssl rsa -passin pass:tulipgarden -in k",
+        "machine h login bob password tulip-garden-walk",
+    ],
+)
+def test_what_only_its_place_tells(text: str) -> None:
+    """A cookie of a jar by another name, and words without a digit behind `pass:` and in a .netrc."""
+    assert "tulip" not in redact(text)
