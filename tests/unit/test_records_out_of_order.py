@@ -5,11 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import pytest
+from listed_runs import Listed
 
-from conftest import Machine
+from conftest import Machine, replace
 from perdure import step, workflow
 from perdure.core.execution.run_refusals import with_way_out
 from perdure.engines.local import engine as local
@@ -111,3 +113,17 @@ def test_a_damaged_record_of_another_run_stops_no_other(whole: bytes, tmp_path: 
         with pytest.raises(StateCorrupt):
             whole_index(store, neighbour)
         store.close()
+
+
+def test_a_page_that_leads_back_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flipped bit in a page of the file makes the same rows come again and again: that is named, and not read for
+    ever."""
+    listed = Listed(tmp_path / "state.db")
+    listed.steps(listed.run("run-1"), "load", "send")
+    store = listed.store
+    rows, index = store.records(1), record_index.page(store.journal, 1, store.path, -1)
+    replace(monkeypatch, type(store), "records", lambda *_: rows)
+    replace(monkeypatch, record_index, "page", lambda *_: index)
+    for look in (store.all_records(1), record_index.pages(store.journal, 1, store.path)):
+        with pytest.raises(StateCorrupt):
+            list(islice(look, 100))

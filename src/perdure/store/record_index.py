@@ -30,6 +30,7 @@ def pages(journal: Journal, rid: int, path: Path) -> Iterator[IndexPage]:
     """
     after = -1
     while (found := page(journal, rid, path, after)) is not None:
+        refuse_going_back(found[0][-1], after, path)
         yield found
         after = found[0][-1]
     (last,) = journal.read(lambda connection: connection.execute(_SQL["last"], (rid,)).fetchone())
@@ -74,6 +75,21 @@ def refuse_misplaced(journal: Journal, rid: int, path: Path) -> None:
         return False
 
     if journal.read(question):
+        raise _misplaced(path)
+
+
+def refuse_going_back(last: int, after: int, path: Path) -> None:
+    """Make sure that who reads page by page comes to an end: a damaged page of the file may lead back to one before it.
+
+    Args:
+        last: the number of the last record of a page.
+        after: that of the last one of the page before.
+        path: the state file.
+
+    Raises:
+        StateCorrupt: it does.
+    """
+    if last <= after:
         raise _misplaced(path)
 
 

@@ -114,6 +114,7 @@ class RecordQueries:
         """Every record of a run, a chunk at a time, so that a long read does not keep the journal from shrinking."""
         first = 0
         while chunk := self.records(rid, first):
+            record_index.refuse_going_back(chunk[-1].seq, first - 1, self.path)
             yield from map(self.whole, chunk)
             first = chunk[-1].seq + 1
 
@@ -235,7 +236,9 @@ class RecordQueries:
         """
         seq = 0
         while rows := connection.execute(self._sql["steps_from"], (rid, seq, CHUNK)).fetchall():
-            seq = checked_steps(rows, self.path)[-1].seq + 1
+            last = checked_steps(rows, self.path)[-1].seq
+            record_index.refuse_going_back(last, seq - 1, self.path)
+            seq = last + 1
 
     def attempts_in(self, connection: apsw.Connection, rid: int, record: StepRecord) -> list[AttemptRecord]:
         """Every failed attempt of the call of a record, as they are stored."""
