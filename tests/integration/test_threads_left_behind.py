@@ -270,6 +270,32 @@ def test_an_async_run_that_waits_is_suspended_beside_a_thread_that_waits_for_it(
     assert (tmp_path / "ledger").read_text().split("\n")[:-1] == ["use 1", "use 2"]
 
 
+IN_C_CODE = """
+import asyncio, queue
+from perdure import step, workflow
+
+@step(retry=None)
+def fails() -> None:
+    raise ValueError("no")
+
+@workflow
+async def main() -> None:
+    await asyncio.gather(asyncio.to_thread(queue.SimpleQueue().get), asyncio.to_thread(fails))
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_a_loop_that_waits_for_a_thread_of_a_run_that_was_left_is_not_silent(tmp_path: Path) -> None:
+    """The thread waits where it cannot be left, and so does `asyncio.run`: a line says what goes on."""
+    (tmp_path / "work.py").write_text(IN_C_CODE)
+    with warm.Popen([sys.executable, "work.py"], cwd=tmp_path, text=True, **PIPES) as process:
+        said = next((line for line in process.stderr if "of it goes on" in line), "")
+        process.kill()
+    assert re.fullmatch(r"perdure: run \S+ was left, and a thread \(.+:\d+\) of it goes on; .+\n", said), said
+
+
 def test_what_the_process_waits_for_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -289,4 +315,4 @@ def test_what_the_process_waits_for_is_said(
     monkeypatch.setattr(left_threads, "SAY_SECONDS", 0.0)
     replace(monkeypatch, left_threads.time, "sleep", slept)
     left_threads._at_exit()
-    assert "the process waits for a thread of a run that was left" in capsys.readouterr().err
+    assert "the process waits for a thread (" in capsys.readouterr().err

@@ -42,6 +42,10 @@ _registered: list[bool] = []
 """Not empty: the end of the process looks at those."""
 
 
+_ending: list[bool] = []
+"""Not empty: the process ends, and says what it waits for."""
+
+
 class _Left(StopRun):
     """What a thread is left by where it waits. It is made by the interpreter, which gives it nothing."""
 
@@ -60,7 +64,7 @@ def _start_watching(scope: Any, most: int) -> None:
 
 
 def _watch(scope: Any, most: int) -> None:
-    looks, pause = 0, LOOK_SECONDS
+    looks, pause, began, said = 0, LOOK_SECONDS, time.monotonic(), False
     while tasks := _undone(scope):
         at = _waiting(tasks)
         looks, pause = (looks + 1, LOOK_SECONDS) if at else (0, min(pause * 1.1, LONGEST_LOOK_SECONDS))
@@ -68,7 +72,18 @@ def _watch(scope: Any, most: int) -> None:
             looks = 0
             for task, frame in at:
                 _leave(task, frame)
+        if not (said or _ending) and time.monotonic() - began >= SAY_SECONDS and (going := _own_code(tasks)):
+            said = True
+            point_out(f"run {scope.id} was left, and {_where(going)} of it goes on; its process ends only after that")
         time.sleep(pause)
+
+
+def _own_code(tasks: Collection[ThreadTask]) -> list[tuple[ThreadTask, FrameType]]:
+    """Where those are that execute code of the user's and keep the process from ending."""
+    frames = sys._current_frames()
+    at = [(task, frames.get(task.ident or 0)) for task in tasks if task.thread is None or not task.thread.daemon]
+    own = [(task, frame) for task, frame in at if frame is not None and not in_loop(frame) and not _is_ours(frame)]
+    return [(task, frame) for task, frame in own if not task.calls]
 
 
 def _undone(scope: Any) -> list[ThreadTask]:
@@ -110,6 +125,7 @@ def left_behind(scope: Any, tasks: Collection[ThreadTask]) -> None:
 
 
 def _at_exit() -> None:
+    _ending.append(True)
     looks, began, said = 0, time.monotonic(), False
     while at := _alive():
         looks = looks + 1 if all(_is_stuck(frame) for _, frame in at) else 0
@@ -154,9 +170,12 @@ def _leave(task: ThreadTask, frame: FrameType) -> bool:
 
 
 def _say(at: list[tuple[ThreadTask, FrameType]]) -> None:
-    where = ", ".join(_place(frame) for _, frame in at[:SHOWN])
-    many = "a thread" if len(at) == 1 else f"{len(at)} threads"
-    point_out(f"the process waits for {many} of a run that was left ({where}); Ctrl-C ends it now")
+    point_out(f"the process waits for {_where(at)} of a run that was left; Ctrl-C ends it now")
+
+
+def _where(at: list[tuple[ThreadTask, FrameType]]) -> str:
+    places = ", ".join(_place(frame) for _, frame in at[:SHOWN])
+    return f"{'a thread' if len(at) == 1 else f'{len(at)} threads'} ({places})"
 
 
 def _place(frame: FrameType) -> str:
