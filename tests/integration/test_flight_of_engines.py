@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
+
+import pytest
 
 from conftest import Machine
 from perdure import Retry, step, workflow
 from perdure.engines.events import AttemptEnded, AttemptStarted, Event
+from perdure.engines.local import run_monitor
 from perdure.store import flight_record
 
 late = threading.Event()
@@ -96,3 +100,29 @@ def test_a_process_that_begins_anew_records_anew(machine: Machine) -> None:
     assert before != engine.store.holder.token == recorder.path.stem
     assert [each.name for each in flight_record.folder_of(engine.store.path).iterdir()] == [recorder.path.name]
     assert [[call.name for call in calls] for calls in inside] == [["look"], ["look"]]
+
+
+def test_runs_that_begin_together_are_recorded(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that begin while the first one makes the record: what is not in it is not known to have been in flight
+    when the process dies, and its run is given up sooner."""
+    real, second, found = run_monitor.Recorder, list[threading.Thread](), list[bool]()
+
+    @step
+    def looks(n: int) -> bool:
+        return machine.engine.resources.monitor.recorder is not None
+
+    @workflow
+    def beside(n: int) -> bool:
+        return looks(n)
+
+    def slowly(*given: Any) -> Any:
+        if not second:
+            second.append(threading.Thread(target=lambda: found.append(beside(2))))
+            second[0].start()
+            second[0].join(0.3)  # it waits for this one, or it is over
+        return real(*given)
+
+    monkeypatch.setattr(run_monitor, "Recorder", slowly)
+    assert beside(1)
+    second[0].join(60)
+    assert found == [True]

@@ -229,18 +229,19 @@ class RunMonitor:
 
     def _record(self, run: RunRecord) -> None:
         with self._lock:
-            if self._store.holder.token != self._token:
-                self._token = self._store.holder.token
-                self._safely("recording what is in flight", lambda: self._open(run))
+            token = self._store.holder.token
+            if token != self._token:
+                self._safely("recording what is in flight", lambda: self._open(run, token))
+                self._token = token  # last: a run on another thread begins its steps as soon as it finds it there
 
     def _say(self, cause: str) -> None:
         if self.recorder is not None:
             self._safely("noting how the process ends", partial(self.recorder.say, cause))
 
-    def _open(self, run: RunRecord) -> None:
+    def _open(self, run: RunRecord, token: str) -> None:
         self.close()  # to other processes this one is another now, and nothing of it is under way
         self.recorder = self._client = None
-        self.recorder = Recorder(flight_record.folder_of(self._store.path), self._token, run.path, self._now())
+        self.recorder = Recorder(flight_record.folder_of(self._store.path), token, run.path, self._now())
 
     def _monitor(self, run: RunRecord, spec: Spec) -> None:
         told_by = settings.as_set(spec.file, *_TOLD_BY)
