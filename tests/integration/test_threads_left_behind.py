@@ -291,7 +291,10 @@ def test_a_loop_that_waits_for_a_thread_of_a_run_that_was_left_is_not_silent(tmp
     """The thread waits where it cannot be left, and so does `asyncio.run`: a line says what goes on."""
     (tmp_path / "work.py").write_text(IN_C_CODE)
     with warm.Popen([sys.executable, "work.py"], cwd=tmp_path, text=True, **PIPES) as process:
+        bound = threading.Timer(60, process.kill)
+        bound.start()
         said = next((line for line in process.stderr if "of it goes on" in line), "")
+        bound.cancel()
         process.kill()
     assert re.fullmatch(r"perdure: run \S+ was left, and a thread \(.+:\d+\) of it goes on; .+\n", said), said
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from perdure.engines.runtime import thread_turns
+from perdure.engines.runtime import thread_states
 from perdure.engines.runtime.thread_branches import ThreadTask
 from perdure.engines.runtime.thread_turns import ThreadTurns, Waiting
 
@@ -38,11 +40,11 @@ def moving_if(monkeypatch: pytest.MonkeyPatch, turns: ThreadTurns, meanwhile: Ca
 
     def frames() -> Any:
         taken = sys._current_frames()
-        monkeypatch.setattr(thread_turns, "sys", sys)
+        monkeypatch.setattr(thread_states, "sys", sys)
         meanwhile()
         return taken
 
-    monkeypatch.setattr(thread_turns, "sys", SimpleNamespace(_current_frames=frames))
+    monkeypatch.setattr(thread_states, "sys", SimpleNamespace(_current_frames=frames))
     return {*turns.moving(math.inf, {})}
 
 
@@ -122,3 +124,42 @@ def test_a_call_that_comes_to_wait_meanwhile_is_first(monkeypatch: pytest.Monkey
     monkeypatch.setattr(turns, "is_first", asked)
     turns.come(line)
     assert found == [True, False, True, True]
+
+
+def test_a_look_at_threads_is_made_without_a_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collection in the middle of one has stopped a process for good; after it the collector works as before."""
+    seen: list[bool] = []
+
+    def look() -> dict[int, Any]:
+        seen.append(gc.isenabled())
+        return thread_states.frames() if len(seen) == 1 else {}  # a handler of a signal looks meanwhile
+
+    monkeypatch.setattr(thread_states, "sys", SimpleNamespace(_current_frames=look))
+    assert gc.isenabled()
+    thread_states.frames()
+    assert seen == [False, False]
+    assert gc.isenabled()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_process_that_is_forked_during_a_look_can_look_and_collect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that looked is not in the new process: neither its lock nor its pause of the collector stays."""
+    inside, over = threading.Event(), threading.Event()
+
+    def look() -> dict[int, Any]:
+        inside.set()
+        over.wait(60)
+        return {}
+
+    monkeypatch.setattr(thread_states, "sys", SimpleNamespace(_current_frames=look))
+    thread = threading.Thread(target=thread_states.frames)
+    thread.start()
+    inside.wait(60)
+    child = os.fork()
+    if child == 0:
+        free = thread_states._looking.acquire(blocking=False)
+        os._exit(0 if free and gc.isenabled() else 1)
+    over.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert gc.isenabled()

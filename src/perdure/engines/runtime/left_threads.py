@@ -10,7 +10,6 @@ they are left where they do.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Collection
@@ -20,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from perdure.config.script_identity import point_out
-from perdure.engines.runtime import thread_branches
+from perdure.engines.runtime import thread_branches, thread_states
 from perdure.engines.runtime.thread_branches import OURS, ThreadTask
 from perdure.engines.runtime.thread_rest import in_loop, waits
 from perdure.engines.runtime.thread_states import is_woken, takes_jobs, waits_for_another
@@ -80,7 +79,7 @@ def _watch(scope: Any, most: int) -> None:
 
 def _own_code(tasks: Collection[ThreadTask]) -> list[tuple[ThreadTask, FrameType]]:
     """Where those are that execute code of the user's and keep the process from ending."""
-    frames = sys._current_frames()
+    frames = thread_states.frames()
     at = [(task, frames.get(task.ident or 0)) for task in tasks if task.thread is None or not task.thread.daemon]
     own = [(task, frame) for task, frame in at if frame is not None and not in_loop(frame) and not _is_ours(frame)]
     return [(task, frame) for task, frame in own if not task.calls]
@@ -95,7 +94,7 @@ def _undone(scope: Any) -> list[ThreadTask]:
 
 def _waiting(tasks: Collection[ThreadTask]) -> list[tuple[ThreadTask, FrameType]]:
     """Where they are, if each of them waits in its own code for another one; else nothing."""
-    frames = sys._current_frames()
+    frames = thread_states.frames()
     begun = [task for task in tasks if task.ident is not None or task.pool is None]
     at = [(task, frames.get(task.ident or 0)) for task in begun]
     found = [(task, frame) for task, frame in at if frame is not None and not task.calls and not _is_ours(frame)]
@@ -143,7 +142,7 @@ def _at_exit() -> None:
 
 def _alive() -> list[tuple[ThreadTask, FrameType]]:
     """Those that the end of the process waits for, and where they are."""
-    frames = sys._current_frames()
+    frames = thread_states.frames()
     undone = [task for task in _left if not task.done() and (task.thread is None or not task.thread.daemon)]
     at = [(task, frames.get(task.ident or 0)) for task in undone]
     # A thread of a pool that takes jobs is ended with that.

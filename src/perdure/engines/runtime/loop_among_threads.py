@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import selectors
-import sys
 from collections.abc import Callable
 from threading import get_ident
 from types import FrameType
 from typing import Protocol
 
 from perdure.core.execution.delivery_order import DeliveryOrder
+from perdure.engines.runtime import thread_states
 from perdure.engines.runtime.loop_threads import LoopThreads
 from perdure.engines.runtime.ready_handles import shows_ready
 from perdure.engines.runtime.thread_branches import ThreadTask
@@ -126,7 +126,7 @@ class LoopAmongThreads(LoopThreads):
     def look_whether_kept(self) -> bool:
         """Does a task keep the loop, in a sync step or in a wait for a thread?"""
         if not self.task.calls:
-            frame = sys._current_frames().get(self.task.ident or 0)
+            frame = thread_states.frames().get(self.task.ident or 0)
             self._kept = frame is not None and not self._selects(frame) and self._turns.is_kept(frame, self.task.native)
         return self.is_kept
 
@@ -144,7 +144,7 @@ class LoopAmongThreads(LoopThreads):
         if not self._selects(frame):
             return self._turns.is_kept(frame, native)
         # A thread that had something for the loop has rested since. Has the loop gone on with it meanwhile?
-        return not self._order.is_about_to(seq) and sys._current_frames().get(self.task.ident or 0) is frame
+        return not self._order.is_about_to(seq) and thread_states.frames().get(self.task.ident or 0) is frame
 
     def _selects(self, frame: FrameType) -> bool:
         """Does the loop wait, as far as the innermost frame of its thread shows it?"""

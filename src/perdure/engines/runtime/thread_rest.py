@@ -9,7 +9,6 @@ unless no call of its name has found a record.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 
 from perdure.core.execution.branch import Branch
 from perdure.core.execution.spec import Call
+from perdure.engines.runtime import thread_states
 from perdure.engines.runtime.thread_branches import ThreadTask
 from perdure.engines.runtime.thread_states import has_free_thread, is_woken, slept
 
@@ -160,7 +160,7 @@ def _reason(scope: Any) -> str:
     """What a new call waits for."""
     with scope.deciding:
         idents = {branch.task.ident for branch in scope.main.living if isinstance(branch.task, ThreadTask)}
-    frames = [frame for ident, frame in sys._current_frames().items() if ident in idents and not waits(frame)]
+    frames = [frame for ident, frame in thread_states.frames().items() if ident in idents and not waits(frame)]
     where = ", ".join(f"{frame.f_code.co_filename}:{frame.f_lineno}" for frame in frames[:SHOWN])
     return (
         f"a thread is between its steps{where and f' ({where})'}, and its next call is compared with the records "
@@ -182,7 +182,7 @@ class _Surroundings:
     def __init__(self, living: list[Branch], settling: set[Branch]) -> None:
         undone = [branch for branch in living if not branch.done()]
         self.asleep: dict[int, int] = {}
-        self.frames = sys._current_frames()
+        self.frames = thread_states.frames()
         self.starters = _ancestors(settling)
         self.starters |= {branch.parent for branch in undone if isinstance(branch.task, ThreadTask)}
         self.runs_loop = {branch.parent for branch in [*undone, *settling] if not isinstance(branch.task, ThreadTask)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import gc
 import os
 import platform
 import sys
@@ -28,6 +29,40 @@ ASLEEP_SECONDS = 0.015
 """So long a thread that sleeps may be waiting for the interpreter's lock: that wakes up every 5 ms."""
 UNSEEN_LOOKS = 20
 """So many looks as well, where the system does not say whether a thread sleeps: who looks has run as often."""
+
+
+_looking: Any = threading.RLock()  # a handler of a signal may look as well
+_paused: list[bool] = []
+"""Not empty: the garbage collector is off while a thread looks."""
+
+
+def frames() -> dict[int, FrameType]:
+    """The innermost frame of each thread.
+
+    A collection meanwhile would hand the interpreter's lock over, by a callback of a weak reference, while CPython 3.11
+    holds the one of its list of threads: a thread that starts then stops the process for good.
+    """
+    with _looking:
+        if not gc.isenabled():
+            return sys._current_frames()
+        try:
+            _paused.append(True)
+            gc.disable()
+            return sys._current_frames()
+        finally:
+            gc.enable()
+            _paused.clear()
+
+
+def _after_fork() -> None:
+    _looking._at_fork_reinit()
+    if _paused:  # another thread has looked, which is not here
+        _paused.clear()
+        gc.enable()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def slept(native: int) -> int | None:

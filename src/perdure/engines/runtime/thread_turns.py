@@ -17,7 +17,6 @@ waits for its turn as threads do, with what comes to its tasks next (`loop_among
 from __future__ import annotations
 
 import os
-import sys
 from bisect import insort
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from threading import Lock, get_ident
 from types import FrameType
 from typing import Any, Protocol
 
+from perdure.engines.runtime import thread_states
 from perdure.engines.runtime.moving_threads import Moving, Seen
 from perdure.engines.runtime.thread_branches import ThreadTask
 from perdure.engines.runtime.thread_states import Sleepers, takes_jobs, waits_for_another
@@ -283,7 +283,7 @@ class ThreadTurns:
         order.poke_from_thread()
         if mine.turn.acquire(timeout=HEAD_SECONDS) or order.looks != looks or self._line.ident is None:
             return
-        frame = sys._current_frames().get(self._line.ident)
+        frame = thread_states.frames().get(self._line.ident)
         if frame is not None and self.is_kept(frame, self._line.native):
             self._kept_at = looks
 
@@ -325,7 +325,7 @@ class ThreadTurns:
         # frame of that, and after them, for what a thread has started that rests by now.
         under_way = {pool: self._is_under_way(pool, jobs) for pool, jobs in list(self._jobs.items())}
         tasks = set(self.threads)
-        frames = sys._current_frames()
+        frames = thread_states.frames()
         for task in tasks:
             if task is but:
                 continue
@@ -353,7 +353,7 @@ class ThreadTurns:
             return False
         if task.thread is not None:
             return task.ended and not task.thread.is_alive()
-        return task.ident not in frames and task.ident not in sys._current_frames()  # it may have begun since
+        return task.ident not in frames and task.ident not in thread_states.frames()  # it may have begun since
 
     def _rests(self, task: ThreadTask, seq: float, frames: Mapping[int, FrameType]) -> bool:
         if task.calls and (task.turns or task.blocked or task.place > seq):
