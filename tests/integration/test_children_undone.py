@@ -10,6 +10,7 @@ from tests.integration.fork_scripts import HEAD, Shop
 
 from conftest import Died, Machine, Scripts, Trouble
 from perdure import step, workflow
+from perdure.core.execution.crash_loop import CrashLine
 from perdure.engines.local import run_lifecycle
 from perdure.errors import CrashLoop
 from perdure.store.kept_runs import kept_runs
@@ -246,7 +247,7 @@ def test_children_that_a_life_has_not_come_to_are_undone_as_well(
     if why == "early":
         fails[0] = True
     else:
-        monkeypatch.setattr(run_lifecycle, "deaths_of", lambda store, rid: ["a", "b", "c"])
+        monkeypatch.setattr(run_lifecycle, "deaths_of", lambda store, rid: [CrashLine(one, 1.0) for one in "abc"])
     with pytest.raises(Trouble if why == "early" else CrashLoop):
         trip()
     assert seats == []

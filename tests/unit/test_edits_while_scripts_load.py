@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import py_compile
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from perdure.config.script_loader import load_script
 from perdure.config.script_reload import load_current
 from perdure.engines.local.worker.edited_scripts import Edits
-from perdure.engines.local.worker.loaded_scripts import Program
+from perdure.engines.local.worker.loaded_scripts import Program, digest_of
 from perdure.engines.registry import forget_files
 
 NEXT = "from perdure import workflow\n@workflow\ndef served_next(): pass\n"
@@ -51,3 +54,31 @@ def test_a_page_sees_an_edit_that_comes_while_it_loads(script: Path, edit: str) 
     script.write_text(edit, encoding="utf-8")
     assert not hasattr(load_current(script, forget_files), "served_next")
     assert hasattr(load_current(script, forget_files), "served_next")
+
+
+def test_bytecode_of_an_earlier_edition_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes by the second and the size of its source, which an edit may leave as they were: a script is executed as
+    it is, and of a module of its own that was edited the bytecode goes."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    modules = set(sys.modules)
+
+    def write(name: str, version: int) -> Path:
+        path = tmp_path / f"{name}.py"
+        path.write_text(f"VERSION = {version}\n", encoding="utf-8")
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        return path
+
+    script, helper = write("kept_script", 1), write("kept_helper", 1)
+    for path in (script, helper):
+        py_compile.compile(str(path))
+    edits = Edits()
+    edits.watch({str(helper): digest_of(str(helper))})
+    for name in ("kept_script", "kept_helper"):
+        write(name, 2)
+    edits.look()
+    assert edits.look() == [str(helper)]
+    assert load_script(script).VERSION == 2
+    assert importlib.import_module("kept_helper").VERSION == 2
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]

@@ -9,13 +9,15 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING
 
 from perdure.config import command_line
 from perdure.config.module_names import dotted_name
+from perdure.config.os_errors import remove
 from perdure.config.script_identity import point_out
 from perdure.core.module_aliases import scripts
 from perdure.core.redaction.printable import printable
@@ -212,10 +214,33 @@ def _refuse_other_line(name: str, file: Path, line: CommandLine | None) -> None:
         )
 
 
+class _AsWritten(SourceFileLoader):
+    """Executes a script as it is, as Python does: bytecode that was kept of it may be of an earlier edition."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compiled from the file as it is now."""
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
+def drop_bytecode(path: str) -> None:
+    """Forget what Python keeps of a module that was edited: it goes by the second and the size of the source, which an
+    edit may leave as they were.
+
+    Args:
+        path: the source.
+    """
+    from importlib.util import cache_from_source
+
+    with suppress(NotImplementedError):  # nothing is kept
+        remove(Path(cache_from_source(path)))
+
+
 def _execute(name: str, file: Path, line: CommandLine | None, quiet: bool) -> ModuleType:
     from importlib.util import module_from_spec, spec_from_file_location  # no other start needs it
 
     spec = spec_from_file_location(name, file)
+    if spec is not None and type(spec.loader) is SourceFileLoader:
+        spec.loader = _AsWritten(name, str(file))
     if spec is None or spec.loader is None:
         raise NotFound(f"{file} is not a Python file", "name the script that defines the workflow")
     module = module_from_spec(spec)

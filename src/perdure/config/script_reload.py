@@ -7,7 +7,6 @@ executed again, so that no new code calls old code. What fails to load changes n
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 import time
@@ -18,8 +17,7 @@ from types import ModuleType
 from perdure.config import module_names
 from perdure.config.edit_times import edited_after
 from perdure.config.kept_command_line import CommandLine
-from perdure.config.os_errors import remove
-from perdure.config.script_loader import load_script
+from perdure.config.script_loader import drop_bytecode, load_script
 from perdure.core.digests import blake2b
 
 _INSTALLED = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
@@ -55,8 +53,8 @@ def load_current(
     edited = [one for one in map(_file_of, before.values()) if one in _versions and _versions[one] != _digest(one)]
     if not (edited or anew) or not file.is_file():
         return _load(file, root, line)
-    for one in edited:  # bytecode goes by the second and the size of its source, which an edit may leave as they were
-        remove(Path(importlib.util.cache_from_source(one)))
+    for one in edited:
+        drop_bytecode(one)
     bring_back = swap(frozenset(map(_file_of, before.values())))
     for name in before:
         del sys.modules[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from perdure.config.script_loader import drop_bytecode
 from perdure.engines.local.worker.loaded_scripts import digest_of
 
 Signature = tuple[int, int, int, int] | None
@@ -47,6 +48,7 @@ class Edits:
             elif path in self._moving:
                 self._moving.discard(path)
                 if digest_of(path) != self._known[path]:
+                    drop_bytecode(path)
                     edited.append(path)
         return edited
 
