@@ -168,7 +168,10 @@ def replace(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, other: Calla
 
     What an earlier test has left behind goes on with the real one.
     """
-    others, real = {*threading.enumerate()} - {threading.current_thread()}, getattr(owner, name)
+    real = getattr(owner, name)
+    # What stands for a thread that was not made by threading outlives it, and is taken for the next one of its number.
+    others = {one for one in threading.enumerate() if not isinstance(one, threading._DummyThread)}
+    others.discard(threading.current_thread())
 
     def replaced(*args: Any, **options: Any) -> Any:
         return (real if threading.current_thread() in others else other)(*args, **options)
