@@ -30,13 +30,7 @@ def lock_descriptor(descriptor: int) -> bool:
 
         return filelock.lock_descriptor(descriptor, blocking=False)
     # The same lock as filelock takes, which takes a tenth of a script's start to import.
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in HELD:
-            return False
-        raise
-    return True
+    return _flocked(descriptor, fcntl.LOCK_EX)
 
 
 def is_free(descriptor: int) -> bool:
@@ -46,8 +40,12 @@ def is_free(descriptor: int) -> bool:
     """
     if not POSIX:
         return lock_descriptor(descriptor)
+    return _flocked(descriptor, fcntl.LOCK_SH)
+
+
+def _flocked(descriptor: int, kind: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in HELD:
             return False

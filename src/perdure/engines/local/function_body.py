@@ -15,7 +15,7 @@ from perdure.engines.local import dead_letters, notices
 from perdure.engines.local.broken_off import broken_off, cause_of_exit
 from perdure.engines.local.resources import Resources
 from perdure.engines.local.scope import LocalScope
-from perdure.engines.runtime.thread_branches import ThreadTask, install
+from perdure.engines.runtime.thread_branches import ThreadTask, install, install_for_loops
 
 if TYPE_CHECKING:
     from perdure.engines.local.driver_interface import Drivers
@@ -49,9 +49,7 @@ class FunctionBody:
             from perdure.engines.local import run_trees
 
             run_trees.enter(resources, self.scope, spec)
-        if spec.is_async:  # the loop loads its pool after the first job was given to it, which would not be wrapped
-            import concurrent.futures.thread  # noqa: F401
-        install()
+        (install_for_loops if spec.is_async else install)()
         notices.resumes(resources, effect)
         self._now = resources.world.now
         self._started, self._at = self._now(), resources.world.clock()

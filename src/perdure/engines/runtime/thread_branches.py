@@ -186,6 +186,13 @@ def install() -> None:
                 setattr(found, method, wrap(getattr(found, method)))
 
 
+def install_for_loops() -> None:
+    """Also wrap the pool of an event loop, which asyncio loads only after the first job was given to it."""
+    import concurrent.futures.thread  # noqa: F401
+
+    install()
+
+
 def _starting(original: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
     def start(self: threading.Thread) -> None:
         context = here.get()
@@ -245,9 +252,7 @@ def _looping(original: Callable[[Any], None]) -> Callable[[Any], None]:
         scope = _scope_here()
         if scope is None or scope.closed or scope.forked:
             return original(self)
-        import concurrent.futures.thread  # noqa: F401  the loop loads it after its first job was given to it
-
-        install()
+        install_for_loops()
         scope.enter_loop(self)
         try:
             return original(self)
